@@ -1,0 +1,3 @@
+"""charrnn: recurrent language models from the command line."""
+
+__version__ = "0.1.0"

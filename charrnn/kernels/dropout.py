@@ -1,0 +1,41 @@
+"""Dropout (Srivastava et al. 2014) with a mask that is computed, not drawn: a hash of seed, step, layer and place.
+
+The backward pass asks the same hash again, so that no mask is stored, and a mask depends on neither threads nor history.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charrnn.kernels.arrays import Array
+from charrnn.kernels.compile import inline, kernel
+
+_STREAM = np.uint32(0x9E3779B9)
+_A, _B = np.uint32(0x21F0AAAD), np.uint32(0x735A2D97)  # Ettinger's constants for a 32-bit mixer with low bias
+_15, _16 = np.uint32(15), np.uint32(16)
+
+
+@inline
+def mix(x):  # type: ignore[no-untyped-def]
+    """A bijection of 32-bit numbers in which every input bit flips each output bit about half of the time."""
+    x = np.uint32((x ^ (x >> _16)) * _A)
+    x = np.uint32((x ^ (x >> _15)) * _B)
+    return np.uint32(x ^ (x >> _15))
+
+
+@kernel
+def apply_dropout(values: Array, rate: float, key: np.uint32, begin: int, end: int) -> None:
+    """Zero each number of values (T, B, H) with probability `rate` and divide the others by 1 - rate, in place.
+
+    Forward on activations and backward on their gradients, with the same `key`. Only the rows from `begin` to `end`.
+    """
+    T, B, H = values.shape
+    threshold = np.uint32(rate * 4294967296.0)
+    factor = values.dtype.type(1 / (1 - rate))
+    zero = values.dtype.type(0)
+    for t in range(T):
+        for b in range(begin, end):
+            row_key = mix(key + mix(np.uint32(t * B + b) * _STREAM))
+            row = values[t, b]
+            for j in range(H):
+                row[j] = row[j] * factor if mix(row_key ^ np.uint32(j)) >= threshold else zero

@@ -1,0 +1,118 @@
+"""tanh, sigmoid and exp that vectorise: rational and polynomial forms in float32, the exact functions in float64.
+
+The exact functions are calls into the C library, which LLVM cannot vectorise, at some forty times the cost. float64 is
+what gradients are checked in, and there exactness matters more: the derivative of an approximation is not 1 - tanh².
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+from charrnn.kernels.compile import FASTMATH
+
+
+# tanh(x) = x p(x²) / q(x²), Eigen's minimax coefficients of degree 13 over 6, on ±7.905: beyond, tanh rounds to ±1.
+_LIMIT = np.float32(7.90531110763549805)
+_P = tuple(
+    np.float32(a)
+    for a in (
+        4.89352455891786e-03,
+        6.37261928875436e-04,
+        1.48572235717979e-05,
+        5.12229709037114e-08,
+        -8.60467152213735e-11,
+        2.00018790482477e-13,
+        -2.76076847742355e-16,
+    )
+)
+_Q = tuple(np.float32(b) for b in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
+
+# exp(x) = 2^n exp(r) with |r| <= ln 2 / 2, and exp(r) by its Taylor polynomial of degree 7 (error below 6e-9).
+_LOWEST = np.float32(-87.0)
+_HIGHEST = np.float32(88.0)
+_LOG2_E = np.float32(math.log2(math.e))
+_LN_2 = np.float32(math.log(2))
+_E = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
+_HALF = np.float32(0.5)
+
+OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
+
+
+def tanh(x: Any) -> Any:
+    """tanh(x); in float32 to 2.5e-7."""
+    return np.tanh(x)
+
+
+def exp(x: Any) -> Any:
+    """exp(x); in float32 to 3e-7 of its value, and at least exp(-87)."""
+    return np.exp(x)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _power_of_two(typingctx: Any, n: Any) -> Any:
+    """2^n as float32 for an int32 n from -126 to 127: n goes straight into the exponent bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        int32 = ir.IntType(32)
+        biased = builder.add(args[0], ir.Constant(int32, 127))
+        return builder.bitcast(builder.shl(biased, ir.Constant(int32, 23)), ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@overload(tanh, jit_options=OPTIONS)
+def _tanh(x):  # type: ignore[no-untyped-def]
+    if x != types.float32:
+        return lambda x: np.tanh(x)
+
+    def rational(x):  # type: ignore[no-untyped-def]
+        x = _LIMIT if x > _LIMIT else x
+        x = -_LIMIT if x < -_LIMIT else x
+        y = x * x
+        p = ((((((y * _P[6] + _P[5]) * y + _P[4]) * y + _P[3]) * y + _P[2]) * y + _P[1]) * y + _P[0]) * x
+        return p / (((y * _Q[3] + _Q[2]) * y + _Q[1]) * y + _Q[0])
+
+    return rational
+
+
+@overload(exp, jit_options=OPTIONS)
+def _exp(x):  # type: ignore[no-untyped-def]
+    if x != types.float32:
+        return lambda x: np.exp(x)
+
+    def polynomial(x):  # type: ignore[no-untyped-def]
+        x = _LOWEST if x < _LOWEST else x
+        x = _HIGHEST if x > _HIGHEST else x
+        n = np.floor(x * _LOG2_E + _HALF)
+        r = x - n * _LN_2
+        q = ((((((_E[7] * r + _E[6]) * r + _E[5]) * r + _E[4]) * r + _E[3]) * r + _E[2]) * r + _E[1]) * r + _E[0]
+        return q * _power_of_two(np.int32(n))
+
+    return polynomial
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + np.exp(-x))
+
+
+@overload(sigmoid, jit_options=OPTIONS)
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    if x != types.float32:
+        return lambda x: 1 / (1 + np.exp(-x))
+    return lambda x: _HALF * tanh(_HALF * x) + _HALF
+
+
+@njit(fastmath=FASTMATH | {"nnan"}, error_model="numpy")  # type: ignore[untyped-decorator]
+def largest(row: Any) -> Any:
+    """The largest number of a row; only where LLVM may ignore NaN is a maximum vectorised."""
+    highest = row[0]
+    for v in range(row.size):
+        highest = max(highest, row[v])
+    return highest

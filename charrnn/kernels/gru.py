@@ -1,0 +1,116 @@
+"""The GRU (Cho et al. 2014), with its reset gate in one of three places.
+
+    r = σ(x W_r + h' U_r + b_r)                  h': the state of the step before
+    z = σ(x W_z + h' U_z + b_z)
+    n = tanh(x W_n + b_n + r (h' U_n + b_hn))    reset after the product (cuDNN, PyTorch)
+    n = tanh(x W_n + b_n + (r h') U_n)           reset before it (Cho et al.)
+    n = tanh(x W_n + b_n + h' U_n)               no reset gate, and no r
+    h = (1 - z) n + z h'
+
+Gates lie side by side as r z n, or z n without reset: `gates (T, B, G)`. U is packed in two parts, the gates r z
+(`recurrent_rz`) and n (`recurrent_n`). `side (T, B, H)` holds what the second product needs or makes: h' U_n + b_hn after,
+r h' before, nothing without reset. The kernels handle the rows (sequences) from `begin` to `end` only.
+"""
+
+from __future__ import annotations
+
+from charrnn.kernels.arrays import Array
+from charrnn.kernels.compile import kernel
+from charrnn.kernels.functions import sigmoid, tanh
+from charrnn.kernels.matmul import add_product
+from charrnn.kernels.state import drop_rows, hand_over
+
+AFTER, BEFORE, NONE = 0, 1, 2
+
+
+@kernel
+def gru_forward(
+    gates: Array, recurrent_rz: Array, recurrent_n: Array, bias_hn: Array, reset: int, h: Array, side: Array, out: Array,
+    keep: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """gates (T, B, G): in, x W + b; out, the activated gates. h (T + 1, B, H): step 0 in, the others out.
+
+    reset: AFTER, BEFORE or NONE. keep (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every
+    step as the layer above sees it.
+    """
+    T, _, H = out.shape
+    one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
+    rz = gates.shape[2] - H  # columns of the gates before n
+    drop_rows(h[0], keep[0], begin, end)
+    for t in range(T):
+        add_product(h[t, begin:end], 0, recurrent_rz, gates[t, begin:end], 0, rz)
+        for b in range(begin, end):
+            row, side_row, h_before = gates[t, b, :rz], side[t, b], h[t, b]
+            for j in range(rz):
+                row[j] = sigmoid(row[j])
+            if reset == AFTER:
+                side_row[:] = bias_hn
+            elif reset == BEFORE:
+                for j in range(H):
+                    side_row[j] = row[j] * h_before[j]
+        if reset == AFTER:
+            add_product(h[t, begin:end], 0, recurrent_n, side[t, begin:end], 0, H)
+        elif reset == BEFORE:
+            add_product(side[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
+        else:
+            add_product(h[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
+        for b in range(begin, end):
+            row, side_row, h_before, h_row = gates[t, b], side[t, b], h[t, b], h[t + 1, b]
+            r, z, n = row[:H], row[rz - H : rz], row[rz:]
+            if reset == AFTER:
+                for j in range(H):
+                    n[j] += r[j] * side_row[j]
+            for j in range(H):
+                n[j] = tanh(n[j])
+            for j in range(H):
+                h_row[j] = (one - z[j]) * n[j] + z[j] * h_before[j]
+        hand_over(h, out, keep, t, begin, end)
+
+
+@kernel
+def gru_backward(
+    gates: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array, side: Array, dout: Array, dh: Array,
+    drh: Array, keep: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """gates (T, B, G): in, as `gru_forward` left them; out, the gradient before the activations.
+
+    recurrent_rz, recurrent_n: packed transposes. side (T, B, H): with reset AFTER, out, the gradient of h' U_n + b_hn.
+    dout (T, B, H): gradient of `out`. dh, drh (B, H): scratch, the gradients that reach back a step.
+    """
+    T, _, H = dout.shape
+    one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
+    rz = gates.shape[2] - H
+    for b in range(begin, end):
+        dh[b] = 0
+    for t in range(T - 1, -1, -1):
+        for b in range(begin, end):
+            row, side_row, h_before, dout_row, dh_row = gates[t, b], side[t, b], h[t, b], dout[t, b], dh[b]
+            r, z, n = row[:H], row[rz - H : rz], row[rz:]
+            # h = (1 - z) n + z h'
+            for j in range(H):
+                dh_j, n_j, z_j = dout_row[j] + dh_row[j], n[j], z[j]
+                n[j] = dh_j * (one - z_j) * (one - n_j * n_j)
+                z[j] = dh_j * (h_before[j] - n_j) * z_j * (one - z_j)
+                dh_row[j] = dh_j * z_j
+            if reset == AFTER:  # n = tanh(… + r (h' U_n + b_hn))
+                for j in range(H):
+                    r_j, s_j = r[j], side_row[j]
+                    r[j] = n[j] * s_j * r_j * (one - r_j)
+                    side_row[j] = n[j] * r_j
+        if reset == BEFORE:  # n = tanh(… + (r h') U_n)
+            for b in range(begin, end):
+                drh[b] = 0
+            add_product(gates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
+            for b in range(begin, end):
+                r, h_before, dh_row, drh_row = gates[t, b, :H], h[t, b], dh[b], drh[b]
+                for j in range(H):
+                    dh_row[j] += drh_row[j] * r[j]
+                for j in range(H):
+                    r[j] = drh_row[j] * h_before[j] * r[j] * (one - r[j])
+        if t > 0:
+            add_product(gates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
+            if reset == AFTER:
+                add_product(side[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H)
+            elif reset == NONE:
+                add_product(gates[t, begin:end], rz, recurrent_n, dh[begin:end], 0, H)
+            drop_rows(dh, keep[t], begin, end)

@@ -1,0 +1,131 @@
+"""The LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000; peepholes: Gers and Schmidhuber 2000).
+
+    i = σ(x W_i + h' U_i + b_i + p_i c')        h', c': the state of the step before
+    f = σ(x W_f + h' U_f + b_f + p_f c')
+    g = tanh(x W_g + h' U_g + b_g)
+    c = f c' + i g
+    o = σ(x W_o + h' U_o + b_o + p_o c)
+    h = o tanh(c)
+
+Gates lie side by side as i f g o: `gates (T, B, 4H)`. The kernels handle the rows (sequences) from `begin` to `end` only.
+"""
+
+from __future__ import annotations
+
+from charrnn.kernels.arrays import Array
+from charrnn.kernels.compile import kernel
+from charrnn.kernels.functions import sigmoid, tanh
+from charrnn.kernels.matmul import add_product
+from charrnn.kernels.state import drop_rows, hand_over
+
+
+@kernel
+def lstm_forward(
+    gates: Array, recurrent: Array, peepholes: Array, h: Array, c: Array, out: Array, keep: Array, begin: int, end: int
+) -> None:
+    """gates (T, B, 4H): in, x W + b; out, the activated gates. h, c (T + 1, B, H): step 0 in, the others out.
+
+    recurrent: packed U. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a step.
+    out (T, B, H): h of every step as the layer above sees it.
+    """
+    T, _, H = out.shape
+    drop_rows(h[0], keep[0], begin, end)
+    for t in range(T):
+        add_product(h[t, begin:end], 0, recurrent, gates[t, begin:end], 0, 4 * H)
+        for b in range(begin, end):
+            kept = keep[t, b]
+            row = gates[t, b]
+            i, f, g, o = row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
+            c_before, c_row, h_row = c[t, b], c[t + 1, b], h[t + 1, b]
+            if peepholes.shape[0]:
+                p_i, p_f = peepholes[0], peepholes[1]
+                for j in range(H):
+                    i[j] += p_i[j] * c_before[j] * kept
+                for j in range(H):
+                    f[j] += p_f[j] * c_before[j] * kept
+            for j in range(H):
+                i[j] = sigmoid(i[j])
+            for j in range(H):
+                f[j] = sigmoid(f[j])
+            for j in range(H):
+                g[j] = tanh(g[j])
+            for j in range(H):
+                c_row[j] = f[j] * c_before[j] * kept + i[j] * g[j]
+            if peepholes.shape[0]:
+                p_o = peepholes[2]
+                for j in range(H):
+                    o[j] += p_o[j] * c_row[j]
+            for j in range(H):
+                o[j] = sigmoid(o[j])
+            for j in range(H):
+                h_row[j] = o[j] * tanh(c_row[j])
+        hand_over(h, out, keep, t, begin, end)
+
+
+@kernel
+def lstm_backward(
+    gates: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, dh: Array, dc: Array, keep: Array,
+    begin: int, end: int,
+) -> None:  # fmt: skip
+    """gates (T, B, 4H): in, as `lstm_forward` left them; out, the gradient before the activations.
+
+    recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H): scratch, the gradients that reach back a step.
+    """
+    T, _, H = dout.shape
+    one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
+    for b in range(begin, end):
+        dh[b] = 0
+        dc[b] = 0
+    for t in range(T - 1, -1, -1):
+        for b in range(begin, end):
+            kept = keep[t, b]
+            row = gates[t, b]
+            i, f, g, o = row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
+            c_before, c_row, dout_row, dh_row, dc_row = c[t, b], c[t + 1, b], dout[t, b], dh[b], dc[b]
+            # h = o tanh(c)
+            for j in range(H):
+                squashed = tanh(c_row[j])
+                dh_j = dout_row[j] + dh_row[j]
+                dc_row[j] += dh_j * o[j] * (one - squashed * squashed)
+                o[j] = dh_j * squashed * o[j] * (one - o[j])
+            if peepholes.shape[0]:  # o = σ(… + p_o c)
+                p_o = peepholes[2]
+                for j in range(H):
+                    dc_row[j] += o[j] * p_o[j]
+            # c = f c' + i g
+            for j in range(H):
+                i_j, f_j, g_j, dc_j = i[j], f[j], g[j], dc_row[j]
+                g[j] = dc_j * i_j * (one - g_j * g_j)
+                i[j] = dc_j * g_j * i_j * (one - i_j)
+                f[j] = dc_j * c_before[j] * kept * f_j * (one - f_j)
+                dc_row[j] = dc_j * f_j * kept
+            if peepholes.shape[0]:  # i = σ(… + p_i c'), f = σ(… + p_f c')
+                p_i, p_f = peepholes[0], peepholes[1]
+                for j in range(H):
+                    dc_row[j] += (i[j] * p_i[j] + f[j] * p_f[j]) * kept
+            dh_row[:] = 0
+        if t > 0:  # gates = … + h' U
+            add_product(gates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            drop_rows(dh, keep[t], begin, end)
+
+
+@kernel
+def lstm_peephole_gradient(dgates: Array, c: Array, keep: Array, dpeepholes: Array, first: int, last: int) -> None:
+    """dpeepholes (3, H) for the columns from `first` to `last`: i and f see c', o sees c; dgates from `lstm_backward`."""
+    T, B, _ = dgates.shape
+    _, H = dpeepholes.shape
+    dpeepholes[:, first:last] = 0
+    dp_i, dp_f, dp_o = dpeepholes[0, first:last], dpeepholes[1, first:last], dpeepholes[2, first:last]
+    for t in range(T):
+        for b in range(B):
+            kept = keep[t, b]
+            di = dgates[t, b, first:last]
+            df = dgates[t, b, H + first : H + last]
+            do = dgates[t, b, 3 * H + first : 3 * H + last]
+            before, after = c[t, b, first:last], c[t + 1, b, first:last]
+            for j in range(last - first):
+                dp_i[j] += di[j] * before[j] * kept
+            for j in range(last - first):
+                dp_f[j] += df[j] * before[j] * kept
+            for j in range(last - first):
+                dp_o[j] += do[j] * after[j]

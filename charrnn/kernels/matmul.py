@@ -1,0 +1,175 @@
+"""Every matrix product of the project: C += A B, with B packed once into panels.
+
+A panel is as wide as a tile (`tile.py`): columns n w to (n+1) w of B as one contiguous (K, w) block, the last one filled up
+with zeros. Each element of C is one chain of fused multiply-adds over k in rising order, whatever the tile, the panel, the
+number of rows or the thread: results do not depend on how work is divided.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charrnn.kernels.arrays import Array
+from charrnn.kernels.compile import inline, kernel
+from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
+
+tile_1 = make_tile(1, TILE_VECTORS, masked=False)
+tile_2 = make_tile(2, TILE_VECTORS, masked=False)
+tile_3 = make_tile(3, TILE_VECTORS, masked=False)
+tile_4 = make_tile(4, TILE_VECTORS, masked=False)
+tile_5 = make_tile(5, TILE_VECTORS, masked=False)
+tile_6 = make_tile(6, TILE_VECTORS, masked=False)
+strip = make_tile(TILE_ROWS, 1, masked=True)
+
+# Blocks of `add_transposed_product`: 512 steps of K for 48 tiles and one panel stay in a second-level cache of 1 MB.
+BLOCK_STEPS, BLOCK_TILES = 512, 48
+
+
+def panels_shape(K: int, N: int, dtype: np.typing.DTypeLike) -> tuple[int, int, int]:
+    """Shape of the packed form of a right operand (K, N): panels, K, panel width."""
+    width = PANEL_BYTES // np.dtype(dtype).itemsize
+    return (-(-N // width), K, width)
+
+
+def scratch_shapes(dtype: np.typing.DTypeLike) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Shapes of the `tiles` and `panel` that `add_transposed_product` works in."""
+    return (BLOCK_TILES, BLOCK_STEPS, TILE_ROWS), (BLOCK_STEPS, PANEL_BYTES // np.dtype(dtype).itemsize)
+
+
+@inline
+def add_panel(like, a, a_row, a_step, panel, c, c_row, K, M, columns):  # type: ignore[no-untyped-def]
+    """One panel's part of C += A B; operands are addresses and strides in bytes, see `tile.py`."""
+    width = PANEL_BYTES // like.itemsize
+    lanes = VECTOR_BYTES // like.itemsize
+    if columns < width:
+        for column in range(0, columns, lanes):
+            at = column * like.itemsize
+            for m in range(0, M, TILE_ROWS):
+                strip(
+                    like, a + m * a_row, a_row, a_step, panel + at, c + m * c_row + at, c_row, K,
+                    min(TILE_ROWS, M - m), columns - column,
+                )  # fmt: skip
+        return
+    # Tiles of nearly equal height: 25 rows are five tiles of 5, not four of 6 and a thin one.
+    tiles = -(-M // TILE_ROWS)
+    m = 0
+    for n in range(tiles):
+        height = (M - m) // (tiles - n)
+        left = a + m * a_row
+        corner = c + m * c_row
+        if height == 6:
+            tile_6(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+        elif height == 5:
+            tile_5(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+        elif height == 4:
+            tile_4(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+        elif height == 3:
+            tile_3(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+        elif height == 2:
+            tile_2(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+        else:
+            tile_1(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+        m += height
+
+
+@kernel
+def add_product(a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int) -> None:
+    """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M, N)."""
+    count, K, width = panels.shape
+    size = c.itemsize
+    for n in range(count):
+        add_panel(
+            c, a.ctypes.data + a_column * size, a.strides[0], size, panels[n].ctypes.data,
+            c.ctypes.data + (c_column + n * width) * size, c.strides[0], K, a.shape[0], min(width, N - n * width),
+        )  # fmt: skip
+
+
+@kernel
+def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> None:
+    """C[t] += A[t] B for the rows from `begin` to `end` of every step: a (T, B, K), c (T, B, N).
+
+    Panel by panel, so that each is read from memory once for all the steps.
+    """
+    count, K, width = panels.shape
+    T, _, N = c.shape
+    for n in range(count):
+        for t in range(T):
+            add_panel(
+                c, a[t, begin].ctypes.data, a.strides[1], a.itemsize, panels[n].ctypes.data,
+                c[t, begin].ctypes.data + n * width * c.itemsize, c.strides[1], K, end - begin,
+                min(width, N - n * width),
+            )  # fmt: skip
+
+
+@kernel
+def add_transposed_product(
+    a: Array, b: Array, b_column: int, c: Array, c_column: int, N: int, first: int, last: int,
+    tiles: Array, panel: Array,
+) -> None:  # fmt: skip
+    """C += A' B for a (R, M), B = b[:, b_column:b_column + N] (R, N), C = c[:, c_column:c_column + N] (M, N).
+
+    Only the panels from `first` to `last` of C are computed. `tiles` and `panel` are scratch for blocks of the two operands,
+    of the shapes `scratch_shapes` gives: A' is packed as well, since walking down a column of A misses every cache.
+    """
+    R, M = a.shape
+    most, depth, _ = tiles.shape
+    width = panel.shape[1]
+    size = c.itemsize
+    for start in range(0, R, depth):
+        K = min(depth, R - start)
+        for top in range(0, M, most * TILE_ROWS):
+            height = min(most * TILE_ROWS, M - top)
+            for k in range(K):
+                row = a[start + k, top : top + height]
+                for m in range(height // TILE_ROWS):
+                    for i in range(TILE_ROWS):
+                        tiles[m, k, i] = row[m * TILE_ROWS + i]
+                m = height // TILE_ROWS
+                for i in range(height - m * TILE_ROWS):
+                    tiles[m, k, i] = row[m * TILE_ROWS + i]
+            for n in range(first, last):
+                columns = min(width, N - n * width)
+                for k in range(K):
+                    source = b[start + k, b_column + n * width : b_column + n * width + columns]
+                    target = panel[k]
+                    for j in range(columns):
+                        target[j] = source[j]
+                for m in range(0, height, TILE_ROWS):
+                    add_panel(
+                        c, tiles[m // TILE_ROWS].ctypes.data, size, TILE_ROWS * size, panel.ctypes.data,
+                        c[top + m].ctypes.data + (c_column + n * width) * size, c.strides[0], K,
+                        min(TILE_ROWS, height - m), columns,
+                    )  # fmt: skip
+
+
+@kernel
+def pack(b: Array, column: int, N: int, panels: Array, first: int, last: int) -> None:
+    """Pack B = b[:, column:column + N] (K, N): the panels from `first` to `last`."""
+    _, K, width = panels.shape
+    for n in range(first, last):
+        columns = min(width, N - n * width)
+        for k in range(K):
+            source = b[k, column + n * width : column + n * width + columns]
+            target = panels[n, k]
+            for j in range(columns):
+                target[j] = source[j]
+            for j in range(columns, width):
+                target[j] = 0
+
+
+@kernel
+def pack_transposed(b: Array, column: int, K: int, panels: Array, first: int, last: int) -> None:
+    """Pack B = b[:, column:column + K]' of b (N, ·): the panels from `first` to `last`."""
+    _, _, width = panels.shape
+    N = b.shape[0]
+    for n in range(first, last):
+        columns = min(width, N - n * width)
+        for start in range(0, K, 16):  # blocks that stay in the first-level cache while both sides are walked
+            stop = min(start + 16, K)
+            for j in range(columns):
+                source = b[n * width + j]
+                for k in range(start, stop):
+                    panels[n, k, j] = source[column + k]
+            for k in range(start, stop):
+                for j in range(columns, width):
+                    panels[n, k, j] = 0

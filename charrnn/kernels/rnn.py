@@ -1,0 +1,69 @@
+"""The plain recurrent layer (Elman 1990).
+
+    h = tanh(x W + h' U + b), or max(0, …)       h': the state of the step before
+
+The kernels handle the rows (sequences) from `begin` to `end` only.
+"""
+
+from __future__ import annotations
+
+from charrnn.kernels.arrays import Array
+from charrnn.kernels.compile import kernel
+from charrnn.kernels.functions import tanh
+from charrnn.kernels.matmul import add_product
+from charrnn.kernels.state import drop_rows, hand_over
+
+
+@kernel
+def rnn_forward(
+    gates: Array, recurrent: Array, relu: bool, h: Array, out: Array, keep: Array, begin: int, end: int
+) -> None:
+    """gates (T, B, H): in, x W + b; out, the activation. h (T + 1, B, H): step 0 in, the others out.
+
+    recurrent: packed U. relu: max(0, ·) in place of tanh. keep (T, B): 0 where the state is reset before a step.
+    out (T, B, H): h of every step as the layer above sees it.
+    """
+    T, _, H = out.shape
+    zero = gates.dtype.type(0)
+    drop_rows(h[0], keep[0], begin, end)
+    for t in range(T):
+        add_product(h[t, begin:end], 0, recurrent, gates[t, begin:end], 0, H)
+        for b in range(begin, end):
+            row, h_row = gates[t, b], h[t + 1, b]
+            if relu:
+                for j in range(H):
+                    row[j] = row[j] if row[j] > zero else zero * row[j]  # zero * keeps a NaN a NaN
+            else:
+                for j in range(H):
+                    row[j] = tanh(row[j])
+            for j in range(H):
+                h_row[j] = row[j]
+        hand_over(h, out, keep, t, begin, end)
+
+
+@kernel
+def rnn_backward(
+    gates: Array, recurrent: Array, relu: bool, dout: Array, dh: Array, keep: Array, begin: int, end: int
+) -> None:
+    """gates (T, B, H): in, as `rnn_forward` left them; out, the gradient before the activation.
+
+    recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H): scratch, the gradient that reaches back a step.
+    """
+    T, _, H = dout.shape
+    one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
+    zero = gates.dtype.type(0)
+    for b in range(begin, end):
+        dh[b] = 0
+    for t in range(T - 1, -1, -1):
+        for b in range(begin, end):
+            row, dout_row, dh_row = gates[t, b], dout[t, b], dh[b]
+            if relu:  # h = max(0, a)
+                for j in range(H):
+                    row[j] = dout_row[j] + dh_row[j] if row[j] > zero else zero * row[j]
+            else:  # h = tanh(a)
+                for j in range(H):
+                    row[j] = (dout_row[j] + dh_row[j]) * (one - row[j] * row[j])
+            dh_row[:] = 0
+        if t > 0:
+            add_product(gates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            drop_rows(dh, keep[t], begin, end)

@@ -1,0 +1,51 @@
+"""Softmax and cross-entropy over the vocabulary, row by row.
+
+    p_v = exp(a_v) / Σ exp(a)       loss = -log p_y       dloss / da_v = p_v - [v = y]
+"""
+
+from __future__ import annotations
+
+import math
+
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.compile import inline, kernel
+from charrnn.kernels.functions import exp, largest
+
+
+@inline
+def exponentials(row):  # type: ignore[no-untyped-def]
+    """Replace logits by exp(logit - the largest); the sum of them, in float64."""
+    top = largest(row)
+    total = 0.0
+    for v in range(row.size):
+        e = exp(row[v] - top)
+        row[v] = e
+        total += e
+    return total
+
+
+@kernel
+def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, begin: int, end: int) -> None:
+    """logits (N, V): in, logits; out, the gradient of `scale` times the summed loss. log_probs (N) float64: log p of targets.
+
+    Only the rows from `begin` to `end`.
+    """
+    for n in range(begin, end):
+        row = logits[n]
+        y = targets[n]
+        target_logit = row[y] - largest(row)
+        total = exponentials(row)
+        log_probs[n] = target_logit - math.log(total)
+        factor = logits.dtype.type(scale / total)
+        for v in range(row.size):
+            row[v] *= factor
+        row[y] -= logits.dtype.type(scale)
+
+
+@kernel
+def target_log_probs(logits: Array, targets: Ids, log_probs: Array, begin: int, end: int) -> None:
+    """log_probs (N) float64 = log p of the targets, for the rows from `begin` to `end`; logits (N, V) are overwritten."""
+    for n in range(begin, end):
+        row = logits[n]
+        target_logit = row[targets[n]] - largest(row)
+        log_probs[n] = target_logit - math.log(exponentials(row))

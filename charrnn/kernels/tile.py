@@ -1,0 +1,155 @@
+"""The innermost loop of every matrix product: one tile of C += A B, held in registers over the whole of K.
+
+C's tile is `rows` x `vectors` vector registers. For each k, `vectors` registers of B are loaded and each row's number of A
+is broadcast and multiplied in. Emitted as LLVM vector code through an intrinsic, because no auto-vectorised loop keeps all
+accumulators in registers. LLVM lowers the vector types to what the machine has.
+
+Operands are addresses and strides in bytes. B is a packed panel, see `matmul.py`: (K, panel width), contiguous.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic
+
+
+def host_features() -> set[str]:
+    """CPU features that code is generated for, as Numba sees them."""
+    if (chosen := os.environ.get("NUMBA_CPU_FEATURES")) is not None:
+        return {f[1:] for f in chosen.split(",") if f.startswith("+")}
+    if os.environ.get("NUMBA_CPU_NAME") == "generic":
+        return set()
+    return {name for name, present in binding.get_host_cpu_features().items() if present}
+
+
+FEATURES = host_features()
+if "avx512f" in FEATURES:
+    VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 64, 6, 4  # 24 accumulators of 32 registers
+elif "avx2" in FEATURES and "fma" in FEATURES:
+    VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 32, 6, 2  # 12 of 16
+else:
+    VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 16, 6, 2  # SSE2, NEON
+
+PANEL_BYTES = VECTOR_BYTES * TILE_VECTORS
+
+
+def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
+    """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns)` for c[:rows] += a b.
+
+    `like` is any array of the number type. `a_row` and `a_step` are A's strides along its rows and along K, so that a
+    transposed A needs no copy. Unmasked, `height` and `columns` are ignored and the tile is full. Masked, only the first
+    `columns` of the tile exist, and rows from `height` on repeat the last one: they read and write the same numbers again.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def tile(
+        typingctx: Any, like: Any, a: Any, a_row: Any, a_step: Any, panel: Any, c: Any, c_row: Any, K: Any,
+        height: Any, columns: Any,
+    ) -> Any:  # fmt: skip
+        scalar = ir.FloatType() if like.dtype == types.float32 else ir.DoubleType()
+        size = like.dtype.bitwidth // 8
+        lanes = VECTOR_BYTES // size
+        vector = ir.VectorType(scalar, lanes)
+        kind = f"v{lanes}f{8 * size}"
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _, a, a_row, a_step, panel, c, c_row, K, height, columns = args
+            word = a.type
+            pointer = ir.PointerType()
+
+            def const(n: int) -> ir.Constant:
+                return ir.Constant(word, n)
+
+            def function(name: str, result: ir.Type, *arguments: ir.Type) -> Any:
+                found = builder.module.globals.get(name)
+                return found or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+            def load(address: Any, what: ir.Type) -> Any:
+                return builder.load(builder.inttoptr(address, pointer), align=size, typ=what)
+
+            def splat(value: Any, what: ir.VectorType) -> Any:
+                undefined = ir.Constant(what, ir.Undefined)
+                first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+                zeros = ir.Constant(ir.VectorType(ir.IntType(32), what.count), None)
+                return builder.shuffle_vector(first, undefined, zeros)
+
+            def row(i: int) -> Any:
+                if not masked or i == 0:
+                    return const(i)
+                last = builder.sub(height, const(1))
+                return builder.select(builder.icmp_signed("<", const(i), last), const(i), last)
+
+            index = [row(i) for i in range(rows)]
+            a_rows = [builder.add(a, builder.mul(a_row, i)) for i in index]
+            c_rows = [builder.add(c, builder.mul(c_row, i)) for i in index]
+            corners = [builder.add(r, const(VECTOR_BYTES * v)) for r in c_rows for v in range(vectors)]
+            if masked:
+                numbers = ir.VectorType(word, lanes)
+                bits = ir.VectorType(ir.IntType(1), lanes)
+                masks = [
+                    builder.icmp_signed(
+                        "<",
+                        ir.Constant(numbers, [ir.Constant(word, lane + v * lanes) for lane in range(lanes)]),
+                        splat(columns, numbers),
+                    )
+                    for v in range(vectors)
+                ]
+                align = ir.Constant(ir.IntType(32), size)
+                read = function(f"llvm.masked.load.{kind}.p0", vector, pointer, align.type, bits, vector)
+                write = function(f"llvm.masked.store.{kind}.p0", ir.VoidType(), vector, pointer, align.type, bits)
+                start = [
+                    builder.call(
+                        read,
+                        [builder.inttoptr(at, pointer), align, masks[n % vectors], ir.Constant(vector, None)],
+                    )
+                    for n, at in enumerate(corners)
+                ]
+            else:
+                start = [load(at, vector) for at in corners]
+
+            before = builder.block
+            loop = builder.append_basic_block("over_k")
+            after = builder.append_basic_block("stored")
+            builder.cbranch(builder.icmp_signed(">", K, const(0)), loop, after)
+            builder.position_at_end(loop)
+            k = builder.phi(word)
+            k.add_incoming(const(0), before)
+            sums = [builder.phi(vector) for _ in start]
+            here = builder.add(panel, builder.mul(k, const(PANEL_BYTES)))
+            right = [load(builder.add(here, const(VECTOR_BYTES * v)), vector) for v in range(vectors)]
+            fma = function(f"llvm.fma.{kind}", vector, vector, vector, vector)
+            offset = builder.mul(k, a_step)
+            grown = []
+            for i in range(rows):
+                left = splat(load(builder.add(a_rows[i], offset), scalar), vector)
+                grown += [builder.call(fma, [left, right[v], sums[i * vectors + v]]) for v in range(vectors)]
+            following = builder.add(k, const(1))
+            k.add_incoming(following, loop)
+            for phi, first, result in zip(sums, start, grown, strict=True):
+                phi.add_incoming(first, before)
+                phi.add_incoming(result, loop)
+            builder.cbranch(builder.icmp_signed("<", following, K), loop, after)
+            builder.position_at_end(after)
+            for n, at in enumerate(corners):
+                total = builder.phi(vector)
+                total.add_incoming(start[n], before)
+                total.add_incoming(grown[n], loop)
+                start[n] = total
+            for n, at in enumerate(corners):
+                target = builder.inttoptr(at, pointer)
+                if masked:
+                    builder.call(write, [start[n], target, align, masks[n % vectors]])
+                else:
+                    builder.store(start[n], target, align=size)
+            return context.get_dummy_value()
+
+        word = types.intp
+        return types.void(like, word, word, word, word, word, word, word, word, word), codegen
+
+    made: Callable[..., None] = tile
+    return made

@@ -1,0 +1,46 @@
+"""Weights to start from."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from charrnn.config import ModelConfig
+from charrnn.kernels.arrays import Array
+
+
+def orthogonal(rng: np.random.Generator, size: int) -> Array:
+    """A random orthogonal matrix (size, size), uniform over all of them (Mezzadri 2007)."""
+    q, r = np.linalg.qr(rng.standard_normal((size, size)))
+    matrix: Array = q * np.sign(np.diag(r))
+    return matrix
+
+
+def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
+    """Fill the named parameters: orthogonal recurrent weights gate by gate (Saxe et al. 2014), forget biases of 1.
+
+    Other weights are uniform with the variance that keeps the size of what passes through (Glorot and Bengio 2010),
+    embeddings have unit variance over their width, and other biases and the peepholes are zero.
+    """
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0])))
+    H = config.hidden_size
+    for name, view in views.items():
+        kind = name.rpartition(".")[2]
+        if name == "embedding.weight":
+            scale = 1 / sqrt(view.shape[1]) if config.tie_weights else 1.0
+            view[:] = rng.standard_normal(view.shape) * scale
+        elif kind == "weight_hh":
+            for gate in range(view.shape[1] // H):
+                view[:, gate * H : (gate + 1) * H] = orthogonal(rng, H)
+        elif kind == "weight_ih":
+            one_hot = name.startswith("layers.0.") and not config.embedding_size
+            bound = sqrt(6 / ((1 if one_hot else view.shape[0]) + H))
+            view[:] = rng.uniform(-bound, bound, view.shape)
+        elif name == "output.weight":
+            bound = sqrt(3 / H) * 0.5
+            view[:] = rng.uniform(-bound, bound, view.shape)
+        else:
+            view[:] = 0
+            if kind == "bias" and name != "output.bias" and config.cells[int(name.split(".")[1])] == "lstm":
+                view[H : 2 * H] = 1

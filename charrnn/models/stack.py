@@ -1,0 +1,169 @@
+"""The stack of recurrent layers with its input: units in, hidden states out, and back.
+
+Forward, for units x (T, B):
+
+    gates of layer 0 = row x of the table  embedding W_ih + b   (one-hot: W_ih + b)
+    gates of layer l = out of layer l - 1 times W_ih, + b
+    out of layer l   = dropout(h of layer l)
+
+Dropout acts on what goes up, never on what goes from step to step (Zaremba et al. 2014).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charrnn.config import ModelConfig
+from charrnn.kernels import dropout as dropout_kernels
+from charrnn.kernels import inputs, matmul
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.threads import Job, Threads
+from charrnn.models.buffers import Buffers
+from charrnn.models.layers import LAYERS, Layer, Scratch, product_job
+
+
+def strip_prefix(views: dict[str, Array], prefix: str) -> dict[str, Array]:
+    """The entries whose names start with `prefix`, without it."""
+    return {name.removeprefix(prefix): view for name, view in views.items() if name.startswith(prefix)}
+
+
+class Stack:
+    """Input and recurrent layers over views into the flat parameter and gradient vectors.
+
+    `boundary` is the unit at whose input the state is reset to zero first; -1 for none.
+    """
+
+    def __init__(
+        self, config: ModelConfig, views: dict[str, Array], gradients: dict[str, Array], boundary: int, threads: Threads,
+        buffers: Buffers,
+    ) -> None:  # fmt: skip
+        self.config, self.boundary, self.threads, self.buffers = config, boundary, threads, buffers
+        self.embedding = views.get("embedding.weight")
+        self.dembedding = gradients.get("embedding.weight")
+        self.layers: list[Layer] = []
+        for index, cell in enumerate(config.cells):
+            prefix = f"layers.{index}."
+            own = strip_prefix(views, prefix), strip_prefix(gradients, prefix)
+            self.layers.append(LAYERS[cell](config, index, *own, buffers))
+        self.states = sum(layer.states for layer in self.layers)
+        self._seen = np.full(config.vocabulary_size, -1, np.int32)
+        self.rate, self.key = 0.0, 0
+
+    def pack(self, *, backward: bool) -> list[Job]:
+        """Jobs that pack all weights of one direction; to be run after the weights changed."""
+        return [job for layer in self.layers for job in layer.pack(backward=backward)]
+
+    def forward(self, ids: Ids, state: Array, *, rate: float = 0.0, key: int = 0) -> Array:
+        """Hidden states of the top layer (T, B, H) for ids (T, B); state (S, B, H) is read, and left at the last step.
+
+        rate: dropout; key: what its masks depend on.
+        """
+        T, B = ids.shape
+        self.rate, self.key = rate, key
+        separate = rate > 0 or self.boundary >= 0
+        for layer in self.layers:
+            layer.resize(T, B, separate=separate)
+        self.keep = self.buffers.get("keep", T, B)
+        self.keep[:] = ids != self.boundary
+        rows = iter(state)
+        for layer in self.layers:
+            for before in layer.state(0):
+                before[:] = next(rows)
+        self._build_table(ids)
+        self.threads.run([Job(B, 1, self._forward_rows)])
+        rows = iter(state)
+        for layer in self.layers:
+            for after in layer.state(T):
+                next(rows)[:] = after
+        return self.layers[-1].out
+
+    def _build_table(self, ids: Ids) -> None:
+        """What the first layer's gates get from each distinct unit of the window: table (U, G)."""
+        first = self.layers[0]
+        self._distinct = self.buffers.get("distinct", ids.size, dtype=np.int32)
+        self._local = self.buffers.get("local", *ids.shape, dtype=np.int32)
+        U = inputs.number_units(ids.reshape(-1), self._seen, self._distinct, self._local.reshape(-1))
+        self.table = self.buffers.get("table", 1, U, first.G)
+        if self.embedding is not None:
+            self.rows = self.buffers.get("rows", 1, U, self.embedding.shape[1])
+
+        def work(begin: int, end: int, thread: int) -> None:
+            distinct = self._distinct[begin:end]
+            if self.embedding is None:
+                inputs.gather_rows(first.weights["weight_ih"], distinct, self.table[0, begin:end])
+                inputs.add_to_rows(self.table[0, begin:end], first.weights["bias"])
+            else:
+                assert first.input is not None
+                inputs.gather_rows(self.embedding, distinct, self.rows[0, begin:end])
+                inputs.fill_rows(self.table, first.weights["bias"], begin, end)
+                matmul.add_products(self.rows, first.input.panels, self.table, begin, end)
+
+        self.threads.run([Job(U, 1, work)])
+
+    def _forward_rows(self, begin: int, end: int, thread: int) -> None:
+        inputs.look_up(self.table[0], self._local, self.layers[0].gates, begin, end)
+        below = None
+        for layer in self.layers:
+            if below is not None:
+                layer.project(below.out, begin, end)
+            layer.forward(self.keep, begin, end)
+            if self.rate > 0:
+                dropout_kernels.apply_dropout(layer.out, self.rate, self._layer_key(layer), begin, end)
+            below = layer
+
+    def _layer_key(self, layer: Layer) -> np.uint32:
+        return np.uint32((self.key + 0x85EBCA6B * (layer.index + 1)) & 0xFFFFFFFF)
+
+    def backward(self, dout: Array) -> None:
+        """From the gradient of the last `forward`'s result, dout (T, B, H), which is overwritten, to every layer's gates."""
+        self._dout = dout
+        self._dx = self.buffers.get("dx", *dout.shape) if len(self.layers) > 1 else dout
+        self.threads.run([Job(dout.shape[1], 1, self._backward_rows)])
+
+    def _backward_rows(self, begin: int, end: int, thread: int) -> None:
+        dout, dx = self._dout, self._dx
+        for layer in reversed(self.layers):
+            if self.rate > 0:
+                dropout_kernels.apply_dropout(dout, self.rate, self._layer_key(layer), begin, end)
+            layer.backward(dout, self.keep, begin, end)
+            if layer.index > 0:
+                dx[:, begin:end] = 0
+                layer.add_input_gradient(dx, begin, end)
+                dout, dx = dx, dout
+
+    def weight_jobs(self, scratch: Scratch) -> list[Job]:
+        """Jobs that add up the gradients of the layers' weights after `backward`, and the table's, `dtable` (1, U, G)."""
+        jobs: list[Job] = []
+        below = None
+        for layer in self.layers:
+            jobs += layer.weight_jobs(None if below is None else below.out, self.keep, scratch)
+            below = layer
+        first = self.layers[0]
+        self.dtable = self.buffers.get("dtable", *self.table.shape)
+
+        def sum_table(begin: int, end: int, thread: int) -> None:
+            inputs.sum_by_unit(first.gates, self._local, self.dtable[0], begin, end)
+            inputs.add_column_sums(self.dtable[0], first.gradients["bias"], begin, end)
+
+        return [*jobs, Job(first.G, self.keep.size, sum_table)]
+
+    def add_table_gradient(self, scratch: Scratch) -> None:
+        """From `dtable` to the first layer's input weights and the embedding: table = embedding W_ih + b."""
+        first = self.layers[0]
+        U = self.table.shape[1]
+        distinct = self._distinct[:U]
+        if self.dembedding is None:
+            inputs.add_rows(self.dtable[0], distinct, first.gradients["weight_ih"])
+            return
+        drows = self.buffers.get("drows", *self.rows.shape)
+        drows[:] = 0
+
+        def work(begin: int, end: int, thread: int) -> None:
+            operand = first.backward_operands[1]
+            assert operand is not None
+            matmul.add_products(self.dtable, operand.panels, drows, begin, end)
+
+        dweight = first.gradients["weight_ih"]
+        product = product_job(self.rows[0], self.dtable[0], 0, dweight, 0, first.G, scratch)
+        self.threads.run([Job(U, first.G * drows.shape[2], work), product])
+        inputs.add_rows(drows[0], distinct, self.dembedding)

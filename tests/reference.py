@@ -1,0 +1,63 @@
+"""The equations of every cell written out one unit at a time in float64: slow, obvious, and independent of the kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charrnn.config import ModelConfig
+from charrnn.kernels.arrays import Array
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    result: Array = 1 / (1 + np.exp(-x))
+    return result
+
+
+def step(
+    config: ModelConfig, layer: int, weights: dict[str, Array], x: Array, h: Array, c: Array
+) -> tuple[Array, Array]:  # fmt: skip
+    """One step of one layer for one sequence: x (E), h and c (H) of the step before; new h and c."""
+    H = config.hidden_size
+    W, U, b = (weights[f"layers.{layer}.{kind}"] for kind in ("weight_ih", "weight_hh", "bias"))
+    cell = config.cells[layer]
+    if cell == "rnn":
+        a = x @ W + h @ U + b
+        return (np.tanh(a) if config.activation == "tanh" else np.maximum(a, 0)), c
+    if cell == "lstm":
+        p = weights.get(f"layers.{layer}.peepholes", np.zeros((3, H)))
+        i, f, g, o = np.split(x @ W + h @ U + b, 4)
+        i, f, g = sigmoid(i + p[0] * c), sigmoid(f + p[1] * c), np.tanh(g)
+        c = f * c + i * g
+        return sigmoid(o + p[2] * c) * np.tanh(c), c
+    from_x, U_n = x @ W + b, U[:, -H:]
+    if config.reset_gate == "none":
+        z = sigmoid(from_x[:H] + h @ U[:, :H])
+        n = np.tanh(from_x[H:] + h @ U_n)
+    else:
+        r = sigmoid(from_x[:H] + h @ U[:, :H])
+        z = sigmoid(from_x[H : 2 * H] + h @ U[:, H : 2 * H])
+        if config.reset_gate == "after":
+            n = np.tanh(from_x[2 * H :] + r * (h @ U_n + weights[f"layers.{layer}.bias_hn"]))
+        else:
+            n = np.tanh(from_x[2 * H :] + (r * h) @ U_n)
+    return (1 - z) * n + z * h, c
+
+
+def log_probs(config: ModelConfig, views: dict[str, Array], ids: list[int], boundary: int = -1) -> Array:
+    """log P of every unit (T, V) after each of the units `ids` (T), from a zero state."""
+    weights = {name: view.astype(np.float64) for name, view in views.items()}
+    H, V = config.hidden_size, config.vocabulary_size
+    states = [(np.zeros(H), np.zeros(H)) for _ in config.cells]
+    output = weights["embedding.weight" if config.tie_weights else "output.weight"]
+    rows = []
+    for unit in ids:
+        if unit == boundary:
+            states = [(np.zeros(H), np.zeros(H)) for _ in config.cells]
+        x = weights["embedding.weight"][unit] if config.embedding_size else np.eye(V)[unit]
+        for layer, (h, c) in enumerate(states):
+            states[layer] = step(config, layer, weights, x, h, c)
+            x = states[layer][0]
+        logits = output @ x + weights["output.bias"]
+        rows.append(logits - np.log(np.sum(np.exp(logits))))
+    return np.array(rows)

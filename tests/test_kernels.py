@@ -1,0 +1,183 @@
+"""Matrix products against NumPy, the vectorised functions against the exact ones, the bookkeeping of inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charrnn.kernels import dropout, functions, inputs, matmul, softmax
+from charrnn.kernels.arrays import Array
+from charrnn.kernels.compile import kernel
+from charrnn.kernels.threads import Job, Threads
+
+SIZES = [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 31, 33, 63, 64, 65, 70]
+
+
+def poisoned(shape: tuple[int, ...], dtype: type) -> tuple[Array, Array]:
+    """An array of zeros inside a larger one full of NaN, and that larger one."""
+    outer = np.full([size + 4 for size in shape], np.nan, dtype)
+    inner = outer[tuple(slice(2, -2) for _ in shape)]
+    inner[...] = 0
+    return inner, outer
+
+
+def packed(b: Array) -> Array:
+    panels = np.full(matmul.panels_shape(*b.shape, b.dtype), np.nan, b.dtype)
+    matmul.pack(b, 0, b.shape[1], panels, 0, len(panels))
+    other = np.full_like(panels, np.nan)
+    matmul.pack_transposed(np.ascontiguousarray(b.T), 0, len(b), other, 0, len(panels))
+    np.testing.assert_array_equal(panels, other)
+    return panels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_every_shape(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    tiles, panel = (np.full(shape, np.nan, dtype) for shape in matmul.scratch_shapes(dtype))
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    for M in SIZES:
+        for K in SIZES:
+            for N in SIZES:
+                a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+                expected = 1 + a.astype(np.float64) @ b
+                c, margin = poisoned((M, N), dtype)
+                c[:] = 1
+                matmul.add_product(a, 0, packed(b), c, 0, N)
+                np.testing.assert_allclose(c, expected, rtol=tolerance, atol=10 * tolerance)
+                transposed, other_margin = poisoned((M, N), dtype)
+                transposed[:] = 1
+                count = matmul.panels_shape(1, N, dtype)[0]
+                at = np.ascontiguousarray(a.T)
+                matmul.add_transposed_product(at, b, 0, transposed, 0, N, 0, count, tiles, panel)
+                np.testing.assert_allclose(transposed, expected, rtol=tolerance, atol=10 * tolerance)
+                assert np.isnan(margin).sum() == np.isnan(other_margin).sum() == margin.size - c.size
+
+
+def test_a_product_does_not_depend_on_how_its_rows_are_divided() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.standard_normal((40, 130)).astype(np.float32), rng.standard_normal((130, 90)).astype(np.float32)
+    panels = packed(b)
+    whole, parts = np.zeros((2, 40, 90), np.float32)
+    matmul.add_product(a, 0, panels, whole, 0, 90)
+    for begin, end in ((0, 1), (1, 8), (8, 27), (27, 40)):
+        matmul.add_product(a[begin:end], 0, panels, parts[begin:end], 0, 90)
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_products_of_steps_touch_their_own_rows_only() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((4, 9, 20)).astype(np.float32), rng.standard_normal((20, 70)).astype(np.float32)
+    c = np.zeros((4, 9, 70), np.float32)
+    matmul.add_products(a, packed(b), c, 2, 7)
+    np.testing.assert_allclose(c[:, 2:7], a[:, 2:7] @ b, rtol=1e-4, atol=1e-5)
+    assert not c[:, :2].any()
+    assert not c[:, 7:].any()
+
+
+def test_transposed_product_in_blocks() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((1200, 301)), rng.standard_normal((1200, 75))
+    c = np.zeros((301, 80))
+    tiles, panel = (np.full(shape, np.nan) for shape in matmul.scratch_shapes(np.float64))
+    matmul.add_transposed_product(a, b, 5, c, 3, 70, 0, matmul.panels_shape(1, 70, np.float64)[0], tiles, panel)
+    np.testing.assert_allclose(c[:, 3:73], a.T @ b[:, 5:], atol=1e-11)
+    assert not c[:, :3].any()
+    assert not c[:, 73:].any()
+
+
+@kernel
+def apply(which: int, x: Array, y: Array) -> None:
+    for n in range(x.size):
+        if which == 0:
+            y[n] = functions.tanh(x[n])
+        elif which == 1:
+            y[n] = functions.sigmoid(x[n])
+        else:
+            y[n] = functions.exp(x[n])
+
+
+def test_functions_are_close_in_float32_and_exact_in_float64() -> None:
+    x = np.concatenate([np.linspace(-30, 30, 100_001), [0.0, 1e-8, -1e-30]])
+    exact = (np.tanh(x), 1 / (1 + np.exp(-x)), np.exp(x))
+    for which, expected in enumerate(exact):
+        y = np.empty_like(x)
+        apply(which, x, y)
+        np.testing.assert_allclose(y, expected, rtol=1e-14, atol=1e-15)
+        single = x.astype(np.float32)
+        y32 = np.empty_like(single)
+        apply(which, single, y32)
+        if which == 2:
+            np.testing.assert_allclose(y32, np.exp(single.astype(np.float64)), rtol=4e-7)
+        else:
+            np.testing.assert_allclose(y32, expected, rtol=0, atol=3e-7)
+    for which in range(3):  # a number that is not one stays visible
+        y32 = np.zeros(1, np.float32)
+        apply(which, np.full(1, np.nan, np.float32), y32)
+        assert np.isnan(y32[0])
+
+
+@pytest.mark.parametrize("vocabulary", [2, 3, 65, 5000])
+def test_softmax(vocabulary: int) -> None:
+    rng = np.random.default_rng(4)
+    logits = (5 * rng.standard_normal((6, vocabulary))).astype(np.float32)
+    targets = rng.integers(0, vocabulary, 6).astype(np.int32)
+    exact = logits.astype(np.float64)
+    exact -= np.log(np.exp(exact).sum(1, keepdims=True))
+    log_probs = np.zeros(6)
+    gradient = logits.copy()
+    softmax.cross_entropy(gradient, targets, 0.5, log_probs, 0, 6)
+    np.testing.assert_allclose(log_probs, exact[np.arange(6), targets], atol=3e-6)
+    expected = 0.5 * np.exp(exact)
+    expected[np.arange(6), targets] -= 0.5
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    again = np.zeros(6)
+    softmax.target_log_probs(logits.copy(), targets, again, 0, 6)
+    np.testing.assert_array_equal(again, log_probs)
+
+
+def test_numbering_units() -> None:
+    ids = np.array([4, 2, 4, 7, 2, 0], np.int32)
+    seen, distinct, local = np.full(8, -1, np.int32), np.zeros(6, np.int32), np.zeros(6, np.int32)
+    count = inputs.number_units(ids, seen, distinct, local)
+    assert distinct[:count].tolist() == [4, 2, 7, 0]
+    assert local.tolist() == [0, 1, 0, 2, 1, 3]
+    assert (seen == -1).all()
+
+
+def test_dropout_keeps_the_mean_and_depends_on_its_key_alone() -> None:
+    values = np.ones((20, 30, 50), np.float32)
+    whole, parts, other = values.copy(), values.copy(), values.copy()
+    dropout.apply_dropout(whole, 0.3, np.uint32(5), 0, 30)
+    for begin in range(0, 30, 10):
+        dropout.apply_dropout(parts, 0.3, np.uint32(5), begin, begin + 10)
+    dropout.apply_dropout(other, 0.3, np.uint32(6), 0, 30)
+    np.testing.assert_array_equal(whole, parts)
+    assert set(np.unique(whole)) == {np.float32(0), np.float32(1 / 0.7)}
+    for axes in ((1, 2), (0, 2), (0, 1)):
+        assert np.abs((whole == 0).mean(axis=axes) - 0.3).max() < 0.08
+    assert abs((whole == 0).mean() - 0.3) < 0.01
+    assert abs(((whole == 0) & (other == 0)).mean() - 0.09) < 0.01
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_jobs_are_done_once_each(threads: int) -> None:
+    done = [np.zeros(count, int) for count in (1, 7, 0, 30)]
+
+    def job(counter: np.ndarray, cost: int) -> Job:  # type: ignore[type-arg]
+        def work(first: int, last: int, thread: int) -> None:
+            assert 0 <= thread < threads
+            counter[first:last] += 1
+
+        return Job(len(counter), cost, work)
+
+    Threads(threads).run([job(counter, cost) for counter, cost in zip(done, (5, 1, 9, 3), strict=True)])
+    assert all((counter == 1).all() for counter in done)
+
+
+def test_an_error_in_a_thread_is_raised() -> None:
+    def work(first: int, last: int, thread: int) -> None:
+        if thread == 1:
+            raise ValueError("from the second thread")
+
+    with pytest.raises(ValueError, match="second thread"):
+        Threads(2).run([Job(4, 1, work)])

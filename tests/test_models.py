@@ -1,0 +1,154 @@
+"""Networks: against the equations, and what rows, threads, windows and chunks must not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.config import ModelConfig
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.models import LanguageModel, language_model, layout
+from tests import reference
+from tests.gradcheck import OPTIONS
+
+CONFIGS = {
+    **{name: ModelConfig(11, cell * 2, 9, 4, **options) for name, (cell, options) in OPTIONS.items()},  # type: ignore[arg-type]
+    "one-hot": ModelConfig(11, ("lstm",), 9),
+    "mixed": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, peepholes=True, reset_gate="before"),
+    "tied": ModelConfig(11, ("gru",), 9, 9, tie_weights=True),
+}
+
+
+def make(config: ModelConfig, *, threads: int = 1, boundary: int = -1) -> LanguageModel:
+    model = LanguageModel(config, threads=threads, boundary=boundary)
+    model.initialise(4)
+    model.parameters += 0.2 * np.random.default_rng(0).standard_normal(model.parameters.size).astype(np.float32)
+    model.refresh()
+    return model
+
+
+def text(T: int, B: int, seed: int = 0, vocabulary: int = 11) -> np.ndarray:  # type: ignore[type-arg]
+    return np.random.default_rng(seed).integers(0, vocabulary, (T, B)).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("boundary", [-1, 1])
+def test_probabilities_follow_the_equations(name: str, boundary: int) -> None:
+    model = make(CONFIGS[name], boundary=boundary)
+    ids, targets = text(12, 3), text(12, 3, seed=1)
+    hidden = model.forward(ids, model.zero_state(3))
+    log_probs = model.target_log_probs(hidden, targets)
+    logits = model.logits(hidden.reshape(-1, 9)).reshape(12, 3, 11).astype(np.float64)
+    for b in range(3):
+        expected = reference.log_probs(model.config, model.views, ids[:, b].tolist(), boundary)
+        np.testing.assert_allclose(log_probs[:, b], expected[np.arange(12), targets[:, b]], atol=2e-5)
+        normalised = logits[:, b] - np.log(np.exp(logits[:, b]).sum(1, keepdims=True))
+        np.testing.assert_allclose(normalised, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_windows_continue_each_other(name: str) -> None:
+    model = make(CONFIGS[name], boundary=1)
+    ids = text(20, 4)
+    whole = model.forward(ids, model.zero_state(4)).copy()
+    state = model.zero_state(4)
+    parts = [model.forward(ids[start : start + 7], state).copy() for start in range(0, 20, 7)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
+    model = make(CONFIGS[name])
+    ids = text(6, 13)
+    together = model.forward(ids, model.zero_state(13)).copy()
+    for b in (0, 5, 12):
+        alone = model.forward(np.ascontiguousarray(ids[:, b : b + 1]), model.zero_state(1))
+        np.testing.assert_array_equal(alone[:, 0], together[:, b])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_threads_change_no_bit(name: str) -> None:
+    gradients = []
+    for threads in (1, 2, 3):
+        model = make(CONFIGS[name], threads=threads, boundary=1)
+        state = model.zero_state(7)
+        for step in range(2):
+            loss, gradient = model.gradient(text(9, 7), text(9, 7, seed=1), state, dropout=0.2, step=step)
+        gradients.append((loss, gradient.copy(), state))
+    for loss, gradient, state in gradients[1:]:
+        assert loss == gradients[0][0]
+        np.testing.assert_array_equal(gradient, gradients[0][1])
+        np.testing.assert_array_equal(state, gradients[0][2])
+
+
+def test_a_large_vocabulary_is_computed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(CONFIGS["lstm"])
+    ids, targets = text(9, 7), text(9, 7, seed=1)
+    loss, gradient = model.gradient(ids, targets, model.zero_state(7))
+    whole = gradient.copy()
+    log_probs = model.target_log_probs(model.forward(ids, model.zero_state(7)), targets)
+    monkeypatch.setattr(language_model, "LOGITS_AT_ONCE", 11 * 10)
+    assert model.gradient(ids, targets, model.zero_state(7))[0] == loss
+    np.testing.assert_array_equal(gradient, whole)
+    np.testing.assert_array_equal(model.target_log_probs(model.forward(ids, model.zero_state(7)), targets), log_probs)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_tensors_have_the_announced_shapes_and_load_back(name: str) -> None:
+    model = make(CONFIGS[name])
+    tensors = model.tensors()
+    assert {key: value.shape for key, value in tensors.items()} == layout.tensor_shapes(model.config)
+    other = LanguageModel(model.config)
+    other.load(tensors)
+    np.testing.assert_array_equal(other.parameters, model.parameters)
+    assert layout.torch_computes(model.config) == any(key.startswith("rnn.") for key in tensors)
+    missing = dict(tensors)
+    del missing["output.bias"]
+    with pytest.raises(CharrnnError, match=r"output\.bias"):
+        other.load(missing)
+    with pytest.raises(CharrnnError, match="shape"):
+        other.load({**tensors, "output.bias": np.zeros(3, np.float32)})
+
+
+def test_initial_weights() -> None:
+    model = LanguageModel(ModelConfig(30, ("lstm", "lstm"), 16, 8))
+    model.initialise(0)
+    first = model.parameters.copy()
+    for gate in range(4):
+        u = model.views["layers.1.weight_hh"][:, 16 * gate : 16 * gate + 16]
+        np.testing.assert_allclose(u @ u.T, np.eye(16), atol=1e-5)
+    assert (model.views["layers.0.bias"][16:32] == 1).all()
+    assert model.views["layers.0.bias"].sum() == 16
+    model.initialise(0)
+    np.testing.assert_array_equal(model.parameters, first)
+    model.initialise(1)
+    assert (model.parameters != first).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"hidden_size": 0}, "--hidden-size is 0; it must be at least 1"),
+        ({"cells": ()}, "--layers"),
+        ({"cells": ("lstm", "mlp")}, "'mlp'"),
+        ({"tie_weights": True}, "make them equal"),
+        ({"peepholes": True, "cells": ("gru",)}, "--peepholes"),
+        ({"reset_gate": "none"}, "GRU"),
+        ({"activation": "relu"}, "RNN"),
+        ({"embedding_size": -1}, "--embedding-size"),
+    ],
+)
+def test_impossible_networks_are_refused(changes: dict[str, object], complaint: str) -> None:
+    options: dict[str, object] = {"vocabulary_size": 5, "cells": ("lstm",), "hidden_size": 4, **changes}
+    with pytest.raises(UsageError, match=complaint):
+        ModelConfig(**options)  # type: ignore[arg-type]
+
+
+def test_the_layout_can_be_read_without_numba(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, charrnn.models.layout, charrnn.models; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0

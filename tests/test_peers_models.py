@@ -1,0 +1,75 @@
+"""The same weights in PyTorch's own modules give the same probabilities and gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from charrnn.config import ModelConfig
+from charrnn.models import LanguageModel
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+pytestmark = pytest.mark.peers
+
+CONFIGS = [
+    ModelConfig(30, (cell,) * depth, 20, embedding, activation=activation)
+    for cell, activation in (("lstm", "tanh"), ("gru", "tanh"), ("rnn", "tanh"), ("rnn", "relu"))
+    for depth in (1, 2, 3)
+    for embedding in (0, 8)
+]
+
+
+def torch_model(config: ModelConfig, file: Path) -> Any:
+    """The network in PyTorch's modules, with the tensors of a safetensors file loaded by name."""
+    from safetensors.torch import load_file
+
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[config.cells[0]]
+    options = {"nonlinearity": config.activation} if config.cells[0] == "rnn" else {}
+    modules = torch.nn.ModuleDict(
+        {
+            "rnn": kind(
+                config.embedding_size or config.vocabulary_size, config.hidden_size, config.num_layers, **options
+            ),
+            "output": torch.nn.Linear(config.hidden_size, config.vocabulary_size),
+        }
+    )
+    if config.embedding_size:
+        modules["embedding"] = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
+    modules.load_state_dict(load_file(file), strict=True)
+    return modules
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.cells[0]}{c.num_layers}-{c.activation}-{c.embedding_size}")
+def test_loss_and_gradient_agree_with_pytorch(config: ModelConfig, tmp_path: Path) -> None:
+    model = LanguageModel(config, threads=2)
+    model.initialise(0)
+    rng = np.random.default_rng(1)
+    model.parameters += 0.1 * rng.standard_normal(model.parameters.size).astype(np.float32)
+    model.refresh()
+    ids, targets = rng.integers(0, 30, (2, 15, 6)).astype(np.int32)
+    loss, gradient = model.gradient(ids, targets, model.zero_state(6))
+
+    save_file(model.tensors(), tmp_path / "model.safetensors")
+    modules = torch_model(config, tmp_path / "model.safetensors")
+    units = torch.from_numpy(ids).long()
+    x = modules["embedding"](units) if config.embedding_size else torch.nn.functional.one_hot(units, 30).float()
+    logits = modules["output"](modules["rnn"](x)[0])
+    expected = torch.nn.functional.cross_entropy(logits.reshape(-1, 30), torch.from_numpy(targets).long().reshape(-1))
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+
+    theirs = {name: parameter.grad.numpy() for name, parameter in modules.named_parameters()}
+    ours = LanguageModel(config)
+    ours.parameters[:] = gradient
+    for name, value in ours.tensors().items():
+        if "bias_hh" in name and config.cells[0] != "gru":
+            continue  # redundant: ours stays zero
+        if "bias_hh" in name:
+            value, theirs[name] = value[-20:], theirs[name][-20:]
+        error = np.linalg.norm(value - theirs[name]) / np.linalg.norm(theirs[name])
+        assert error < 1e-4, name
