@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.kernels import dropout, functions, inputs, matmul, softmax
+from charrnn.kernels import dropout, functions, inputs, matmul, packing, softmax
 from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.threads import Job, Threads
@@ -23,9 +23,9 @@ def poisoned(shape: tuple[int, ...], dtype: type) -> tuple[Array, Array]:
 
 def packed(b: Array) -> Array:
     panels = np.full(matmul.panels_shape(*b.shape, b.dtype), np.nan, b.dtype)
-    matmul.pack(b, 0, b.shape[1], panels, 0, len(panels))
+    packing.pack(b, 0, b.shape[1], panels, 0, len(panels))
     other = np.full_like(panels, np.nan)
-    matmul.pack_transposed(np.ascontiguousarray(b.T), 0, len(b), other, 0, len(panels))
+    packing.pack_transposed(np.ascontiguousarray(b.T), 0, len(b), other, 0, len(panels))
     np.testing.assert_array_equal(panels, other)
     return panels
 
@@ -33,7 +33,7 @@ def packed(b: Array) -> Array:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_of_every_shape(dtype: type) -> None:
     rng = np.random.default_rng(0)
-    tiles, panel = (np.full(shape, np.nan, dtype) for shape in matmul.scratch_shapes(dtype))
+    tiles, panel = matmul.empty_scratch(dtype)
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     for M in SIZES:
         for K in SIZES:
@@ -48,7 +48,7 @@ def test_products_of_every_shape(dtype: type) -> None:
                 transposed[:] = 1
                 count = matmul.panels_shape(1, N, dtype)[0]
                 at = np.ascontiguousarray(a.T)
-                matmul.add_transposed_product(at, b, 0, transposed, 0, N, 0, count, tiles, panel)
+                matmul.add_transposed_product(at, M, b, 0, transposed, 0, N, 0, count, tiles, panel)
                 np.testing.assert_allclose(transposed, expected, rtol=tolerance, atol=10 * tolerance)
                 assert np.isnan(margin).sum() == np.isnan(other_margin).sum() == margin.size - c.size
 
@@ -78,8 +78,8 @@ def test_transposed_product_in_blocks() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.standard_normal((1200, 301)), rng.standard_normal((1200, 75))
     c = np.zeros((301, 80))
-    tiles, panel = (np.full(shape, np.nan) for shape in matmul.scratch_shapes(np.float64))
-    matmul.add_transposed_product(a, b, 5, c, 3, 70, 0, matmul.panels_shape(1, 70, np.float64)[0], tiles, panel)
+    tiles, panel = matmul.empty_scratch(np.float64)
+    matmul.add_transposed_product(a, 301, b, 5, c, 3, 70, 0, matmul.panels_shape(1, 70, np.float64)[0], tiles, panel)
     np.testing.assert_allclose(c[:, 3:73], a.T @ b[:, 5:], atol=1e-11)
     assert not c[:, :3].any()
     assert not c[:, 73:].any()

@@ -20,6 +20,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # them np.isnan(nan) is False, and a diverged run would go unseen.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
+# No check for division by zero: it would stop vectorisation.
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
+
 
 def user_cache_directory() -> Path:
     """$CHARRNN_CACHE_DIR, else the user's cache directory with `charrnn` in it."""
@@ -60,12 +63,12 @@ CACHED = open_kernel_cache()
 
 
 def kernel(function: Function) -> Function:
-    """Compile a kernel: no Python objects, no GIL, no check for division by zero (it would stop vectorisation)."""
-    compiled: Function = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH, cache=CACHED)(function)
+    """Compile a kernel: no Python objects, no GIL."""
+    compiled: Function = numba.njit(nogil=True, cache=CACHED, **OPTIONS)(function)
     return compiled
 
 
 def inline(function: Function) -> Function:
     """Compile a small function into each kernel that calls it."""
-    compiled: Function = numba.njit(inline="always", error_model="numpy", fastmath=FASTMATH)(function)
+    compiled: Function = numba.njit(inline="always", **OPTIONS)(function)
     return compiled

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-from charrnn.kernels.compile import FASTMATH
+from charrnn.kernels.compile import FASTMATH, OPTIONS
 
 
 # tanh(x) = x p(x²) / q(x²), Eigen's minimax coefficients of degree 13 over 6, on ±7.905: beyond, tanh rounds to ±1.
@@ -40,8 +40,6 @@ _LOG2_E = np.float32(math.log2(math.e))
 _LN_2 = np.float32(math.log(2))
 _E = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 _HALF = np.float32(0.5)
-
-OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
 
 
 def tanh(x: Any) -> Any:
@@ -109,7 +107,7 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
     return lambda x: _HALF * tanh(_HALF * x) + _HALF
 
 
-@njit(fastmath=FASTMATH | {"nnan"}, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(**(OPTIONS | {"fastmath": FASTMATH | {"nnan"}}))  # type: ignore[untyped-decorator]
 def largest(row: Any) -> Any:
     """The largest number of a row; only where LLVM may ignore NaN is a maximum vectorised."""
     highest = row[0]

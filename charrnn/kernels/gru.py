@@ -8,7 +8,7 @@
     h = (1 - z) n + z h'
 
 Gates lie side by side as r z n, or z n without reset: `gates (T, B, G)`. U is packed in two parts, the gates r z
-(`recurrent_rz`) and n (`recurrent_n`). `side (T, B, H)` holds what the second product needs or makes: h' U_n + b_hn after,
+(`recurrent_rz`) and n (`recurrent_n`), or without reset in one, `recurrent_rz`. `side (T, B, H)` holds what the second product needs or makes: h' U_n + b_hn after,
 r h' before, nothing without reset. The kernels handle the rows (sequences) from `begin` to `end` only.
 """
 
@@ -18,27 +18,28 @@ from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.state import drop_rows, hand_over
+from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.state import drop_rows, enter, hand_over
 
 AFTER, BEFORE, NONE = 0, 1, 2
 
 
 @kernel
 def gru_forward(
-    gates: Array, recurrent_rz: Array, recurrent_n: Array, bias_hn: Array, reset: int, h: Array, side: Array, out: Array,
-    keep: Array, begin: int, end: int,
+    gates: Array, recurrent_rz: Array, recurrent_n: Array, bias_hn: Array, reset: int, h: Array, h_operand: Array,
+    side: Array, side_operand: Array, out: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, G): in, x W + b; out, the activated gates. h (T + 1, B, H): step 0 in, the others out.
 
-    reset: AFTER, BEFORE or NONE. keep (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every
+    reset: AFTER, BEFORE or NONE. h_operand, side_operand: h and side as products read them, rounded or the same. keep (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every
     step as the layer above sees it.
     """
     T, _, H = out.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
     rz = gates.shape[2] - H  # columns of the gates before n
-    drop_rows(h[0], keep[0], begin, end)
+    enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h[t, begin:end], 0, recurrent_rz, gates[t, begin:end], 0, rz)
+        add_product(h_operand[t, begin:end], 0, recurrent_rz, gates[t, begin:end], 0, rz + H if reset == NONE else rz)
         for b in range(begin, end):
             row, side_row, h_before = gates[t, b, :rz], side[t, b], h[t, b]
             for j in range(rz):
@@ -48,12 +49,11 @@ def gru_forward(
             elif reset == BEFORE:
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]
+                store_operand(side_row, side_operand[t, b])
         if reset == AFTER:
-            add_product(h[t, begin:end], 0, recurrent_n, side[t, begin:end], 0, H)
+            add_product(h_operand[t, begin:end], 0, recurrent_n, side[t, begin:end], 0, H)
         elif reset == BEFORE:
-            add_product(side[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
-        else:
-            add_product(h[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
+            add_product(side_operand[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
         for b in range(begin, end):
             row, side_row, h_before, h_row = gates[t, b], side[t, b], h[t, b], h[t + 1, b]
             r, z, n = row[:H], row[rz - H : rz], row[rz:]
@@ -64,17 +64,19 @@ def gru_forward(
                 n[j] = tanh(n[j])
             for j in range(H):
                 h_row[j] = (one - z[j]) * n[j] + z[j] * h_before[j]
-        hand_over(h, out, keep, t, begin, end)
+            store_operand(h_row, h_operand[t + 1, b])
+        hand_over(h, h_operand, out, keep, t, begin, end)
 
 
 @kernel
 def gru_backward(
-    gates: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array, side: Array, dout: Array, dh: Array,
-    drh: Array, keep: Array, begin: int, end: int,
+    gates: Array, operand: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array,
+    side: Array, side_operand: Array, dout: Array, dh: Array, drh: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, G): in, as `gru_forward` left them; out, the gradient before the activations.
 
-    recurrent_rz, recurrent_n: packed transposes. side (T, B, H): with reset AFTER, out, the gradient of h' U_n + b_hn.
+    operand: the latter as products read it. recurrent_rz, recurrent_n: packed transposes.
+    side (T, B, H): with reset AFTER, out, the gradient of h' U_n + b_hn; side_operand: as products read it.
     dout (T, B, H): gradient of `out`. dh, drh (B, H): scratch, the gradients that reach back a step.
     """
     T, _, H = dout.shape
@@ -97,20 +99,22 @@ def gru_backward(
                     r_j, s_j = r[j], side_row[j]
                     r[j] = n[j] * s_j * r_j * (one - r_j)
                     side_row[j] = n[j] * r_j
+                store_operand(side_row, side_operand[t, b])
+            store_operand(row, operand[t, b])  # with reset BEFORE, r is to follow
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(gates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
+            add_product(operand[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
             for b in range(begin, end):
-                r, h_before, dh_row, drh_row = gates[t, b, :H], h[t, b], dh[b], drh[b]
+                row, h_before, dh_row, drh_row = gates[t, b, :rz], h[t, b], dh[b], drh[b]
+                r = row[:H]
                 for j in range(H):
                     dh_row[j] += drh_row[j] * r[j]
                 for j in range(H):
                     r[j] = drh_row[j] * h_before[j] * r[j] * (one - r[j])
+                store_operand(row, operand[t, b])
         if t > 0:
-            add_product(gates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
+            add_product(operand[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
             if reset == AFTER:
-                add_product(side[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H)
-            elif reset == NONE:
-                add_product(gates[t, begin:end], rz, recurrent_n, dh[begin:end], 0, H)
+                add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

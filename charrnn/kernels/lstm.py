@@ -16,22 +16,24 @@ from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.state import drop_rows, hand_over
+from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.state import drop_rows, enter, hand_over
 
 
 @kernel
 def lstm_forward(
-    gates: Array, recurrent: Array, peepholes: Array, h: Array, c: Array, out: Array, keep: Array, begin: int, end: int
-) -> None:
+    gates: Array, recurrent: Array, peepholes: Array, h: Array, h_operand: Array, c: Array, out: Array, keep: Array,
+    begin: int, end: int,
+) -> None:  # fmt: skip
     """gates (T, B, 4H): in, x W + b; out, the activated gates. h, c (T + 1, B, H): step 0 in, the others out.
 
-    recurrent: packed U. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a step.
+    recurrent: packed U. h_operand: h as products read it, rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a step.
     out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
-    drop_rows(h[0], keep[0], begin, end)
+    enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h[t, begin:end], 0, recurrent, gates[t, begin:end], 0, 4 * H)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates[t, begin:end], 0, 4 * H)
         for b in range(begin, end):
             kept = keep[t, b]
             row = gates[t, b]
@@ -59,17 +61,18 @@ def lstm_forward(
                 o[j] = sigmoid(o[j])
             for j in range(H):
                 h_row[j] = o[j] * tanh(c_row[j])
-        hand_over(h, out, keep, t, begin, end)
+            store_operand(h_row, h_operand[t + 1, b])
+        hand_over(h, h_operand, out, keep, t, begin, end)
 
 
 @kernel
 def lstm_backward(
-    gates: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, dh: Array, dc: Array, keep: Array,
-    begin: int, end: int,
+    gates: Array, operand: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, dh: Array, dc: Array,
+    keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, 4H): in, as `lstm_forward` left them; out, the gradient before the activations.
 
-    recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H): scratch, the gradients that reach back a step.
+    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H): scratch, the gradients that reach back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -103,9 +106,10 @@ def lstm_backward(
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
                     dc_row[j] += (i[j] * p_i[j] + f[j] * p_f[j]) * kept
+            store_operand(row, operand[t, b])
             dh_row[:] = 0
         if t > 0:  # gates = … + h' U
-            add_product(gates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            add_product(operand[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)
 
 

@@ -3,14 +3,20 @@
 A panel is as wide as a tile (`tile.py`): columns n w to (n+1) w of B as one contiguous (K, w) block, the last one filled up
 with zeros. Each element of C is one chain of fused multiply-adds over k in rising order, whatever the tile, the panel, the
 number of rows or the thread: results do not depend on how work is divided.
+
+Operands are float32 or float64, or bfloat16 as `rounding.py` stores it: A in uint16 with rows of even width, panels in
+uint32, each a pair of rows k and k + 1 of B. C is float32 then. K counts pairs wherever a packed shape is meant.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import inline, kernel
+from charrnn.kernels.packing import pack_steps, pack_tiles
 from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
 
 tile_1 = make_tile(1, TILE_VECTORS, masked=False)
@@ -25,15 +31,31 @@ strip = make_tile(TILE_ROWS, 1, masked=True)
 BLOCK_STEPS, BLOCK_TILES = 512, 48
 
 
-def panels_shape(K: int, N: int, dtype: np.typing.DTypeLike) -> tuple[int, int, int]:
-    """Shape of the packed form of a right operand (K, N): panels, K, panel width."""
-    width = PANEL_BYTES // np.dtype(dtype).itemsize
-    return (-(-N // width), K, width)
+def packed_type(operand: np.typing.DTypeLike) -> np.dtype[Any]:
+    """Number type of panels for operands of this type: pairs of bfloat16 are packed as uint32."""
+    operand = np.dtype(operand)
+    return np.dtype(np.uint32) if operand == np.uint16 else operand
 
 
-def scratch_shapes(dtype: np.typing.DTypeLike) -> tuple[tuple[int, int, int], tuple[int, int]]:
-    """Shapes of the `tiles` and `panel` that `add_transposed_product` works in."""
-    return (BLOCK_TILES, BLOCK_STEPS, TILE_ROWS), (BLOCK_STEPS, PANEL_BYTES // np.dtype(dtype).itemsize)
+def panels_shape(K: int, N: int, operand: np.typing.DTypeLike) -> tuple[int, int, int]:
+    """Shape of the packed form of a right operand (K, N): panels, steps of K, panel width."""
+    steps = -(-K // 2) if np.dtype(operand) == np.uint16 else K
+    width = PANEL_BYTES // packed_type(operand).itemsize
+    return (-(-N // width), steps, width)
+
+
+def empty_panels(K: int, N: int, operand: np.typing.DTypeLike) -> Array:
+    """Room for the packed form of a right operand (K, N)."""
+    panels: Array = np.empty(panels_shape(K, N, operand), packed_type(operand))
+    return panels
+
+
+def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
+    """The `tiles` and `panel` that `add_transposed_product` packs blocks of its operands into."""
+    packed = packed_type(operand)
+    tiles: Array = np.empty((BLOCK_TILES, BLOCK_STEPS, TILE_ROWS), packed)
+    panel: Array = np.empty((BLOCK_STEPS, PANEL_BYTES // packed.itemsize), packed)
+    return tiles, panel
 
 
 @inline
@@ -76,11 +98,10 @@ def add_panel(like, a, a_row, a_step, panel, c, c_row, K, M, columns):  # type: 
 def add_product(a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int) -> None:
     """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M, N)."""
     count, K, width = panels.shape
-    size = c.itemsize
     for n in range(count):
         add_panel(
-            c, a.ctypes.data + a_column * size, a.strides[0], size, panels[n].ctypes.data,
-            c.ctypes.data + (c_column + n * width) * size, c.strides[0], K, a.shape[0], min(width, N - n * width),
+            panels, a.ctypes.data + a_column * a.itemsize, a.strides[0], panels.itemsize, panels[n].ctypes.data,
+            c.ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0], K, a.shape[0], min(width, N - n * width),
         )  # fmt: skip
 
 
@@ -95,7 +116,7 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
     for n in range(count):
         for t in range(T):
             add_panel(
-                c, a[t, begin].ctypes.data, a.strides[1], a.itemsize, panels[n].ctypes.data,
+                panels, a[t, begin].ctypes.data, a.strides[1], panels.itemsize, panels[n].ctypes.data,
                 c[t, begin].ctypes.data + n * width * c.itemsize, c.strides[1], K, end - begin,
                 min(width, N - n * width),
             )  # fmt: skip
@@ -103,73 +124,30 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
 
 @kernel
 def add_transposed_product(
-    a: Array, b: Array, b_column: int, c: Array, c_column: int, N: int, first: int, last: int,
+    a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, N: int, first: int, last: int,
     tiles: Array, panel: Array,
 ) -> None:  # fmt: skip
-    """C += A' B for a (R, M), B = b[:, b_column:b_column + N] (R, N), C = c[:, c_column:c_column + N] (M, N).
+    """C += A' B for A = a[:, :M] (R, M), B = b[:, b_column:b_column + N] (R, N), C = c[:, c_column:c_column + N] (M, N).
 
-    Only the panels from `first` to `last` of C are computed. `tiles` and `panel` are scratch for blocks of the two operands,
-    of the shapes `scratch_shapes` gives: A' is packed as well, since walking down a column of A misses every cache.
+    Only the panels from `first` to `last` of C are computed. `tiles` and `panel` come from `empty_scratch`: A' is packed
+    as well, since walking down a column of A misses every cache.
     """
-    R, M = a.shape
+    R = a.shape[0]
     most, depth, _ = tiles.shape
     width = panel.shape[1]
-    size = c.itemsize
-    for start in range(0, R, depth):
-        K = min(depth, R - start)
+    rows_per_step = tiles.itemsize // a.itemsize
+    for start in range(0, R, depth * rows_per_step):
+        stop = min(start + depth * rows_per_step, R)
+        K = -(-(stop - start) // rows_per_step)
         for top in range(0, M, most * TILE_ROWS):
             height = min(most * TILE_ROWS, M - top)
-            for k in range(K):
-                row = a[start + k, top : top + height]
-                for m in range(height // TILE_ROWS):
-                    for i in range(TILE_ROWS):
-                        tiles[m, k, i] = row[m * TILE_ROWS + i]
-                m = height // TILE_ROWS
-                for i in range(height - m * TILE_ROWS):
-                    tiles[m, k, i] = row[m * TILE_ROWS + i]
+            pack_tiles(a, start, stop, top, height, tiles)
             for n in range(first, last):
                 columns = min(width, N - n * width)
-                for k in range(K):
-                    source = b[start + k, b_column + n * width : b_column + n * width + columns]
-                    target = panel[k]
-                    for j in range(columns):
-                        target[j] = source[j]
+                pack_steps(b, start, stop, b_column + n * width, columns, panel)
                 for m in range(0, height, TILE_ROWS):
                     add_panel(
-                        c, tiles[m // TILE_ROWS].ctypes.data, size, TILE_ROWS * size, panel.ctypes.data,
-                        c[top + m].ctypes.data + (c_column + n * width) * size, c.strides[0], K,
-                        min(TILE_ROWS, height - m), columns,
+                        panel, tiles[m // TILE_ROWS].ctypes.data, panel.itemsize, TILE_ROWS * panel.itemsize,
+                        panel.ctypes.data, c[top + m].ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0],
+                        K, min(TILE_ROWS, height - m), columns,
                     )  # fmt: skip
-
-
-@kernel
-def pack(b: Array, column: int, N: int, panels: Array, first: int, last: int) -> None:
-    """Pack B = b[:, column:column + N] (K, N): the panels from `first` to `last`."""
-    _, K, width = panels.shape
-    for n in range(first, last):
-        columns = min(width, N - n * width)
-        for k in range(K):
-            source = b[k, column + n * width : column + n * width + columns]
-            target = panels[n, k]
-            for j in range(columns):
-                target[j] = source[j]
-            for j in range(columns, width):
-                target[j] = 0
-
-
-@kernel
-def pack_transposed(b: Array, column: int, K: int, panels: Array, first: int, last: int) -> None:
-    """Pack B = b[:, column:column + K]' of b (N, ·): the panels from `first` to `last`."""
-    _, _, width = panels.shape
-    N = b.shape[0]
-    for n in range(first, last):
-        columns = min(width, N - n * width)
-        for start in range(0, K, 16):  # blocks that stay in the first-level cache while both sides are walked
-            stop = min(start + 16, K)
-            for j in range(columns):
-                source = b[n * width + j]
-                for k in range(start, stop):
-                    panels[n, k, j] = source[column + k]
-            for k in range(start, stop):
-                for j in range(columns, width):
-                    panels[n, k, j] = 0

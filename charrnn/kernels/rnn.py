@@ -11,23 +11,24 @@ from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import tanh
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.state import drop_rows, hand_over
+from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.state import drop_rows, enter, hand_over
 
 
 @kernel
 def rnn_forward(
-    gates: Array, recurrent: Array, relu: bool, h: Array, out: Array, keep: Array, begin: int, end: int
+    gates: Array, recurrent: Array, relu: bool, h: Array, h_operand: Array, out: Array, keep: Array, begin: int, end: int
 ) -> None:
     """gates (T, B, H): in, x W + b; out, the activation. h (T + 1, B, H): step 0 in, the others out.
 
-    recurrent: packed U. relu: max(0, ·) in place of tanh. keep (T, B): 0 where the state is reset before a step.
+    recurrent: packed U. h_operand: h as products read it, rounded or h itself. relu: max(0, ·) in place of tanh. keep (T, B): 0 where the state is reset before a step.
     out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
     zero = gates.dtype.type(0)
-    drop_rows(h[0], keep[0], begin, end)
+    enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h[t, begin:end], 0, recurrent, gates[t, begin:end], 0, H)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates[t, begin:end], 0, H)
         for b in range(begin, end):
             row, h_row = gates[t, b], h[t + 1, b]
             if relu:
@@ -38,16 +39,17 @@ def rnn_forward(
                     row[j] = tanh(row[j])
             for j in range(H):
                 h_row[j] = row[j]
-        hand_over(h, out, keep, t, begin, end)
+            store_operand(h_row, h_operand[t + 1, b])
+        hand_over(h, h_operand, out, keep, t, begin, end)
 
 
 @kernel
 def rnn_backward(
-    gates: Array, recurrent: Array, relu: bool, dout: Array, dh: Array, keep: Array, begin: int, end: int
+    gates: Array, operand: Array, recurrent: Array, relu: bool, dout: Array, dh: Array, keep: Array, begin: int, end: int
 ) -> None:
     """gates (T, B, H): in, as `rnn_forward` left them; out, the gradient before the activation.
 
-    recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H): scratch, the gradient that reaches back a step.
+    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H): scratch, the gradient that reaches back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -63,7 +65,8 @@ def rnn_backward(
             else:  # h = tanh(a)
                 for j in range(H):
                     row[j] = (dout_row[j] + dh_row[j]) * (one - row[j] * row[j])
+            store_operand(row, operand[t, b])
             dh_row[:] = 0
         if t > 0:
-            add_product(gates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            add_product(operand[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

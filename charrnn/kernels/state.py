@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import kernel
+from charrnn.kernels.rounding import store_operand
 
 
 @kernel
@@ -15,7 +16,15 @@ def drop_rows(state: Array, keep: Array, begin: int, end: int) -> None:
 
 
 @kernel
-def hand_over(h: Array, out: Array, keep: Array, t: int, begin: int, end: int) -> None:
+def enter(h: Array, h_operand: Array, keep: Array, begin: int, end: int) -> None:
+    """Before the first step: reset the rows of h[0] that are not kept, and store it as products read it."""
+    drop_rows(h[0], keep[0], begin, end)
+    for b in range(begin, end):
+        store_operand(h[0, b], h_operand[0, b])
+
+
+@kernel
+def hand_over(h: Array, h_operand: Array, out: Array, keep: Array, t: int, begin: int, end: int) -> None:
     """Pass h[t + 1] up as out[t], then reset the rows that the next step does not keep.
 
     `out` may be h[1:] itself, where nothing is ever reset: then there is nothing to do.
@@ -29,3 +38,4 @@ def hand_over(h: Array, out: Array, keep: Array, t: int, begin: int, end: int) -
             target[j] = source[j]
     if t + 1 < T:
         drop_rows(h[t + 1], keep[t + 1], begin, end)
+        drop_rows(h_operand[t + 1], keep[t + 1], begin, end)

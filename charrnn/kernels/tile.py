@@ -4,7 +4,9 @@ C's tile is `rows` x `vectors` vector registers. For each k, `vectors` registers
 is broadcast and multiplied in. Emitted as LLVM vector code through an intrinsic, because no auto-vectorised loop keeps all
 accumulators in registers. LLVM lowers the vector types to what the machine has.
 
-Operands are addresses and strides in bytes. B is a packed panel, see `matmul.py`: (K, panel width), contiguous.
+Operands are addresses and strides in bytes. B is a packed panel, see `matmul.py`: (K, panel width), contiguous. In bfloat16
+a step of K is a pair: two neighbours of A's row against two rows of B, multiplied and added to float32 accumulators by one
+instruction where the machine has it, and by two multiply-adds on numbers widened to float32 where it has not.
 """
 
 from __future__ import annotations
@@ -35,13 +37,27 @@ elif "avx2" in FEATURES and "fma" in FEATURES:
 else:
     VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 16, 6, 2  # SSE2, NEON
 
+HAS_BFLOAT16 = "avx512bf16" in FEATURES and VECTOR_BYTES == 64
 PANEL_BYTES = VECTOR_BYTES * TILE_VECTORS
+
+
+class BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash("bfloat")
 
 
 def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
     """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns)` for c[:rows] += a b.
 
-    `like` is any array of the number type. `a_row` and `a_step` are A's strides along its rows and along K, so that a
+    `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and `a_step` are A's strides along its rows and along K, so that a
     transposed A needs no copy. Unmasked, `height` and `columns` are ignored and the tile is full. Masked, only the first
     `columns` of the tile exist, and rows from `height` on repeat the last one: they read and write the same numbers again.
     """
@@ -51,7 +67,8 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
         typingctx: Any, like: Any, a: Any, a_row: Any, a_step: Any, panel: Any, c: Any, c_row: Any, K: Any,
         height: Any, columns: Any,
     ) -> Any:  # fmt: skip
-        scalar = ir.FloatType() if like.dtype == types.float32 else ir.DoubleType()
+        pairs = like.dtype == types.uint32
+        scalar = ir.DoubleType() if like.dtype == types.float64 else ir.FloatType()
         size = like.dtype.bitwidth // 8
         lanes = VECTOR_BYTES // size
         vector = ir.VectorType(scalar, lanes)
@@ -70,7 +87,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                 return found or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
             def load(address: Any, what: ir.Type) -> Any:
-                return builder.load(builder.inttoptr(address, pointer), align=size, typ=what)
+                return builder.load(builder.inttoptr(address, pointer), align=2 if pairs else size, typ=what)
 
             def splat(value: Any, what: ir.VectorType) -> Any:
                 undefined = ir.Constant(what, ir.Undefined)
@@ -121,13 +138,31 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
             k.add_incoming(const(0), before)
             sums = [builder.phi(vector) for _ in start]
             here = builder.add(panel, builder.mul(k, const(PANEL_BYTES)))
-            right = [load(builder.add(here, const(VECTOR_BYTES * v)), vector) for v in range(vectors)]
+            raw = ir.VectorType(ir.IntType(32), lanes) if pairs else vector
+            right = [load(builder.add(here, const(VECTOR_BYTES * v)), raw) for v in range(vectors)]
             fma = function(f"llvm.fma.{kind}", vector, vector, vector, vector)
+
+            def multiply_add(left: Any, right: Any, total: Any) -> Any:
+                """total + left right, or with pairs total + the sum of both products."""
+                if not pairs:
+                    return builder.call(fma, [left, right, total])
+                if HAS_BFLOAT16:
+                    numbers = ir.VectorType(BFloat(), 2 * lanes)
+                    dot = function("llvm.x86.avx512bf16.dpbf16ps.512", vector, vector, numbers, numbers)
+                    return builder.call(dot, [total, builder.bitcast(left, numbers), builder.bitcast(right, numbers)])
+                for widen in (
+                    lambda x: builder.shl(x, ir.Constant(raw, [16] * lanes)),
+                    lambda x: builder.and_(x, ir.Constant(raw, [0xFFFF0000] * lanes)),
+                ):
+                    both = [builder.bitcast(widen(x), vector) for x in (left, right)]
+                    total = builder.call(fma, [*both, total])
+                return total
+
             offset = builder.mul(k, a_step)
             grown = []
             for i in range(rows):
-                left = splat(load(builder.add(a_rows[i], offset), scalar), vector)
-                grown += [builder.call(fma, [left, right[v], sums[i * vectors + v]]) for v in range(vectors)]
+                left = splat(load(builder.add(a_rows[i], offset), raw.element), raw)
+                grown += [multiply_add(left, right[v], sums[i * vectors + v]) for v in range(vectors)]
             following = builder.add(k, const(1))
             k.add_incoming(following, loop)
             for phi, first, result in zip(sums, start, grown, strict=True):

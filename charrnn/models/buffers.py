@@ -11,17 +11,31 @@ from charrnn.kernels.arrays import Array
 
 
 class Buffers:
-    """Named scratch arrays of one number type; each grows to the largest size asked for."""
+    """Named scratch arrays of one number type; each grows to the largest size asked for.
 
-    def __init__(self, dtype: np.typing.DTypeLike) -> None:
-        self.dtype = np.dtype(dtype)
+    `operand` is the type in which products read them: the same, or bfloat16 (stored as uint16).
+    """
+
+    def __init__(self, dtype: np.typing.DTypeLike, operand: np.typing.DTypeLike) -> None:
+        self.dtype, self.operand = np.dtype(dtype), np.dtype(operand)
         self._flat: dict[str, np.ndarray[Any, Any]] = {}
 
     def get(self, name: str, *shape: int, dtype: np.typing.DTypeLike | None = None) -> Array:
-        """The array of that name with this shape; what it holds is left over from its last use."""
+        """The array of that name with this shape; what it holds is left over from its last use, at first zeros."""
         size = prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.size < size:
             flat = self._flat[name] = np.zeros(size, dtype or self.dtype)
         array: Array = flat[:size].reshape(shape)
         return array
+
+    def operand_of(self, name: str, array: Array) -> Array:
+        """What products read of an array (T, B, N): a bfloat16 array beside it, or the array itself.
+
+        Rows of bfloat16 are read in pairs, so an odd N is made even. The column that adds is never written, and an array of
+        one name always has rows of one width, so it stays zero.
+        """
+        if self.operand == self.dtype:
+            return array
+        T, B, N = array.shape
+        return self.get(f"{name}.operand", T, B, N + N % 2, dtype=self.operand)

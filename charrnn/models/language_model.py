@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import ModelConfig
-from charrnn.kernels import inputs, matmul, softmax
+from charrnn.kernels import inputs, matmul, rounding, softmax
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job, Threads
 from charrnn.models import exchange
 from charrnn.models.buffers import Buffers
 from charrnn.models.initialise import initialise
-from charrnn.models.layers import Operand, flat, product_job, sum_job
+from charrnn.models.layers import Packed, flat, product_job, sum_job
 from charrnn.models.layout import parameter_count, parameter_shapes
 from charrnn.models.stack import Stack
 
@@ -28,12 +28,14 @@ class LanguageModel:
 
     `parameters` (P,) is flat; `views` are its named parts, inner names and shapes as in `layout.parameter_shapes`. After
     a change of either, call `refresh`. `boundary` is the unit at whose input the state is reset to zero first, -1 for none.
+    `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are rounded to it.
     Every row of a batch is computed by itself: its result is the same bits whatever the other rows and the threads.
     """
 
     def __init__(
-        self, config: ModelConfig, *, threads: int = 1, boundary: int = -1, dtype: npt.DTypeLike = np.float32
-    ) -> None:
+        self, config: ModelConfig, *, threads: int = 1, boundary: int = -1, dtype: npt.DTypeLike = np.float32,
+        bfloat16: bool = False,
+    ) -> None:  # fmt: skip
         self.config, self.boundary, self.threads = config, boundary, threads
         self.dtype = np.dtype(dtype)
         self.parameters: Array = np.zeros(parameter_count(config), self.dtype)
@@ -41,15 +43,14 @@ class LanguageModel:
         self._gradient: Array = np.zeros_like(self.parameters)
         self._gradients = self._views(self._gradient)
         self._threads = Threads(threads)
-        self._buffers = Buffers(self.dtype)
-        self._scratch = [
-            tuple(np.empty(shape, self.dtype) for shape in matmul.scratch_shapes(self.dtype)) for _ in range(threads)
-        ]
+        operand = np.dtype(np.uint16) if bfloat16 else self.dtype
+        self._buffers = Buffers(self.dtype, operand)
+        self._scratch = [matmul.empty_scratch(operand) for _ in range(threads)]
         self._stack = Stack(config, self.views, self._gradients, boundary, self._threads, self._buffers)
         weight = "embedding.weight" if config.tie_weights else "output.weight"
         self._output, self._doutput = self.views[weight], self._gradients[weight]
-        self._logits_operand = Operand(self._output, 0, config.hidden_size, transposed=True)
-        self._dhidden_operand: Operand | None = None
+        self._to_logits = Packed(self._output, 0, config.hidden_size, operand, transposed=True)
+        self._to_dhidden: Packed | None = None
         self.refresh()
 
     def _views(self, vector: Array) -> dict[str, Array]:
@@ -84,14 +85,14 @@ class LanguageModel:
 
     def _pack_forward(self) -> None:
         if not self._packed_forward:
-            self._threads.run([*self._stack.pack(backward=False), self._logits_operand.job()])
+            self._threads.run([*self._stack.pack(backward=False), self._to_logits.job()])
             self._packed_forward = True
 
     def _pack_backward(self) -> None:
         if not self._packed_backward:
-            if self._dhidden_operand is None:
-                self._dhidden_operand = Operand(self._output, 0, self.config.hidden_size)
-            self._threads.run([*self._stack.pack(backward=True), self._dhidden_operand.job()])
+            if self._to_dhidden is None:
+                self._to_dhidden = Packed(self._output, 0, self.config.hidden_size, self._buffers.operand)
+            self._threads.run([*self._stack.pack(backward=True), self._to_dhidden.job()])
             self._packed_backward = True
 
     def forward(self, ids: Ids, state: Array) -> Array:
@@ -106,17 +107,20 @@ class LanguageModel:
         """Unnormalised log-probabilities (N, V) of every unit to come next, for hidden states (N, H)."""
         self._pack_forward()
         result: Array = np.empty((hidden.shape[0], self.config.vocabulary_size), self.dtype)
-        self._threads.run([Job(hidden.shape[0], 1, self._logits_work(np.ascontiguousarray(hidden), result))])
+        work = self._logits_work(np.ascontiguousarray(hidden)[np.newaxis], result[np.newaxis])[0]
+        self._threads.run([Job(hidden.shape[0], 1, work)])
         return result
 
-    def _logits_work(self, hidden: Array, logits: Array):  # type: ignore[no-untyped-def]
-        N, V = logits.shape
+    def _logits_work(self, hidden: Array, logits: Array) -> tuple[Callable[[int, int, int], None], Array]:
+        """What computes rows of logits (1, N, V) = hidden W' + b, and hidden (1, N, H) as products read it."""
+        operand = self._buffers.operand_of("hidden", hidden)
 
         def work(begin: int, end: int, thread: int) -> None:
-            inputs.fill_rows(logits.reshape(1, N, V), self.views["output.bias"], begin, end)
-            matmul.add_product(hidden[begin:end], 0, self._logits_operand.panels, logits[begin:end], 0, V)
+            inputs.fill_rows(logits, self.views["output.bias"], begin, end)
+            rounding.store_operands(hidden, operand, begin, end)
+            matmul.add_products(operand, self._to_logits.panels, logits, begin, end)
 
-        return work
+        return work, operand
 
     def _row_chunks(self, rows: int) -> list[tuple[int, int]]:
         size = max(1, LOGITS_AT_ONCE // self.config.vocabulary_size)
@@ -125,15 +129,15 @@ class LanguageModel:
     def target_log_probs(self, hidden: Array, targets: Ids) -> npt.NDArray[np.float64]:
         """log P(target) (T, B), natural, for hidden states (T, B, H) and the units that came next, targets (T, B)."""
         self._pack_forward()
-        rows, ids = flat(hidden), targets.reshape(-1)
+        rows, ids = flat(hidden)[np.newaxis], targets.reshape(-1)
         log_probs = np.empty(ids.size)
         for start, stop in self._row_chunks(ids.size):
-            logits = self._buffers.get("logits", stop - start, self.config.vocabulary_size)
-            compute = self._logits_work(rows[start:stop], logits)
+            logits = self._buffers.get("logits", 1, stop - start, self.config.vocabulary_size)
+            compute, _ = self._logits_work(rows[:, start:stop], logits)
 
             def work(begin: int, end: int, thread: int) -> None:
                 compute(begin, end, thread)  # noqa: B023 - run before the next chunk
-                softmax.target_log_probs(logits, ids[start:stop], log_probs[start:stop], begin, end)  # noqa: B023
+                softmax.target_log_probs(logits[0], ids[start:stop], log_probs[start:stop], begin, end)  # noqa: B023
 
             self._threads.run([Job(stop - start, 1, work)])
         return log_probs.reshape(targets.shape)
@@ -165,29 +169,30 @@ class LanguageModel:
 
         loss = -mean log softmax(hidden W' + b)[target], chunk by chunk of rows.
         """
-        assert self._dhidden_operand is not None
-        panels = self._dhidden_operand.panels
+        assert self._to_dhidden is not None
+        panels = self._to_dhidden.panels
         H, V = self.config.hidden_size, self.config.vocabulary_size
         log_probs = np.empty(targets.size)
         jobs: list[Job] = []
         for start, stop in self._row_chunks(targets.size):
             self._threads.run(jobs)  # those of the chunk before, whose logits are about to be overwritten
-            logits = self._buffers.get("logits", stop - start, V)
-            chunk = hidden[start:stop]
-            compute = self._logits_work(chunk, logits)
+            logits = self._buffers.get("logits", 1, stop - start, V)
+            dlogits = self._buffers.operand_of("logits", logits)
+            compute, operand = self._logits_work(hidden[np.newaxis, start:stop], logits)
+            part = dhidden[np.newaxis, start:stop]
 
             def work(begin: int, end: int, thread: int) -> None:
                 compute(begin, end, thread)  # noqa: B023 - run before the next chunk
                 softmax.cross_entropy(
-                    logits, targets[start:stop], 1 / targets.size, log_probs[start:stop], begin, end  # noqa: B023
+                    logits[0], targets[start:stop], 1 / targets.size, log_probs[start:stop], begin, end  # noqa: B023
                 )  # fmt: skip
-                part = dhidden[start + begin : start + end]  # noqa: B023
-                part[:] = 0
-                matmul.add_product(logits[begin:end], 0, panels, part, 0, H)  # noqa: B023
+                rounding.store_operands(logits, dlogits, begin, end)  # noqa: B023
+                part[:, begin:end] = 0  # noqa: B023
+                matmul.add_products(dlogits, panels, part, begin, end)  # noqa: B023
 
             self._threads.run([Job(stop - start, 1, work)])
             jobs = [
-                product_job(logits, chunk, 0, self._doutput, 0, H, self._scratch),
-                sum_job(logits, self._gradients["output.bias"]),
+                product_job(dlogits[0], V, operand[0], 0, self._doutput, 0, H, self._scratch),
+                sum_job(logits[0], self._gradients["output.bias"]),
             ]
         return log_probs, jobs

@@ -13,25 +13,27 @@ from typing import Any
 import numpy as np
 
 from charrnn.config import ModelConfig
-from charrnn.kernels import gru, inputs, lstm, matmul, rnn
+from charrnn.kernels import gru, inputs, lstm, matmul, packing, rnn
 from charrnn.kernels.arrays import Array
 from charrnn.kernels.threads import Job
 from charrnn.models.buffers import Buffers
 
-Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.scratch_shapes`
+Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.empty_scratch`
 
 
-class Operand:
-    """A weight, or some of its columns, packed to be multiplied by from the left."""
+class Packed:
+    """A weight, or some of its columns, packed as the right operand of products; `operand` is the type of the left one."""
 
-    def __init__(self, weight: Array, column: int, size: int, *, transposed: bool = False) -> None:
+    def __init__(
+        self, weight: Array, column: int, size: int, operand: np.dtype[Any], *, transposed: bool = False
+    ) -> None:  # fmt: skip
         self.weight, self.column, self.size, self.transposed = weight, column, size, transposed
         K, N = (size, weight.shape[0]) if transposed else (weight.shape[0], size)
-        self.panels = np.empty(matmul.panels_shape(K, N, weight.dtype), weight.dtype)
+        self.panels = matmul.empty_panels(K, N, operand)
 
     def job(self) -> Job:
         """The packing, panel by panel."""
-        pack = matmul.pack_transposed if self.transposed else matmul.pack
+        pack = packing.pack_transposed if self.transposed else packing.pack
 
         def work(first: int, last: int, thread: int) -> None:
             pack(self.weight, self.column, self.size, self.panels, first, last)
@@ -41,15 +43,15 @@ class Operand:
 
 
 def product_job(
-    a: Array, b: Array, b_column: int, c: Array, c_column: int, size: int, scratch: Scratch
+    a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, size: int, scratch: Scratch
 ) -> Job:  # fmt: skip
-    """C += a' B for `size` columns of b (R, N) and c (M, N) from the given ones on, a (R, M); divided by panels of C."""
-    count, _, width = matmul.panels_shape(1, size, c.dtype)
+    """C += A' B for A = a[:, :M] (R, M) and `size` columns of b (R, ·) and c (M, ·); divided by panels of C."""
+    count, _, width = matmul.panels_shape(1, size, a.dtype)
 
     def work(first: int, last: int, thread: int) -> None:
-        matmul.add_transposed_product(a, b, b_column, c, c_column, size, first, last, *scratch[thread])
+        matmul.add_transposed_product(a, M, b, b_column, c, c_column, size, first, last, *scratch[thread])
 
-    return Job(count, a.shape[0] * a.shape[1] * width, work)
+    return Job(count, a.shape[0] * M * width, work)
 
 
 def sum_job(dgates: Array, dbias: Array) -> Job:
@@ -72,37 +74,54 @@ class Layer:
     states = 1  # arrays of state carried from step to step
 
     def __init__(
-        self, config: ModelConfig, index: int, weights: Mapping[str, Array], gradients: Mapping[str, Array], buffers: Buffers
-    ) -> None:
+        self, config: ModelConfig, index: int, weights: Mapping[str, Array], gradients: Mapping[str, Array],
+        buffers: Buffers,
+    ) -> None:  # fmt: skip
         self.config, self.index, self.weights, self.gradients, self.buffers = config, index, weights, gradients, buffers
         H = config.hidden_size
         self.G = weights["weight_hh"].shape[1]
-        # The columns of the gates that are multiplied by h at once.
-        self.parts = [(0, self.G - H), (self.G - H, H)] if config.cells[index] == "gru" else [(0, self.G)]
-        self.recurrent = [Operand(weights["weight_hh"], column, size) for column, size in self.parts]
-        self.input = Operand(weights["weight_ih"], 0, self.G) if index > 0 or config.embedding_size else None
-        self._backward: tuple[list[Operand], Operand | None] | None = None
+        # Columns of the gates that are multiplied by h at once; a reset gate sets n apart.
+        n_apart = config.cells[index] == "gru" and config.reset_gate != "none"
+        self.parts = [(0, self.G - H), (self.G - H, H)] if n_apart else [(0, self.G)]
+        operand = buffers.operand
+        self.recurrent = [Packed(weights["weight_hh"], column, size, operand) for column, size in self.parts]
+        self.input = Packed(weights["weight_ih"], 0, self.G, operand) if index > 0 or config.embedding_size else None
+        self._backward: tuple[list[Packed], Packed | None] | None = None
 
     @property
-    def backward_operands(self) -> tuple[list[Operand], Operand | None]:
+    def transposes(self) -> tuple[list[Packed], Packed | None]:
         """The transposed weights, recurrent and input, which only a gradient needs."""
         if self._backward is None:
-            hh, ih = self.weights["weight_hh"], self.weights["weight_ih"]
-            recurrent = [Operand(hh, column, size, transposed=True) for column, size in self.parts]
-            self._backward = recurrent, Operand(ih, 0, self.G, transposed=True) if self.input else None
+            hh, ih, operand = self.weights["weight_hh"], self.weights["weight_ih"], self.buffers.operand
+            recurrent = [Packed(hh, column, size, operand, transposed=True) for column, size in self.parts]
+            self._backward = recurrent, Packed(ih, 0, self.G, operand, transposed=True) if self.input else None
         return self._backward
 
     def pack(self, *, backward: bool) -> list[Job]:
         """Jobs that pack the weights for the forward or the backward direction."""
-        recurrent, input_operand = self.backward_operands if backward else (self.recurrent, self.input)
-        return [operand.job() for operand in [*recurrent, *([input_operand] if input_operand else [])]]
+        recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
+        return [packed.job() for packed in [*recurrent, *([from_input] if from_input else [])]]
 
     def resize(self, T: int, B: int, *, separate: bool) -> None:
-        """Take arrays for windows of T steps and B rows; `separate`: `out` is not simply h of every step."""
+        """Take arrays for windows of T steps and B rows; `separate`: `out` is not simply h of every step.
+
+        What products read is kept as an operand beside each array, rounded to bfloat16, or it is the array itself.
+        """
         H = self.config.hidden_size
         self.gates = self._buffer("gates", T, B, self.G)
         self.h = self._buffer("h", T + 1, B, H)
         self.out = self._buffer("out", T, B, H) if separate else self.h[1:]
+        self.h_operand = self._operand("h", self.h)
+        self.out_operand = self._operand("out", self.out) if separate else self.h_operand[1:]
+        self.separate = separate
+
+    def prepare_backward(self) -> None:
+        """Take what `backward` needs besides: `dgates_operand`, what products read of the gates' gradients, and scratch."""
+        self.dgates_operand = self._operand("gates", self.gates)
+        self.dh = self.buffers.get("dh", *self.out.shape[1:])
+
+    def _operand(self, name: str, array: Array) -> Array:
+        return self.buffers.operand_of(f"{self.index}.{name}", array)
 
     def _buffer(self, name: str, *shape: int) -> Array:
         return self.buffers.get(f"{self.index}.{name}", *shape)
@@ -112,7 +131,7 @@ class Layer:
         return [self.h[step]]
 
     def project(self, x: Array, begin: int, end: int) -> None:
-        """gates = x W_ih + b, for x (T, B, E)."""
+        """gates = x W_ih + b, for x (T, B, E) as an operand."""
         assert self.input is not None
         inputs.fill_rows(self.gates, self.weights["bias"], begin, end)
         matmul.add_products(x, self.input.panels, self.gates, begin, end)
@@ -127,22 +146,25 @@ class Layer:
 
     def add_input_gradient(self, dx: Array, begin: int, end: int) -> None:
         """dx += dgates W_ih', for dx (T, B, E)."""
-        operand = self.backward_operands[1]
-        assert operand is not None
-        matmul.add_products(self.gates, operand.panels, dx, begin, end)
+        transposed = self.transposes[1]
+        assert transposed is not None
+        matmul.add_products(self.dgates_operand, transposed.panels, dx, begin, end)
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
-        """Jobs that add up the gradients of this layer's weights; x (T, B, E), or None where a table stands for it."""
+        """Jobs that add up the gradients of this layer's weights; x (T, B, E) as an operand, or None where a table stands
+        for it."""
         jobs = self.recurrent_jobs(scratch)
         if x is not None:
-            jobs.append(product_job(flat(x), flat(self.gates), 0, self.gradients["weight_ih"], 0, self.G, scratch))
+            H, dgates = self.config.hidden_size, flat(self.dgates_operand)
+            jobs.append(product_job(flat(x), H, dgates, 0, self.gradients["weight_ih"], 0, self.G, scratch))
             jobs.append(sum_job(flat(self.gates), self.gradients["bias"]))
         return jobs
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
         """dW_hh = Σ h' dgates over all steps and rows, h' being the state before the step."""
-        h = flat(self.h[:-1])
-        return [product_job(h, flat(self.gates), 0, self.gradients["weight_hh"], 0, self.G, scratch)]
+        h, dgates = flat(self.h_operand[:-1]), flat(self.dgates_operand)
+        H = self.config.hidden_size
+        return [product_job(h, H, dgates, 0, self.gradients["weight_hh"], 0, self.G, scratch)]
 
 
 class LSTMLayer(Layer):
@@ -162,15 +184,21 @@ class LSTMLayer(Layer):
     def state(self, step: int) -> list[Array]:
         return [self.h[step], self.c[step]]
 
+    def prepare_backward(self) -> None:
+        super().prepare_backward()
+        self.dc = self.buffers.get("dc", *self.out.shape[1:])
+
     def forward(self, keep: Array, begin: int, end: int) -> None:
         panels = self.recurrent[0].panels
-        lstm.lstm_forward(self.gates, panels, self.peepholes, self.h, self.c, self.out, keep, begin, end)
+        lstm.lstm_forward(
+            self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
+        )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        _, B, H = dout.shape
-        dh, dc = self.buffers.get("dh", B, H), self.buffers.get("dc", B, H)
-        panels = self.backward_operands[0][0].panels
-        lstm.lstm_backward(self.gates, panels, self.peepholes, self.c, dout, dh, dc, keep, begin, end)
+        panels = self.transposes[0][0].panels
+        lstm.lstm_backward(
+            self.gates, self.dgates_operand, panels, self.peepholes, self.c, dout, self.dh, self.dc, keep, begin, end
+        )  # fmt: skip
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
         jobs = super().weight_jobs(x, keep, scratch)
@@ -195,32 +223,37 @@ class GRULayer(Layer):
     def resize(self, T: int, B: int, *, separate: bool) -> None:
         super().resize(T, B, separate=separate)
         self.side = self._buffer("side", T, B, self.config.hidden_size)
+        self.side_operand = self._operand("side", self.side)
+
+    def prepare_backward(self) -> None:
+        super().prepare_backward()
+        self.drh = self.buffers.get("drh", *self.out.shape[1:])
 
     def forward(self, keep: Array, begin: int, end: int) -> None:
-        rz, n = (operand.panels for operand in self.recurrent)
+        rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
         gru.gru_forward(
-            self.gates, rz, n, self.bias_hn, self.reset, self.h, self.side, self.out, keep, begin, end
+            self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand, self.out,
+            keep, begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        _, B, H = dout.shape
-        dh, drh = self.buffers.get("dh", B, H), self.buffers.get("drh", B, H)
-        rz, n = (operand.panels for operand in self.backward_operands[0])
+        rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
         gru.gru_backward(
-            self.gates, rz, n, self.reset, self.h, self.side, dout, dh, drh, keep, begin, end
+            self.gates, self.dgates_operand, rz, n, self.reset, self.h, self.side, self.side_operand,
+            dout, self.dh, self.drh, keep, begin, end,
         )  # fmt: skip
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
+        if self.reset == gru.NONE:
+            return super().recurrent_jobs(scratch)
         (_, rz), (_, H) = self.parts
-        h, side, gates = flat(self.h[:-1]), flat(self.side), flat(self.gates)
+        h, side, dgates = flat(self.h_operand[:-1]), flat(self.side_operand), flat(self.dgates_operand)
         dweight = self.gradients["weight_hh"]
-        jobs = [product_job(h, gates, 0, dweight, 0, rz, scratch)]
-        if self.reset == gru.AFTER:
-            jobs.append(product_job(h, side, 0, dweight, rz, H, scratch))
-            jobs.append(sum_job(side, self.gradients["bias_hn"]))
-        else:
-            jobs.append(product_job(side if self.reset == gru.BEFORE else h, gates, rz, dweight, rz, H, scratch))
-        return jobs
+        jobs = [product_job(h, H, dgates, 0, dweight, 0, rz, scratch)]
+        if self.reset == gru.BEFORE:
+            return [*jobs, product_job(side, H, dgates, rz, dweight, rz, H, scratch)]
+        jobs.append(product_job(h, H, side, 0, dweight, rz, H, scratch))
+        return [*jobs, sum_job(flat(self.side), self.gradients["bias_hn"])]
 
 
 class RNNLayer(Layer):
@@ -228,12 +261,14 @@ class RNNLayer(Layer):
 
     def forward(self, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
-        rnn.rnn_forward(self.gates, self.recurrent[0].panels, relu, self.h, self.out, keep, begin, end)
+        rnn.rnn_forward(
+            self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
+        )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
-        dh = self.buffers.get("dh", *dout.shape[1:])
-        rnn.rnn_backward(self.gates, self.backward_operands[0][0].panels, relu, dout, dh, keep, begin, end)
+        panels = self.transposes[0][0].panels
+        rnn.rnn_backward(self.gates, self.dgates_operand, panels, relu, dout, self.dh, keep, begin, end)
 
 
 LAYERS: dict[str, type[Layer]] = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}

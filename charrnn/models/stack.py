@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import dropout as dropout_kernels
-from charrnn.kernels import inputs, matmul
+from charrnn.kernels import inputs, matmul, rounding
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job, Threads
 from charrnn.models.buffers import Buffers
@@ -54,7 +54,7 @@ class Stack:
         return [job for layer in self.layers for job in layer.pack(backward=backward)]
 
     def forward(self, ids: Ids, state: Array, *, rate: float = 0.0, key: int = 0) -> Array:
-        """Hidden states of the top layer (T, B, H) for ids (T, B); state (S, B, H) is read, and left at the last step.
+        """Hidden states of the top layer (T, B, H), also as `out_operand` of the last layer, for ids (T, B); state (S, B, H) is read, and left at the last step.
 
         rate: dropout; key: what its masks depend on.
         """
@@ -86,6 +86,7 @@ class Stack:
         self.table = self.buffers.get("table", 1, U, first.G)
         if self.embedding is not None:
             self.rows = self.buffers.get("rows", 1, U, self.embedding.shape[1])
+            self.rows_operand = self.buffers.operand_of("rows", self.rows)
 
         def work(begin: int, end: int, thread: int) -> None:
             distinct = self._distinct[begin:end]
@@ -96,7 +97,8 @@ class Stack:
                 assert first.input is not None
                 inputs.gather_rows(self.embedding, distinct, self.rows[0, begin:end])
                 inputs.fill_rows(self.table, first.weights["bias"], begin, end)
-                matmul.add_products(self.rows, first.input.panels, self.table, begin, end)
+                rounding.store_operands(self.rows, self.rows_operand, begin, end)
+                matmul.add_products(self.rows_operand, first.input.panels, self.table, begin, end)
 
         self.threads.run([Job(U, 1, work)])
 
@@ -105,10 +107,12 @@ class Stack:
         below = None
         for layer in self.layers:
             if below is not None:
-                layer.project(below.out, begin, end)
+                layer.project(below.out_operand, begin, end)
             layer.forward(self.keep, begin, end)
             if self.rate > 0:
                 dropout_kernels.apply_dropout(layer.out, self.rate, self._layer_key(layer), begin, end)
+            if layer.separate:
+                rounding.store_operands(layer.out, layer.out_operand, begin, end)
             below = layer
 
     def _layer_key(self, layer: Layer) -> np.uint32:
@@ -116,6 +120,8 @@ class Stack:
 
     def backward(self, dout: Array) -> None:
         """From the gradient of the last `forward`'s result, dout (T, B, H), which is overwritten, to every layer's gates."""
+        for layer in self.layers:
+            layer.prepare_backward()
         self._dout = dout
         self._dx = self.buffers.get("dx", *dout.shape) if len(self.layers) > 1 else dout
         self.threads.run([Job(dout.shape[1], 1, self._backward_rows)])
@@ -136,7 +142,7 @@ class Stack:
         jobs: list[Job] = []
         below = None
         for layer in self.layers:
-            jobs += layer.weight_jobs(None if below is None else below.out, self.keep, scratch)
+            jobs += layer.weight_jobs(None if below is None else below.out_operand, self.keep, scratch)
             below = layer
         first = self.layers[0]
         self.dtable = self.buffers.get("dtable", *self.table.shape)
@@ -157,13 +163,15 @@ class Stack:
             return
         drows = self.buffers.get("drows", *self.rows.shape)
         drows[:] = 0
+        dtable = self.buffers.operand_of("dtable", self.dtable)
+        rounding.store_operands(self.dtable, dtable, 0, U)
 
         def work(begin: int, end: int, thread: int) -> None:
-            operand = first.backward_operands[1]
-            assert operand is not None
-            matmul.add_products(self.dtable, operand.panels, drows, begin, end)
+            transposed = first.transposes[1]
+            assert transposed is not None
+            matmul.add_products(dtable, transposed.panels, drows, begin, end)
 
-        dweight = first.gradients["weight_ih"]
-        product = product_job(self.rows[0], self.dtable[0], 0, dweight, 0, first.G, scratch)
-        self.threads.run([Job(U, first.G * drows.shape[2], work), product])
+        E, dweight = drows.shape[2], first.gradients["weight_ih"]
+        product = product_job(self.rows_operand[0], E, dtable[0], 0, dweight, 0, first.G, scratch)
+        self.threads.run([Job(U, first.G * E, work), product])
         inputs.add_rows(drows[0], distinct, self.dembedding)
