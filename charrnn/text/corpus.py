@@ -1,0 +1,195 @@
+"""A corpus: texts read once and encoded into memory-mapped files, with the vocabulary of their training part."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import TextConfig
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.text.encoding import EncodedPart, encode_sources
+from charrnn.text.reader import STDIN, Source
+from charrnn.text.vocabulary import Vocabulary
+
+LAYOUT = 1  # of the encoded files: a change makes old ones be written anew
+RECORD = "corpus.json"
+WORK_PREFIX = ".new-"
+STALE_SECONDS = 24 * 3600
+
+
+@dataclass
+class Part:
+    """The training or validation part. `ids` is a memory-mapped array of the smallest unsigned integer type.
+
+    `bytes` (of UTF-8) and `characters` are those of the text as it was read; an end of line counts one of each.
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    bytes: int
+    characters: int
+
+
+@dataclass
+class Corpus:
+    """An encoded corpus. `notes` are remarks for the user about what was found in the text.
+
+    `digest` is the SHA-256 of the decompressed bytes; of several files, that of their digests, one a line.
+    """
+
+    vocabulary: Vocabulary
+    train: Part
+    validation: Part | None
+    digest: str
+    notes: list[str] = field(default_factory=list)
+
+
+def load_corpus(
+    paths: Sequence[str],
+    config: TextConfig,
+    *,
+    val_path: str | None,
+    val_fraction: float,
+    seed: int,
+    cache_dir: Path,
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """Encode the files `paths` ("-" is stdin), or find them encoded below `cache_dir`.
+
+    The last `val_fraction` of the units of each file is the validation part; with `config.lines`, it is the lines whose
+    content, hashed with `seed`, falls in that fraction. `val_path` names a file that is the validation part instead.
+    Units are counted in the training part only, unless a `vocabulary` is given. Memory is bounded. Where `cache_dir`
+    cannot be written, the encoded files are temporary.
+
+    Raises:
+        CharrnnError: a file is missing, unreadable, damaged or not valid in its encoding, or there is too little text.
+        UsageError: stdin is asked for twice.
+    """
+    names = [*paths] if val_path is None else [*paths, val_path]
+    if names.count(STDIN) > 1:
+        raise UsageError("- (stdin) is given twice, and it can be read once only; name a file for one of them")
+    if vocabulary and (vocabulary.unit, vocabulary.pretokenized) != (config.unit, config.pretokenized):
+        raise UsageError(
+            f"the model to start from has the unit {vocabulary.unit}{' (pretokenized)' * vocabulary.pretokenized}, not "
+            f"{config.unit}{' (pretokenized)' * config.pretokenized}; choose the same --unit and --pretokenized"
+        )
+    fraction = 0.0 if val_path is not None else val_fraction
+    settings: dict[str, Any] = {
+        "layout": LAYOUT,
+        "unicode": unicodedata.unidata_version if config.unit == "word" else "",
+        "config": asdict(config),
+        "validation_file": val_path is not None,
+        "fraction": fraction,
+        "seed": seed if config.lines and fraction else 0,
+        "vocabulary": vocabulary.to_json() if vocabulary else None,
+    }
+    folder = _writable_folder(cache_dir)
+    with contextlib.ExitStack() as stack:
+        try:
+            work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=folder))
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+            sources = [stack.enter_context(contextlib.closing(Source(name, work))) for name in names]
+            shown = [source.name for source in sources]
+            entry = folder / _key(settings, [source.digest() for source in sources])
+            if found := _open_entry(entry, shown):
+                return found
+            encoded = encode_sources(
+                sources,
+                work,
+                config,
+                has_validation=val_path is not None,
+                fraction=fraction,
+                seed=seed,
+                given=vocabulary,
+            )
+            record = {
+                "digest": _combined(encoded.digests),
+                "notes": encoded.notes,
+                "train": asdict(encoded.train),
+                "validation": asdict(encoded.validation) if encoded.validation else None,
+                "text": encoded.vocabulary.to_json(),
+            }
+            (work / RECORD).write_text(json.dumps(record), encoding="utf-8")
+            # The digests of this second reading: a file that someone appends to may have grown since the first.
+            entry = folder / _key(settings, encoded.digests)
+            shutil.rmtree(entry, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a process beside this one may have been faster, with the same files
+                work.rename(entry)
+        except OSError as error:
+            raise CharrnnError(
+                f"cannot write the encoded corpus in {folder}: {error.strerror}; make room there, "
+                f"or name another folder in CHARRNN_CACHE_DIR"
+            ) from error
+        corpus = _open_entry(entry, shown)
+        if corpus is None:
+            raise CharrnnError(f"the encoded corpus in {entry} cannot be read back; remove that folder and try again")
+        return corpus
+
+
+def _key(settings: dict[str, Any], digests: list[str]) -> str:
+    """The name of the folder for these contents and settings."""
+    return hashlib.sha256(json.dumps([settings, digests], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _combined(digests: list[str]) -> str:
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+
+def _writable_folder(cache_dir: Path) -> Path:
+    """`cache_dir`/corpora, cleared of what killed runs left behind; a temporary folder where it cannot be written."""
+    folder = cache_dir / "corpora"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        return _temporary_folder()
+    for left in folder.glob(f"{WORK_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """One folder for the life of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="charrnn-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _open_entry(entry: Path, names: list[str]) -> Corpus | None:
+    """The corpus encoded in `entry`; None where there is none or it is incomplete."""
+    try:
+        record = json.loads((entry / RECORD).read_text(encoding="utf-8"))
+        train = _open_part(entry, record["train"])
+        validation = _open_part(entry, record["validation"]) if record["validation"] else None
+        notes = [f"{names[source]}: {text}" if source is not None else text for source, text in record["notes"]]
+        return Corpus(Vocabulary.from_json(record["text"]), train, validation, record["digest"], notes)
+    except (OSError, ValueError, LookupError, TypeError, CharrnnError):
+        return None
+
+
+def _open_part(entry: Path, value: dict[str, Any]) -> Part:
+    part = EncodedPart(**value)
+    path = entry / part.file
+    if path.stat().st_size != part.length * np.dtype(part.dtype).itemsize:
+        raise ValueError(f"{path} is not complete")
+    ids = np.asarray(np.memmap(path, part.dtype, mode="r"))
+    return Part(ids, part.bytes, part.characters)

@@ -1,0 +1,246 @@
+"""Reading texts into codes, choosing the vocabulary, and writing the ids of the training and validation parts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import TextConfig
+from charrnn.errors import CharrnnError
+from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Spool, WordCoder, make_coder, smallest_type
+from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_text, whole_lines, whole_words
+from charrnn.text.units import LINE_END
+from charrnn.text.vocabulary import UNIT_NAMES, Vocabulary
+
+Stretch = tuple[Spool, int, int]  # the codes of a spool from, to
+Note = tuple[int | None, str]  # which source it is about, and what to say
+
+
+@dataclass(frozen=True)
+class EncodedPart:
+    """A file of ids: its name, their type and number, and what they stand for."""
+
+    file: str
+    dtype: str
+    length: int
+    bytes: int
+    characters: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What `encode_sources` wrote. `digests` has the SHA-256 of each source's decompressed bytes."""
+
+    vocabulary: Vocabulary
+    train: EncodedPart
+    validation: EncodedPart | None
+    digests: list[str]
+    notes: list[Note]
+
+
+@dataclass
+class Reading:
+    """The texts as codes, and which stretches of them are for training and for validation."""
+
+    coder: Coder
+    train: list[Stretch] = field(default_factory=list)
+    validation: list[Stretch] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def encode_sources(
+    sources: Sequence[Source],
+    work: Path,
+    config: TextConfig,
+    *,
+    has_validation: bool,
+    fraction: float,
+    seed: int,
+    given: Vocabulary | None,
+) -> Encoded:
+    """Encode `sources` into files in the folder `work`; with `has_validation` the last one is the validation part.
+
+    Raises:
+        CharrnnError: a source cannot be read, or there is too little text.
+    """
+    main, held_out = Spool(work / "main.codes"), Spool(work / "held_out.codes")
+    with contextlib.closing(main), contextlib.closing(held_out):
+        reading = _read(sources, main, held_out, config, has_validation, fraction, seed)
+        coder = reading.coder
+        counts, train_spaces = _count(reading.train, coder)
+        _check_enough(counts, coder, config, [source.name for source in sources], reading)
+        vocabulary = given or _learn(counts, coder, config, reading.notes)
+        ids = coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
+        train = _write(work / "train.ids", reading.train, ids, counts, coder, train_spaces)
+        validation = None
+        if reading.validation:
+            counts, spaces = _count(reading.validation, coder)
+            validation = _write(work / "validation.ids", reading.validation, ids, counts, coder, spaces)
+    return Encoded(vocabulary, train, validation, reading.digests, reading.notes)
+
+
+def _read(
+    sources: Sequence[Source],
+    main: Spool,
+    held_out: Spool,
+    config: TextConfig,
+    has_validation: bool,
+    fraction: float,
+    seed: int,
+) -> Reading:
+    """Read all sources once; `held_out` receives the validation lines of a corpus of lines."""
+    reading = Reading(make_coder(config))
+    coder = reading.coder
+    by_line = config.lines and fraction > 0
+    for number, source in enumerate(sources):
+        findings = Findings()
+        digest = hashlib.sha256()
+        start = main.length
+        for piece in _pieces(source, config, findings, digest):
+            if by_line:
+                kept, out = _separate(piece, fraction, seed)
+                main.append(*coder.encode(kept))
+                held_out.append(*coder.encode(out))
+            else:
+                main.append(*coder.encode(piece))
+        reading.digests.append(digest.hexdigest())
+        if findings.byte_order_mark:
+            reading.notes.append((number, "the byte order mark at its start was left out"))
+        if findings.crlf:
+            reading.notes.append(
+                (number, f"{findings.crlf:,} line ends of Windows (CR LF) were read as plain newlines")
+            )
+        stop = main.length
+        if has_validation and number == len(sources) - 1:
+            if start == stop:
+                raise CharrnnError(f"the validation file {source.name} is empty; give one with text, or --val-fraction")
+            reading.validation.append((main, start, stop))
+            continue
+        cut = stop if by_line else start + int((1 - fraction) * (stop - start))
+        reading.train.append((main, start, cut))
+        if cut < stop:
+            reading.validation.append((main, cut, stop))
+    if by_line:
+        if not main.length:  # every line fell to validation
+            reading.train = [(held_out, 0, held_out.length)]
+        elif held_out.length:
+            reading.validation = [(held_out, 0, held_out.length)]
+        if not reading.validation:
+            reading.notes.append((None, "too few different lines to hold some out: there is no validation part"))
+    if isinstance(coder, WordCoder) and coder.overflowed:
+        reading.notes.append((None, f"words that first appear after {MOST_WORDS:,} different ones count as unknown"))
+    return reading
+
+
+def _pieces(source: Source, config: TextConfig, findings: Findings, digest: hashlib._Hash) -> Iterator[str]:
+    """The text of a source in pieces that may be split into units one by one."""
+    encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
+    text = read_text(_hashed(source.blocks(), digest), source.name, encoding, config.errors, findings)
+    if config.lines:
+        return whole_lines(text)
+    return whole_words(text) if config.unit == "word" else text
+
+
+def _hashed(blocks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for block in blocks:
+        digest.update(block)
+        yield block
+
+
+def _separate(text: str, fraction: float, seed: int) -> tuple[str, str]:
+    """The lines to train on and the lines to hold out, by a hash of the seed and the line: duplicates stay together."""
+    lines = text.split(LINE_END)[:-1]
+    start = zlib.crc32(str(seed).encode())
+    sums = map(zlib.crc32, text.encode().split(b"\n"), itertools.repeat(start, len(lines)))
+    out = mixed(np.fromiter(sums, np.uint64, len(lines))) < np.uint64(fraction * 2**64)
+    kept, held_out = (list(itertools.compress(lines, chosen.tolist())) for chosen in (~out, out))
+    return LINE_END.join([*kept, ""]), LINE_END.join([*held_out, ""])
+
+
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a checksum as it is, spread evenly over 64 bits."""
+    values = (values + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _count(stretches: list[Stretch], coder: Coder) -> tuple[NDArray[np.int64], int]:
+    """How often each code occurs, and the bytes between units."""
+    counts = np.zeros(coder.size, np.int64)
+    total = 0
+    for spool, start, stop in stretches:
+        for codes, spaces in spool.read(start, stop):
+            seen = np.bincount(codes)
+            counts[: len(seen)] += seen
+            total += spaces
+    return counts, total
+
+
+def _check_enough(
+    counts: NDArray[np.int64], coder: Coder, config: TextConfig, names: list[str], reading: Reading
+) -> None:
+    """Raise `CharrnnError` unless there are two different units to learn from."""
+    corpus = ", ".join(names)
+    name = UNIT_NAMES[config.unit]
+    need = f"training needs at least two different {name}s, and a useful model thousands of them"
+    if not any(stop > start for _, start, stop in [*reading.train, *reading.validation]):
+        raise CharrnnError(f"{corpus} is empty; {need}")
+    units = _different(counts, coder)
+    if len(units) < 2:
+        held_out_units = _different(_count(reading.validation, coder)[0], coder)
+        found = f"one {name} only, {min(units)!r}," if units else "nothing but line ends"
+        held_out = "; --val-fraction 0 would add what is held out" if len(units | held_out_units) > 1 else ""
+        raise CharrnnError(f"{corpus} has {found} to train on; {need}{held_out}")
+
+
+def _different(counts: NDArray[np.int64], coder: Coder) -> set[str]:
+    """The units that were counted, newlines aside."""
+    return {coder.unit(int(code)) for code in np.flatnonzero(counts)} - {LINE_END}
+
+
+def _learn(counts: NDArray[np.int64], coder: Coder, config: TextConfig, notes: list[Note]) -> Vocabulary:
+    """The vocabulary of the counted codes."""
+    by_unit: dict[str, int] = {}
+    unspelled = 0
+    for code in np.flatnonzero(counts):
+        unit, count = coder.unit(int(code)), int(counts[code])
+        if unit == UNSPELLED:
+            unspelled += count
+        else:
+            by_unit[unit] = count
+    if config.pretokenized and (ends := by_unit.get("<eos>")):
+        notes.append(
+            (
+                None,
+                f"the word <eos> stands {ends:,} times in the text; it is an unknown word, not the end of a line",
+            )
+        )
+    return Vocabulary.learn(by_unit, config, unspelled=unspelled)
+
+
+def _write(
+    path: Path,
+    stretches: list[Stretch],
+    ids: NDArray[np.unsignedinteger],
+    counts: NDArray[np.int64],
+    coder: Coder,
+    spaces: int,
+) -> EncodedPart:
+    """Write the ids of `stretches` to `path`; `ids` is the id of each code."""
+    with path.open("wb") as file:
+        for spool, start, stop in stretches:
+            for codes, _ in spool.read(start, stop):
+                file.write(ids[codes].data)
+    unit_bytes, unit_characters = coder.lengths()
+    length = int(counts.sum())
+    size, characters = int(counts @ unit_bytes), int(counts @ unit_characters)
+    return EncodedPart(path.name, ids.dtype.name, length, size + spaces, characters + spaces)

@@ -1,0 +1,157 @@
+"""What an unknown unit costs beyond P(<unk>): a distribution over the spellings that are not in the vocabulary.
+
+With it every text has a finite probability, and the probabilities of all texts add up to one at most.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from charrnn.errors import CharrnnError
+
+CODE_POINTS = 0x110000 - 0x800  # all of Unicode but the surrogates
+LARGEST_COUNT = 2**53  # the integers that float64 holds exactly
+
+
+@dataclass(frozen=True)
+class UniformFallback:
+    """Characters: each code point outside the vocabulary is as probable as any other.
+
+    `mapped` is how many units of the training text were mapped to <unk>; `outside` how many code points are unknown.
+    """
+
+    mapped: int
+    outside: int
+    literal: int = 0
+
+    def log_prob(self, unit: str) -> float:
+        """log P(unit | unknown), natural logarithm."""
+        return -math.log(self.outside)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint stores."""
+        return {"mapped": self.mapped}
+
+
+@dataclass(frozen=True)
+class SpellingFallback:
+    """Words: characters drawn one by one, stopping after each with a fixed probability.
+
+    A spelling c_1 ... c_n has probability `stop (1 - stop)^(n-1) p(c_1) ... p(c_n)`. `p` gives the share D / (N + D) (D
+    different characters in N; Witten and Bell 1991) to the code points that were not seen, in equal parts. Vocabulary
+    units use up `known_mass` of the total, and are excluded, so the rest is divided by `1 - known_mass`.
+
+    `literal` counts the <unk> that stood in the training text, `mapped` the units that were mapped to it.
+    """
+
+    literal: int
+    mapped: int
+    characters: str
+    counts: tuple[int, ...]
+    stops: int
+    known_mass: float = 0.0
+
+    @functools.cached_property
+    def _log_probs(self) -> dict[str, float]:
+        total = sum(self.counts) + len(self.counts)
+        return {character: math.log(n / total) for character, n in zip(self.characters, self.counts, strict=True)}
+
+    @functools.cached_property
+    def _log_prob_other(self) -> float:
+        kinds = len(self.counts)
+        # The newline is never part of a unit.
+        return math.log(kinds / (sum(self.counts) + kinds)) - math.log(CODE_POINTS - 1 - kinds)
+
+    @functools.cached_property
+    def _stop(self) -> float:
+        return (self.stops + 1) / (sum(self.counts) + 2)
+
+    def spelling_log_prob(self, unit: str) -> float:
+        """log P(spelling) over all spellings, those of known units included."""
+        known, other = self._log_probs, self._log_prob_other
+        spelled = sum(known.get(character, other) for character in unit)
+        return spelled + (len(unit) - 1) * math.log1p(-self._stop) + math.log(self._stop)
+
+    def log_prob(self, unit: str) -> float:
+        """log P(unit | unknown), natural logarithm, for a unit that is not in the vocabulary."""
+        return self.spelling_log_prob(unit) - math.log1p(-self.known_mass)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint stores."""
+        return {
+            "literal": self.literal,
+            "mapped": self.mapped,
+            "characters": self.characters,
+            "counts": list(self.counts),
+            "stops": self.stops,
+            "known_mass": self.known_mass,
+        }
+
+
+Fallback = UniformFallback | SpellingFallback
+
+
+def learn_spelling(
+    known: Sequence[str], mapped: Mapping[str, int], *, literal: int, mapped_count: int, excluded: Iterable[str]
+) -> SpellingFallback:
+    """Learn to spell from the units that were mapped to <unk>, by their counts, and from each known unit once.
+
+    `mapped_count` may exceed the sum of `mapped` where not every spelling was kept. The mass of `known` and of
+    `excluded` (literal forms of <unk>) is taken out.
+    """
+    seen: Counter[str] = Counter()
+    for unit, count in mapped.items():
+        for character in unit:
+            seen[character] += count
+    for unit in known:
+        seen.update(unit)
+    stops = sum(mapped.values()) + len(known)
+    ordered = sorted(seen.items(), key=lambda item: (-item[1], item[0]))
+    characters = "".join(character for character, _ in ordered)
+    counts = tuple(count for _, count in ordered)
+    spelling = SpellingFallback(literal, mapped_count, characters, counts, stops)
+    mass = math.fsum(math.exp(spelling.spelling_log_prob(unit)) for unit in (*known, *excluded))
+    return SpellingFallback(literal, mapped_count, characters, counts, stops, mass)
+
+
+def fallback_from_json(value: object, *, unit: str, vocabulary_size: int) -> Fallback:
+    """Read what `to_json` wrote; `vocabulary_size` counts <unk> and <eos>.
+
+    Raises:
+        CharrnnError: names what is missing or wrong.
+    """
+    if not isinstance(value, dict):
+        raise CharrnnError(f"the fallback distribution is {type(value).__name__}; it must be an object")
+    mapped = _count(value, "mapped")
+    if unit != "word":
+        return uniform_fallback(unit, vocabulary_size, mapped)
+    literal, stops = _count(value, "literal"), _count(value, "stops")
+    characters, counts, known_mass = value.get("characters"), value.get("counts"), value.get("known_mass")
+    if not isinstance(characters, str) or not characters or len(set(characters)) != len(characters):
+        raise CharrnnError("the fallback distribution's characters must be a text without repetition")
+    if not isinstance(counts, list) or len(counts) != len(characters):
+        raise CharrnnError("the fallback distribution must have as many counts as characters")
+    if not all(type(count) is int and 0 < count < LARGEST_COUNT for count in counts) or sum(counts) >= LARGEST_COUNT:
+        raise CharrnnError("the fallback distribution's counts must be whole numbers above 0")
+    if stops > sum(counts):
+        raise CharrnnError(f"the fallback distribution has {stops} stops for {sum(counts)} characters")
+    if type(known_mass) is not float or not 0 <= known_mass < 1:
+        raise CharrnnError(f"the fallback distribution's known_mass is {known_mass!r}; it must be in [0, 1)")
+    return SpellingFallback(literal, mapped, characters, tuple(counts), stops, known_mass)
+
+
+def uniform_fallback(unit: str, vocabulary_size: int, mapped: int) -> UniformFallback:
+    """The fallback of characters; that of bytes, where nothing is unknown, has one outcome."""
+    return UniformFallback(mapped, max(1, CODE_POINTS - (vocabulary_size - 1)) if unit == "char" else 1)
+
+
+def _count(value: dict[str, Any], name: str) -> int:
+    count = value.get(name)
+    if type(count) is not int or not 0 <= count < LARGEST_COUNT:
+        raise CharrnnError(f"the fallback distribution's {name} is {count!r}; it must be a whole number from 0 on")
+    return count

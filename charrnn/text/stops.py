@@ -1,0 +1,36 @@
+"""Finding the texts at which writing stops, while it is being written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class StopFilter:
+    """Passes bytes on until one of the stop texts is complete, and holds back what may be the beginning of one."""
+
+    def __init__(self, stops: Sequence[bytes]) -> None:
+        self._stops = stops
+        self._held = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """The bytes that are safe to hand on, and whether a stop text was found after them."""
+        if not self._stops:
+            return data, False
+        text = self._held + data
+        found = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
+        if found:
+            self._held = b""
+            return text[: min(found)[1]], True
+        hold = max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[len(text) - hold :]
+        return text[: len(text) - hold], False
+
+    def rest(self) -> bytes:
+        """What was held back, once no more is to come."""
+        held, self._held = self._held, b""
+        return held
+
+
+def _overlap(text: bytes, stop: bytes) -> int:
+    """The length of the longest end of `text` that is a beginning of `stop`."""
+    return next(n for n in range(min(len(text), len(stop) - 1), -1, -1) if text.endswith(stop[:n]))

@@ -1,0 +1,89 @@
+"""Cutting text into units and joining them again: characters, bytes, words, and words that are cut already.
+
+A newline is always a unit of its own. Words keep their spacing: one plain space before a word belongs to it, every
+other run of white space is a unit, so that joining the units gives back the text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+LINE_END = "\n"
+UNKNOWN_WORD = "<unk>"
+REPLACEMENT = "\ufffd"
+REPLACEMENT_BYTES = REPLACEMENT.encode()
+
+SURROGATES = re.compile("[\ud800-\udfff]")
+# Python smuggles an invalid byte b through text as U+DC00 + b; these are the surrogates that stand for no byte.
+SURROGATES_WITHOUT_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+# What KenLM and the Penn Treebank tools separate words by: white space of ASCII only, so "10\u00a0000" is one word.
+PRETOKENIZED = re.compile(r"[^ \t\n\r\v\f]+|\n")
+# Code points that change or join the letter before them: vowel signs, accents, and the two invisible joiners.
+MARK_RANGES = ((0x300, 0x20000), (0xE0100, 0xE01F0))
+JOINERS = "\u200c\u200d"
+
+
+def without_surrogates(text: str) -> str:
+    """`text` with each lone surrogate, which no encoding can write, replaced by U+FFFD."""
+    return text if text.isascii() else SURROGATES.sub(REPLACEMENT, text)
+
+
+def text_bytes(text: str) -> bytes:
+    """UTF-8 of `text`; a smuggled invalid byte becomes that byte again, any other surrogate U+FFFD."""
+    return SURROGATES_WITHOUT_BYTE.sub(REPLACEMENT, text).encode("utf-8", "surrogateescape")
+
+
+def mark_class() -> str:
+    """The inside of a regular-expression class that matches every combining mark and joiner."""
+    ranges: list[list[int]] = []
+    for low, high in MARK_RANGES:
+        for code in range(low, high):
+            if unicodedata.category(chr(code))[0] == "M":
+                if ranges and ranges[-1][1] == code - 1:
+                    ranges[-1][1] = code
+                else:
+                    ranges.append([code, code])
+    return JOINERS + "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges)
+
+
+@functools.cache
+def word_pattern() -> re.Pattern[str]:
+    """The pattern whose matches, one after the other, are the whole text. Made at first use: the marks take time."""
+    # ASCII is turned away first: a class of this many ranges is searched one by one.
+    marks = rf"(?:(?![\x00-\x7f])[{mark_class()}])"
+    letter = r"[^\W\d_]"
+    word = rf"{letter}+(?:{marks}+{letter}*|['’]{letter}+)*"
+    number = r"\d+(?:[.,]\d+)*"
+    symbol = rf"[^\w\s]{marks}*"
+    # A run of white space leaves its last plain space to the token after it.
+    return re.compile(rf"\n| ?(?:{UNKNOWN_WORD}|{word}|{number}|_+|{symbol})|[^\S\n]+(?= \S)|[^\S\n]+")
+
+
+def split_characters(text: str) -> list[str]:
+    """The code points of `text`."""
+    return list(without_surrogates(text))
+
+
+def split_words(text: str) -> list[str]:
+    """Words, numbers, punctuation marks and white space, which joined give back `text`."""
+    return word_pattern().findall(without_surrogates(text))
+
+
+def split_pretokenized(text: str) -> list[str]:
+    """What ASCII white space separates, and the newlines."""
+    return PRETOKENIZED.findall(without_surrogates(text))
+
+
+def split_bytes(text: str | bytes) -> list[str]:
+    """The bytes as two hexadecimal digits each, newlines as they are."""
+    data = text_bytes(text) if isinstance(text, str) else text
+    return [LINE_END if byte == 10 else f"{byte:02x}" for byte in data]
+
+
+def literal_unknowns(unit: str, pretokenized: bool) -> tuple[str, ...]:
+    """The spellings of a unit that stand for the unknown token itself."""
+    if unit != "word":
+        return ()
+    return (UNKNOWN_WORD,) if pretokenized else (UNKNOWN_WORD, " " + UNKNOWN_WORD)

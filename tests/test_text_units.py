@@ -1,0 +1,130 @@
+"""Cutting text into units loses nothing, on all of Unicode."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from charrnn.config import TextConfig
+from charrnn.text import EOS, UNKNOWN, Vocabulary
+from charrnn.text.reader import whole_words
+from charrnn.text.units import split_bytes, split_pretokenized, split_words, text_bytes, without_surrogates
+
+ALL_UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
+WITH_SURROGATES = st.text(st.characters())
+# Close calls between words, numbers, marks and white space come up seldom in random Unicode.
+TRICKY = st.text(st.sampled_from("ab'’_.,19 \t\n\r\x85\u00a0\u2028\u0301\u093f\u200d\ufe0f😀<unk>½"))
+
+
+def vocabulary_of(text: str, unit: str, pretokenized: bool = False) -> Vocabulary:
+    """The vocabulary in which every unit of `text` (and an `x`) is known."""
+    config = TextConfig(unit=unit, pretokenized=pretokenized)
+    bare = Vocabulary.learn({"x": 1}, config)
+    return Vocabulary.learn(dict.fromkeys([*bare.split(text), "x"], 1), config)
+
+
+@pytest.mark.parametrize("unit", ["char", "byte", "word"])
+@given(text=ALL_UNICODE | TRICKY)
+@example(text="a\n\n  b \t c\r\n")
+@example(text="<eos> <pad>")
+def test_decoding_gives_the_text_back(unit: str, text: str) -> None:
+    if unit == "word":
+        text = text.replace("<unk>", "")  # a literal <unk> is the unknown token, not a known unit
+    vocabulary = vocabulary_of(text, unit)
+    ids = vocabulary.encode(text)
+    assert ids.dtype == np.int32
+    assert UNKNOWN not in ids
+    assert (ids == EOS).sum() == text.count("\n")
+    assert vocabulary.decode(ids) == text
+    decoder = vocabulary.decoder()
+    assert b"".join(decoder.feed(int(number)) for number in ids) == text.encode()
+
+
+@given(st.binary())
+def test_every_sequence_of_bytes_comes_back(data: bytes) -> None:
+    vocabulary = vocabulary_of("", "byte")
+    assert vocabulary.decode_bytes(vocabulary.encode(data)) == data
+    assert [vocabulary.id_of(unit) for unit in split_bytes(data)] == vocabulary.encode(data).tolist()
+
+
+@given(WITH_SURROGATES | TRICKY)
+def test_words_joined_are_the_text(text: str) -> None:
+    assert "".join(split_words(text)) == without_surrogates(text)
+
+
+@given(TRICKY)
+def test_words_split_alike_line_by_line(text: str) -> None:
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    assert [unit for line in lines for unit in split_words(line)] == split_words(text)
+
+
+@given(st.text(st.sampled_from("ab \t\u2028'1.")), st.integers(1, 5))
+def test_words_are_not_cut_between_pieces(text: str, size: int) -> None:
+    """However a line without end arrives, it is cut where two words meet."""
+    from charrnn.text import reader
+
+    longest, reader.LONGEST_CARRY = reader.LONGEST_CARRY, 1 + len(text) // 2
+    try:
+        pieces = list(whole_words(text[i : i + size] for i in range(0, len(text), size)))
+    finally:
+        reader.LONGEST_CARRY = longest
+    assert "".join(pieces) == text
+    for left, right in itertools.pairwise(pieces):
+        if right[0].isspace() and not left[-1].isspace():
+            assert split_words(left) + split_words(right) == split_words(left + right)
+        else:  # no white space to cut at
+            assert not re.search(r"\S[ \t]", left)
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("Don't stop me", ["Don't", " stop", " me"]),
+        ("it’s 3.14, or 1,000 (now)!", ["it’s", " 3.14", ",", " or", " 1,000", " (", "now", ")", "!"]),
+        ("if x:\n    return  y\n", ["if", " x", ":", "\n", "   ", " return", " ", " y", "\n"]),
+        ("a_b __init__", ["a", "_", "b", " __", "init", "__"]),
+        ("x \n\ty", ["x", " ", "\n", "\t", "y"]),
+        ("cafe\u0301 हिन्दी", ["cafe\u0301", " हिन्दी"]),
+        ("a <unk><unk>", ["a", " <unk>", "<unk>"]),
+        ("R2D2", ["R", "2", "D", "2"]),
+    ],
+)
+def test_what_a_word_is(text: str, units: list[str]) -> None:
+    assert split_words(text) == units
+
+
+def test_pretokenized_words_are_what_ascii_white_space_separates() -> None:
+    text = " no it was n't\tblack \u00a0monday \n\n<unk> N\r\n"
+    units = ["no", "it", "was", "n't", "black", "\u00a0monday", "\n", "\n", "<unk>", "N", "\n"]
+    assert split_pretokenized(text) == units
+
+
+@given(st.text(st.sampled_from("ab\u00a0 \t\n")))
+def test_pretokenized_words_come_out_joined_by_single_spaces(text: str) -> None:
+    vocabulary = vocabulary_of(text, "word", pretokenized=True)
+    lines = (re.split("[ \t]+", line.strip(" \t")) for line in text.split("\n"))
+    expected = "\n".join(" ".join(words) for words in lines)
+    assert vocabulary.decode(vocabulary.encode(text)) == expected
+    # After a prompt the decoder goes on with a space, at the start of a line without.
+    decoder = vocabulary.decoder()
+    x = vocabulary.id_of("x")
+    assert [decoder.feed(number) for number in (x, x, EOS, EOS, x)] == [b"x", b" x", b"\n", b"\n", b"x"]
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_lone_surrogates_are_read_as_the_replacement_character(unit: str) -> None:
+    vocabulary = vocabulary_of("a", unit)
+    assert vocabulary.split("a\udc80") == ["a", "\ufffd"]
+    assert vocabulary.encode("a\udc80").tolist() == [vocabulary.id_of("a"), UNKNOWN]
+    known = vocabulary_of("a\ufffd", unit)
+    assert known.encode("\ud800").tolist() == [known.id_of("\ufffd")]
+
+
+def test_smuggled_bytes_become_bytes_again() -> None:
+    assert text_bytes("é\udc80\udcff") == b"\xc3\xa9\x80\xff"
+    assert text_bytes("\ud800") == "\ufffd".encode()
