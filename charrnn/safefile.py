@@ -1,0 +1,225 @@
+"""One `.safetensors` file: read with suspicion, written whole or not at all.
+
+The header is read and checked here, before any memory is allocated for what it announces: eight bytes of length, that
+much JSON, then the tensors end to end. Every failure is a `CharrnnError` of one line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from charrnn.errors import CharrnnError
+
+Shape = tuple[int, ...]
+
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+_FLOAT_BYTES = 4
+_MAX_DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself: its metadata, the shape of each tensor, the size of the file in bytes."""
+
+    metadata: dict[str, str]
+    shapes: dict[str, Shape]
+    file_size: int
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that is the same text for the same value: sorted keys, no spaces, no escapes that are not needed.
+
+    Raises `ValueError` for numbers that are not finite.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def strict_json(text: str | bytes) -> Any:
+    """Parse JSON. Raises `ValueError` for repeated keys, for NaN and infinities and for too deep nesting as well."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {repeated[:40]!r} is there twice")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number that JSON has")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large")
+    return value
+
+
+def read_header(path: Path) -> Header:
+    """Read and check everything before the first tensor of the file at `path`: all tensors are float32, lie end to end
+    and fill the file exactly.
+    """
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CharrnnError(f"{path} is not a regular file; a checkpoint is a .safetensors file on disk")
+            size = status.st_size
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > MAX_HEADER_BYTES:
+                raise CharrnnError(f"{path} is not a .safetensors file; charrnn train writes checkpoints that are")
+            if length > size - 8:
+                raise CharrnnError(
+                    f"{path} is truncated: its header has {length} bytes and the file ends after {max(0, size - 8)}"
+                )
+            raw = file.read(length)
+    except FileNotFoundError:
+        raise CharrnnError(f"there is no checkpoint {path}; charrnn train corpus.txt makes one") from None
+    except IsADirectoryError:
+        raise CharrnnError(f"{path} is a directory; a checkpoint is a .safetensors file") from None
+    except OSError as error:
+        raise CharrnnError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    if not raw.startswith(b"{"):
+        raise CharrnnError(f"{path} is not a .safetensors file; charrnn train writes checkpoints that are")
+    try:
+        entries = strict_json(raw.decode("utf-8"))
+    except ValueError as error:
+        raise CharrnnError(f"{path} is damaged: its header is not valid JSON ({error})") from error
+    try:
+        return _check_entries(entries, size, size - 8 - length)
+    except ValueError as error:
+        raise CharrnnError(f"{path} is {error}") from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A named pipe that nobody writes to would block here for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_entries(entries: dict[str, Any], size: int, available: int) -> Header:
+    """The header's JSON checked against the `available` bytes after it. Raises `ValueError` with the defect."""
+    metadata = entries.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("damaged: its metadata is not a table of texts")
+    shapes: dict[str, Shape] = {}
+    spans: list[tuple[int, int, str]] = []
+    for name, entry in entries.items():
+        shown = repr(name[:80])
+        if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+            raise ValueError(f"damaged: the header's entry for {shown} is not a dtype, a shape and two offsets")
+        if entry["dtype"] != "F32":
+            raise ValueError(f"damaged: the tensor {shown} has the dtype {str(entry['dtype'])[:20]!r}; it must be F32")
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        if not _are_sizes(shape) or len(shape) > _MAX_DIMENSIONS or not _are_sizes(offsets) or len(offsets) != 2:
+            raise ValueError(f"damaged: the shape or the offsets of the tensor {shown} are not whole numbers")
+        begin, end = offsets
+        if end - begin != math.prod(shape) * _FLOAT_BYTES:
+            raise ValueError(f"damaged: the tensor {shown} has {end - begin} bytes, which its shape {shape} does not")
+        shapes[name] = tuple(shape)
+        spans.append((begin, end, shown))
+    position = 0
+    for begin, end, shown in sorted(spans):
+        if begin != position:
+            raise ValueError(f"damaged: the tensor {shown} begins at byte {begin} and not where the one before it ends")
+        position = end
+    if position > available:
+        raise ValueError(f"truncated: {position} bytes of tensors are announced and {available} are there")
+    if position < available:
+        raise ValueError(f"damaged: {available - position} bytes follow its last tensor")
+    return Header(metadata, shapes, size)
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def read_tensors(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The named tensors of a file whose header has been checked, float32."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise CharrnnError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise CharrnnError(f"{path} is damaged: {error}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise `CharrnnError` unless `write` could put a file at `path`, before hours are spent on what goes into it."""
+    temporary = _temporary_beside(path)
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise CharrnnError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write `tensors` (float32) and `metadata` to `path`, making its folders.
+
+    The file appears whole, on disk, or not at all: on any failure, an interruption included, whatever was at `path` is
+    untouched. Raises `CharrnnError`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32:
+            raise TypeError(f"the tensor {name} is {tensor.dtype}; it must be float32")
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
+    temporary = _temporary_beside(path)
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user gives to new files; save_file gives less
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
+        temporary.chmod(mode)
+        _sync(temporary)
+        temporary.replace(target)
+        if os.name != "nt":
+            _sync(target.parent)  # the new name itself
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CharrnnError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _temporary_beside(path: Path) -> Path:
+    """A name in the folder that `path` leads to, which is made. Raises `CharrnnError` where no file can be put."""
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raise CharrnnError(f"cannot write {path}: it is there and is not a regular file; choose another name")
+    except OSError as error:
+        raise CharrnnError(f"cannot write {path}: {error.strerror or error}") from error
+    return target.parent / f".charrnn-{os.getpid()}.tmp"
+
+
+def _sync(path: Path) -> None:
+    """Wait until `path` is on disk."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
