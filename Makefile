@@ -1,0 +1,87 @@
+# Everything here happens in .venv, which is made when it is first needed and brought up to date when pyproject.toml
+# changes. `make PYTHON=/path/to/python3.12 …` chooses the Python; otherwise it is the newest one found.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Twice quiet: errors only.
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+MODEL := checkpoints/dinosaurs.safetensors
+
+.NOTPARALLEL:
+.PHONY: help demo test test-peers lint types wheel-check checkpoint clean
+
+help:
+	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
+	@echo "make test         run the tests"
+	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
+	@echo "make lint         check style and formatting with ruff"
+	@echo "make types        check types with mypy"
+	@echo "make wheel-check  build the wheel and try it outside this folder"
+	@echo "make checkpoint   train checkpoints/demo.safetensors again"
+	@echo "make clean        remove .venv and what the tools leave behind (models in checkpoints/ stay)"
+
+demo: $(VENV)/.installed
+	$(BIN)/charrnn train corpora/dinosaurs.txt --lines -o $(MODEL) --force --max-time 45s
+	$(BIN)/charrnn sample -c $(MODEL) --count 10
+	$(BIN)/charrnn score -c $(MODEL) "Brachyraptor" "Windowsaurus" "A quiet evening"
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not peers"
+
+test-peers: $(VENV)/.installed-peers
+	$(BIN)/python -m pytest -m peers
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+wheel-check: $(VENV)/.created
+	.ci/wheel-check $(BIN)/python
+
+# The model of a fresh clone: fixed steps and seed, saved once more without its training state.
+checkpoint: $(VENV)/.installed
+	$(BIN)/charrnn train corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.3 --steps 3000 --seed 1 \
+	    -o checkpoints/demo-training.safetensors --force
+	$(BIN)/python -c 'from pathlib import Path; from charrnn import checkpoint; \
+	    checkpoint.save(Path("checkpoints/demo.safetensors"), checkpoint.load(Path("checkpoints/demo-training.safetensors")))'
+	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
+
+clean:
+	rm -rf $(VENV) build dist charrnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the virtual environment
+
+$(VENV)/.installed: WANTED := .
+$(VENV)/.installed-test: WANTED := '.[test]'
+$(VENV)/.installed-dev: WANTED := '.[dev]'
+$(VENV)/.installed-peers: WANTED := '.[test]' torch==2.13.0
+
+STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
+$(STAMPS): pyproject.toml | $(VENV)/.created
+	@echo "installing $(WANTED) into $(VENV)" >&2
+	@$(PIP) install --editable $(WANTED)
+	@touch $@
+
+# A Python counts when it runs (a version manager may leave a stub that does not), is 3.11 or later, and can make a
+# virtual environment (Debian and Ubuntu package that part on its own). `choose` prints the newest, or one sentence.
+MINORS := 20 19 18 17 16 15 14 13 12 11
+CANDIDATES := $(or $(PYTHON),$(addprefix python3.,$(MINORS)) python3 python)
+choose = $(shell newest=0; best=; lacking=; for python in $(CANDIDATES); do \
+	minor=$$("$$python" -c 'import sys; print(sys.version_info[1] * (sys.version_info >= (3, 11)))' 2>/dev/null) || continue; \
+	test "$$minor" -gt "$$newest" || continue; \
+	if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then best=$$python; newest=$$minor; \
+	else lacking=python3.$$minor; fi; \
+	done; \
+	if test -n "$$best"; then echo "$$best"; \
+	elif test -n "$$lacking"; then echo "$$lacking has no venv module: install it (Debian or Ubuntu: apt install $$lacking-venv)"; \
+	else echo "Python 3.11 or later is needed and none was found: install one, or name it with make PYTHON=/path/to/python3"; fi)
+
+$(VENV)/.created:
+	$(eval CHOSEN := $(choose))$(if $(filter 1,$(words $(CHOSEN))),,$(error $(CHOSEN)))
+	@echo "making $(VENV) with $(CHOSEN)" >&2
+	@$(CHOSEN) -m venv --clear $(VENV)
+	@touch $@
