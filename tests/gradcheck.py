@@ -1,6 +1,6 @@
 """Gradients against finite differences in float64, for every cell, option, depth and input.
 
-    python -m tests.gradcheck      prints the table
+python -m tests.gradcheck      prints the table
 """
 
 from __future__ import annotations

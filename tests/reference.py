@@ -1,4 +1,5 @@
-"""The equations of every cell written out one unit at a time in float64: slow, obvious, and independent of the kernels."""
+"""The equations of every cell written out one unit at a time in float64: slow, obvious, and independent of the
+kernels."""
 
 from __future__ import annotations
 

@@ -44,7 +44,9 @@ def torch_model(config: ModelConfig, file: Path) -> Any:
     return modules
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.cells[0]}{c.num_layers}-{c.activation}-{c.embedding_size}")
+@pytest.mark.parametrize(
+    "config", CONFIGS, ids=lambda c: f"{c.cells[0]}{c.num_layers}-{c.activation}-{c.embedding_size}"
+)
 def test_loss_and_gradient_agree_with_pytorch(config: ModelConfig, tmp_path: Path) -> None:
     model = LanguageModel(config, threads=2)
     model.initialise(0)

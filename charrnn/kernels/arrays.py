@@ -1,4 +1,5 @@
-"""The one array type of the kernels, for annotations: float32 to train and score with, float64 to check gradients with."""
+"""The one array type of the kernels, for annotations: float32 to train and score with, float64 to check gradients
+with."""
 
 from __future__ import annotations
 

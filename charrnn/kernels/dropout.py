@@ -1,9 +1,12 @@
 """Dropout (Srivastava et al. 2014) with a mask that is computed, not drawn: a hash of seed, step, layer and place.
 
-The backward pass asks the same hash again, so that no mask is stored, and a mask depends on neither threads nor history.
+The backward pass asks the same hash again, so that no mask is stored, and a mask depends on neither threads nor
+history.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ _15, _16 = np.uint32(15), np.uint32(16)
 
 
 @inline
-def mix(x):  # type: ignore[no-untyped-def]
+def mix(x: Any) -> Any:
     """A bijection of 32-bit numbers in which every input bit flips each output bit about half of the time."""
     x = np.uint32((x ^ (x >> _16)) * _A)
     x = np.uint32((x ^ (x >> _15)) * _B)

@@ -16,7 +16,6 @@ from numba.extending import intrinsic, overload
 
 from charrnn.kernels.compile import FASTMATH, OPTIONS
 
-
 # tanh(x) = x p(x²) / q(x²), Eigen's minimax coefficients of degree 13 over 6, on ±7.905: beyond, tanh rounds to ±1.
 _LIMIT = np.float32(7.90531110763549805)
 _P = tuple(
@@ -31,7 +30,9 @@ _P = tuple(
         -2.76076847742355e-16,
     )
 )
-_Q = tuple(np.float32(b) for b in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
+_Q = tuple(
+    np.float32(b) for b in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
+)
 
 # exp(x) = 2^n exp(r) with |r| <= ln 2 / 2, and exp(r) by its Taylor polynomial of degree 7 (error below 6e-9).
 _LOWEST = np.float32(-87.0)

@@ -8,8 +8,9 @@
     h = (1 - z) n + z h'
 
 Gates lie side by side as r z n, or z n without reset: `gates (T, B, G)`. U is packed in two parts, the gates r z
-(`recurrent_rz`) and n (`recurrent_n`), or without reset in one, `recurrent_rz`. `side (T, B, H)` holds what the second product needs or makes: h' U_n + b_hn after,
-r h' before, nothing without reset. The kernels handle the rows (sequences) from `begin` to `end` only.
+(`recurrent_rz`) and n (`recurrent_n`), or without reset in one, `recurrent_rz`. `side (T, B, H)` holds what the second
+product needs or makes: h' U_n + b_hn after, r h' before, nothing without reset. The kernels handle the rows (sequences)
+from `begin` to `end` only.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def gru_forward(
 ) -> None:  # fmt: skip
     """gates (T, B, G): in, x W + b; out, the activated gates. h (T + 1, B, H): step 0 in, the others out.
 
-    reset: AFTER, BEFORE or NONE. h_operand, side_operand: h and side as products read them, rounded or the same. keep (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every
-    step as the layer above sees it.
+    reset: AFTER, BEFORE or NONE. h_operand, side_operand: h and side as products read them, rounded or the same. keep
+    (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64

@@ -1,7 +1,7 @@
 """The input product of the first layer, where what is multiplied is a row of a table.
 
-The units of a window repeat: with `U` distinct ones among its T·B, the product is done once for each distinct unit, giving a
-table (U, G), and every step reads its row. The gradient of a row is the sum over the steps that read it.
+The units of a window repeat: with `U` distinct ones among its T·B, the product is done once for each distinct unit,
+giving a table (U, G), and every step reads its row. The gradient of a row is the sum over the steps that read it.
 """
 
 from __future__ import annotations

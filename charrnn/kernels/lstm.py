@@ -7,7 +7,8 @@
     o = σ(x W_o + h' U_o + b_o + p_o c)
     h = o tanh(c)
 
-Gates lie side by side as i f g o: `gates (T, B, 4H)`. The kernels handle the rows (sequences) from `begin` to `end` only.
+Gates lie side by side as i f g o: `gates (T, B, 4H)`. The kernels handle the rows (sequences) from `begin` to `end`
+only.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def lstm_forward(
 ) -> None:  # fmt: skip
     """gates (T, B, 4H): in, x W + b; out, the activated gates. h, c (T + 1, B, H): step 0 in, the others out.
 
-    recurrent: packed U. h_operand: h as products read it, rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a step.
-    out (T, B, H): h of every step as the layer above sees it.
+    recurrent: packed U. h_operand: h as products read it, rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0,
+    H). keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer above sees
+    it.
     """
     T, _, H = out.shape
     enter(h, h_operand, keep, begin, end)
@@ -72,7 +74,8 @@ def lstm_backward(
 ) -> None:  # fmt: skip
     """gates (T, B, 4H): in, as `lstm_forward` left them; out, the gradient before the activations.
 
-    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H): scratch, the gradients that reach back a step.
+    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H):
+    scratch, the gradients that reach back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -115,7 +118,8 @@ def lstm_backward(
 
 @kernel
 def lstm_peephole_gradient(dgates: Array, c: Array, keep: Array, dpeepholes: Array, first: int, last: int) -> None:
-    """dpeepholes (3, H) for the columns from `first` to `last`: i and f see c', o sees c; dgates from `lstm_backward`."""
+    """dpeepholes (3, H) for the columns from `first` to `last`: i and f see c', o sees c; dgates from
+    `lstm_backward`."""
     T, B, _ = dgates.shape
     _, H = dpeepholes.shape
     dpeepholes[:, first:last] = 0

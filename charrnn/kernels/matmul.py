@@ -1,8 +1,8 @@
 """Every matrix product of the project: C += A B, with B packed once into panels.
 
-A panel is as wide as a tile (`tile.py`): columns n w to (n+1) w of B as one contiguous (K, w) block, the last one filled up
-with zeros. Each element of C is one chain of fused multiply-adds over k in rising order, whatever the tile, the panel, the
-number of rows or the thread: results do not depend on how work is divided.
+A panel is as wide as a tile (`tile.py`): columns n w to (n+1) w of B as one contiguous (K, w) block, the last one
+filled up with zeros. Each element of C is one chain of fused multiply-adds over k in rising order, whatever the tile,
+the panel, the number of rows or the thread: results do not depend on how work is divided.
 
 Operands are float32 or float64, or bfloat16 as `rounding.py` stores it: A in uint16 with rows of even width, panels in
 uint32, each a pair of rows k and k + 1 of B. C is float32 then. K counts pairs wherever a packed shape is meant.
@@ -59,7 +59,9 @@ def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
 
 
 @inline
-def add_panel(like, a, a_row, a_step, panel, c, c_row, K, M, columns):  # type: ignore[no-untyped-def]
+def add_panel(
+    like: Array, a: int, a_row: int, a_step: int, panel: int, c: int, c_row: int, K: int, M: int, columns: int
+) -> None:  # fmt: skip
     """One panel's part of C += A B; operands are addresses and strides in bytes, see `tile.py`."""
     width = PANEL_BYTES // like.itemsize
     lanes = VECTOR_BYTES // like.itemsize
@@ -96,7 +98,8 @@ def add_panel(like, a, a_row, a_step, panel, c, c_row, K, M, columns):  # type: 
 
 @kernel
 def add_product(a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int) -> None:
-    """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M, N)."""
+    """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M,
+    N)."""
     count, K, width = panels.shape
     for n in range(count):
         add_panel(
@@ -127,10 +130,11 @@ def add_transposed_product(
     a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, N: int, first: int, last: int,
     tiles: Array, panel: Array,
 ) -> None:  # fmt: skip
-    """C += A' B for A = a[:, :M] (R, M), B = b[:, b_column:b_column + N] (R, N), C = c[:, c_column:c_column + N] (M, N).
+    """C += A' B for A = a[:, :M] (R, M), B = b[:, b_column:b_column + N] (R, N), C = c[:, c_column:c_column + N] (M,
+    N).
 
-    Only the panels from `first` to `last` of C are computed. `tiles` and `panel` come from `empty_scratch`: A' is packed
-    as well, since walking down a column of A misses every cache.
+    Only the panels from `first` to `last` of C are computed. `tiles` and `panel` come from `empty_scratch`: A' is
+    packed as well, since walking down a column of A misses every cache.
     """
     R = a.shape[0]
     most, depth, _ = tiles.shape

@@ -1,12 +1,10 @@
 """Operands copied into the order in which the tiles of `matmul.py` read them.
 
-Panels hold columns of B side by side, tiles hold rows of A side by side; both are walked along K. Of float32 and float64 a
-step of K is one row, copied; of bfloat16 it is two, interleaved into pairs. The type of the target decides.
+Panels hold columns of B side by side, tiles hold rows of A side by side; both are walked along K. Of float32 and
+float64 a step of K is one row, copied; of bfloat16 it is two, interleaved into pairs. The type of the target decides.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import types
@@ -45,7 +43,8 @@ def pack_transposed(b: Array, column: int, K: int, panels: Array, first: int, la
 
 
 def pack_steps(b: Array, start: int, stop: int, column: int, columns: int, panel: Array) -> None:
-    """panel[k] = the rows of step k from `start` to `stop` of b, `columns` wide from `column` on; zeros beside and below."""
+    """panel[k] = the rows of step k from `start` to `stop` of b, `columns` wide from `column` on; zeros beside and
+    below."""
     raise NotImplementedError  # compiled forms below
 
 

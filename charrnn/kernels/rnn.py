@@ -17,12 +17,20 @@ from charrnn.kernels.state import drop_rows, enter, hand_over
 
 @kernel
 def rnn_forward(
-    gates: Array, recurrent: Array, relu: bool, h: Array, h_operand: Array, out: Array, keep: Array, begin: int, end: int
+    gates: Array,
+    recurrent: Array,
+    relu: bool,
+    h: Array,
+    h_operand: Array,
+    out: Array,
+    keep: Array,
+    begin: int,
+    end: int,
 ) -> None:
     """gates (T, B, H): in, x W + b; out, the activation. h (T + 1, B, H): step 0 in, the others out.
 
-    recurrent: packed U. h_operand: h as products read it, rounded or h itself. relu: max(0, ·) in place of tanh. keep (T, B): 0 where the state is reset before a step.
-    out (T, B, H): h of every step as the layer above sees it.
+    recurrent: packed U. h_operand: h as products read it, rounded or h itself. relu: max(0, ·) in place of tanh. keep
+    (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
     zero = gates.dtype.type(0)
@@ -45,11 +53,20 @@ def rnn_forward(
 
 @kernel
 def rnn_backward(
-    gates: Array, operand: Array, recurrent: Array, relu: bool, dout: Array, dh: Array, keep: Array, begin: int, end: int
+    gates: Array,
+    operand: Array,
+    recurrent: Array,
+    relu: bool,
+    dout: Array,
+    dh: Array,
+    keep: Array,
+    begin: int,
+    end: int,
 ) -> None:
     """gates (T, B, H): in, as `rnn_forward` left them; out, the gradient before the activation.
 
-    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H): scratch, the gradient that reaches back a step.
+    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H):
+    scratch, the gradient that reaches back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64

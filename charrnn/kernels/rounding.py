@@ -68,7 +68,8 @@ def _store_operand(row, operand):  # type: ignore[no-untyped-def]
 
 @kernel
 def store_operands(rows: Array, operands: Array, begin: int, end: int) -> None:
-    """`store_operand` for the rows from `begin` to `end` of every step: rows (T, B, N), operands (T, B, N or one more)."""
+    """`store_operand` for the rows from `begin` to `end` of every step: rows (T, B, N), operands (T, B, N or one
+    more)."""
     for t in range(rows.shape[0]):
         for b in range(begin, end):
             store_operand(rows[t, b], operands[t, b])

@@ -1,6 +1,6 @@
 """Softmax and cross-entropy over the vocabulary, row by row.
 
-    p_v = exp(a_v) / Σ exp(a)       loss = -log p_y       dloss / da_v = p_v - [v = y]
+p_v = exp(a_v) / Σ exp(a)       loss = -log p_y       dloss / da_v = p_v - [v = y]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from charrnn.kernels.functions import exp, largest
 
 
 @inline
-def exponentials(row):  # type: ignore[no-untyped-def]
+def exponentials(row: Array) -> float:
     """Replace logits by exp(logit - the largest); the sum of them, in float64."""
     top = largest(row)
     total = 0.0
@@ -26,7 +26,8 @@ def exponentials(row):  # type: ignore[no-untyped-def]
 
 @kernel
 def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, begin: int, end: int) -> None:
-    """logits (N, V): in, logits; out, the gradient of `scale` times the summed loss. log_probs (N) float64: log p of targets.
+    """logits (N, V): in, logits; out, the gradient of `scale` times the summed loss. log_probs (N) float64: log p of
+    targets.
 
     Only the rows from `begin` to `end`.
     """
@@ -44,7 +45,8 @@ def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, b
 
 @kernel
 def target_log_probs(logits: Array, targets: Ids, log_probs: Array, begin: int, end: int) -> None:
-    """log_probs (N) float64 = log p of the targets, for the rows from `begin` to `end`; logits (N, V) are overwritten."""
+    """log_probs (N) float64 = log p of the targets, for the rows from `begin` to `end`; logits (N, V) are
+    overwritten."""
     for n in range(begin, end):
         row = logits[n]
         target_logit = row[targets[n]] - largest(row)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import pairwise
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Job:
     """`count` independent things of equal `cost`: work(first, last, thread) does those from first to last."""
 
     count: int
@@ -35,7 +37,7 @@ class Threads:
         for job in jobs:
             marks = [min(max(round((bound - done) / job.cost), 0), job.count) for bound in bounds]
             marks[0], marks[-1] = 0, job.count
-            for thread, (first, last) in enumerate(zip(marks[:-1], marks[1:], strict=True)):
+            for thread, (first, last) in enumerate(pairwise(marks)):
                 if first < last:
                     shares[thread].append((job, first, last))
             done += job.count * job.cost

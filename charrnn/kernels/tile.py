@@ -1,12 +1,13 @@
 """The innermost loop of every matrix product: one tile of C += A B, held in registers over the whole of K.
 
-C's tile is `rows` x `vectors` vector registers. For each k, `vectors` registers of B are loaded and each row's number of A
-is broadcast and multiplied in. Emitted as LLVM vector code through an intrinsic, because no auto-vectorised loop keeps all
-accumulators in registers. LLVM lowers the vector types to what the machine has.
+C's tile is `rows` x `vectors` vector registers. For each k, `vectors` registers of B are loaded and each row's number
+of A is broadcast and multiplied in. Emitted as LLVM vector code through an intrinsic, because no auto-vectorised loop
+keeps all accumulators in registers. LLVM lowers the vector types to what the machine has.
 
-Operands are addresses and strides in bytes. B is a packed panel, see `matmul.py`: (K, panel width), contiguous. In bfloat16
-a step of K is a pair: two neighbours of A's row against two rows of B, multiplied and added to float32 accumulators by one
-instruction where the machine has it, and by two multiply-adds on numbers widened to float32 where it has not.
+Operands are addresses and strides in bytes. B is a packed panel, see `matmul.py`: (K, panel width), contiguous. In
+bfloat16 a step of K is a pair: two neighbours of A's row against two rows of B, multiplied and added to float32
+accumulators by one instruction where the machine has it, and by two multiply-adds on numbers widened to float32 where
+it has not.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ HAS_BFLOAT16 = "avx512bf16" in FEATURES and VECTOR_BYTES == 64
 PANEL_BYTES = VECTOR_BYTES * TILE_VECTORS
 
 
-class BFloat(ir.Type):
+class BFloat(ir.Type):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite has no name for."""
 
     def _to_string(self) -> str:
@@ -57,9 +58,10 @@ class BFloat(ir.Type):
 def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
     """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns)` for c[:rows] += a b.
 
-    `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and `a_step` are A's strides along its rows and along K, so that a
-    transposed A needs no copy. Unmasked, `height` and `columns` are ignored and the tile is full. Masked, only the first
-    `columns` of the tile exist, and rows from `height` on repeat the last one: they read and write the same numbers again.
+    `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and
+    `a_step` are A's strides along its rows and along K, so that a transposed A needs no copy. Unmasked, `height` and
+    `columns` are ignored and the tile is full. Masked, only the first `columns` of the tile exist, and rows from
+    `height` on repeat the last one: they read and write the same numbers again.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -150,12 +152,12 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                     numbers = ir.VectorType(BFloat(), 2 * lanes)
                     dot = function("llvm.x86.avx512bf16.dpbf16ps.512", vector, vector, numbers, numbers)
                     return builder.call(dot, [total, builder.bitcast(left, numbers), builder.bitcast(right, numbers)])
-                for widen in (
-                    lambda x: builder.shl(x, ir.Constant(raw, [16] * lanes)),
-                    lambda x: builder.and_(x, ir.Constant(raw, [0xFFFF0000] * lanes)),
+                shift, mask = ir.Constant(raw, [16] * lanes), ir.Constant(raw, [0xFFFF0000] * lanes)
+                for wide in (
+                    [builder.shl(left, shift), builder.shl(right, shift)],
+                    [builder.and_(left, mask), builder.and_(right, mask)],
                 ):
-                    both = [builder.bitcast(widen(x), vector) for x in (left, right)]
-                    total = builder.call(fma, [*both, total])
+                    total = builder.call(fma, [*(builder.bitcast(x, vector) for x in wide), total])
                 return total
 
             offset = builder.mul(k, a_step)
@@ -170,7 +172,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                 phi.add_incoming(result, loop)
             builder.cbranch(builder.icmp_signed("<", following, K), loop, after)
             builder.position_at_end(after)
-            for n, at in enumerate(corners):
+            for n in range(len(start)):
                 total = builder.phi(vector)
                 total.add_incoming(start[n], before)
                 total.add_incoming(grown[n], loop)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 
 
 class Buffers:
@@ -29,11 +29,15 @@ class Buffers:
         array: Array = flat[:size].reshape(shape)
         return array
 
+    def ids(self, name: str, *shape: int) -> Ids:
+        """An array of unit ids, otherwise like `get`."""
+        return self.get(name, *shape, dtype=np.int32).view(np.int32)
+
     def operand_of(self, name: str, array: Array) -> Array:
         """What products read of an array (T, B, N): a bfloat16 array beside it, or the array itself.
 
-        Rows of bfloat16 are read in pairs, so an odd N is made even. The column that adds is never written, and an array of
-        one name always has rows of one width, so it stays zero.
+        Rows of bfloat16 are read in pairs, so an odd N is made even. The column that adds is never written, and an
+        array of one name always has rows of one width, so it stays zero.
         """
         if self.operand == self.dtype:
             return array

@@ -1,4 +1,5 @@
-"""The parameters in the names, shapes and gate order of a checkpoint, which are PyTorch's wherever it has the function."""
+"""The parameters in the names, shapes and gate order of a checkpoint, which are PyTorch's wherever it has the
+function."""
 
 from __future__ import annotations
 
@@ -39,15 +40,16 @@ def to_tensors(config: ModelConfig, views: Mapping[str, Array]) -> dict[str, Arr
 def from_tensors(config: ModelConfig, tensors: Mapping[str, Array], views: Mapping[str, Array]) -> None:
     """Fill the named parameters from a checkpoint's tensors.
 
-    A second bias that is not zero, in a file that PyTorch wrote, is added to the first. Raises `CharrnnError` where a tensor
-    is missing or has another shape.
+    A second bias that is not zero, in a file that PyTorch wrote, is added to the first. Raises `CharrnnError` where a
+    tensor is missing or has another shape.
     """
     for name, shape in tensor_shapes(config).items():
         if name not in tensors:
             raise CharrnnError(f"the checkpoint has no tensor {name}, which its model needs; it is damaged")
         if tensors[name].shape != shape:
             raise CharrnnError(
-                f"tensor {name} has the shape {tensors[name].shape}, and its model needs {shape}; the checkpoint is damaged"
+                f"tensor {name} has the shape {tensors[name].shape}, and its model needs {shape}; "
+                "the checkpoint is damaged"
             )
     H = config.hidden_size
     as_torch = torch_computes(config)

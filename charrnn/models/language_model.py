@@ -26,10 +26,11 @@ LOGITS_AT_ONCE = 1 << 22
 class LanguageModel:
     """Input, stack and softmax over one flat parameter vector.
 
-    `parameters` (P,) is flat; `views` are its named parts, inner names and shapes as in `layout.parameter_shapes`. After
-    a change of either, call `refresh`. `boundary` is the unit at whose input the state is reset to zero first, -1 for none.
-    `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are rounded to it.
-    Every row of a batch is computed by itself: its result is the same bits whatever the other rows and the threads.
+    `parameters` (P,) is flat; `views` are its named parts, inner names and shapes as in `layout.parameter_shapes`.
+    After a change of either, call `refresh`. `boundary` is the unit at whose input the state is reset to zero first, -1
+    for none. `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are
+    rounded to it. Every row of a batch is computed by itself: its result is the same bits whatever the other rows and
+    the threads.
     """
 
     def __init__(
@@ -147,8 +148,8 @@ class LanguageModel:
     ) -> tuple[float, Array]:
         """Mean loss in nats per unit over ids, targets (T, B), and its gradient, flat as `parameters`.
 
-        Backpropagation through time over the window (Werbos 1990), truncated at its start. `state` (S, B, H) moves on to
-        the last step. Dropout masks depend on `seed` and `step`. The gradient is overwritten by the next call.
+        Backpropagation through time over the window (Werbos 1990), truncated at its start. `state` (S, B, H) moves on
+        to the last step. Dropout masks depend on `seed` and `step`. The gradient is overwritten by the next call.
         """
         self._pack_forward()
         self._pack_backward()
@@ -165,7 +166,8 @@ class LanguageModel:
     def _softmax_gradient(
         self, hidden: Array, targets: Ids, dhidden: Array
     ) -> tuple[npt.NDArray[np.float64], list[Job]]:  # fmt: skip
-        """log P(target) (N,), with dhidden (N, H) filled; and the jobs left over, for the gradients of the output layer.
+        """log P(target) (N,), with dhidden (N, H) filled; and the jobs left over, for the gradients of the output
+        layer.
 
         loss = -mean log softmax(hidden W' + b)[target], chunk by chunk of rows.
         """

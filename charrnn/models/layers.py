@@ -22,7 +22,8 @@ Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.
 
 
 class Packed:
-    """A weight, or some of its columns, packed as the right operand of products; `operand` is the type of the left one."""
+    """A weight, or some of its columns, packed as the right operand of products; `operand` is the type of the left
+    one."""
 
     def __init__(
         self, weight: Array, column: int, size: int, operand: np.dtype[Any], *, transposed: bool = False
@@ -116,7 +117,8 @@ class Layer:
         self.separate = separate
 
     def prepare_backward(self) -> None:
-        """Take what `backward` needs besides: `dgates_operand`, what products read of the gates' gradients, and scratch."""
+        """Take what `backward` needs besides: `dgates_operand`, what products read of the gates' gradients, and
+        scratch."""
         self.dgates_operand = self._operand("gates", self.gates)
         self.dh = self.buffers.get("dh", *self.out.shape[1:])
 
@@ -151,8 +153,8 @@ class Layer:
         matmul.add_products(self.dgates_operand, transposed.panels, dx, begin, end)
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
-        """Jobs that add up the gradients of this layer's weights; x (T, B, E) as an operand, or None where a table stands
-        for it."""
+        """Jobs that add up the gradients of this layer's weights; x (T, B, E) as an operand, or None where a table
+        stands for it."""
         jobs = self.recurrent_jobs(scratch)
         if x is not None:
             H, dgates = self.config.hidden_size, flat(self.dgates_operand)

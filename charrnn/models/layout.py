@@ -1,7 +1,8 @@
 """The parameters of a network: their names, shapes and places in one flat vector.
 
-Inside, a weight is stored as the equations multiply by it: `x W_ih` has `weight_ih (E, G)`, with `G` the gates of the cell
-times `H`. A checkpoint holds PyTorch's transposed shapes, names and second biases instead; `models/exchange.py` converts.
+Inside, a weight is stored as the equations multiply by it: `x W_ih` has `weight_ih (E, G)`, with `G` the gates of the
+cell times `H`. A checkpoint holds PyTorch's transposed shapes, names and second biases instead; `models/exchange.py`
+converts.
 """
 
 from __future__ import annotations

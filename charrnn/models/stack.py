@@ -34,8 +34,8 @@ class Stack:
     """
 
     def __init__(
-        self, config: ModelConfig, views: dict[str, Array], gradients: dict[str, Array], boundary: int, threads: Threads,
-        buffers: Buffers,
+        self, config: ModelConfig, views: dict[str, Array], gradients: dict[str, Array], boundary: int, threads:
+        Threads, buffers: Buffers,
     ) -> None:  # fmt: skip
         self.config, self.boundary, self.threads, self.buffers = config, boundary, threads, buffers
         self.embedding = views.get("embedding.weight")
@@ -54,7 +54,8 @@ class Stack:
         return [job for layer in self.layers for job in layer.pack(backward=backward)]
 
     def forward(self, ids: Ids, state: Array, *, rate: float = 0.0, key: int = 0) -> Array:
-        """Hidden states of the top layer (T, B, H), also as `out_operand` of the last layer, for ids (T, B); state (S, B, H) is read, and left at the last step.
+        """Hidden states of the top layer (T, B, H), also as `out_operand` of the last layer, for ids (T, B); state (S,
+        B, H) is read, and left at the last step.
 
         rate: dropout; key: what its masks depend on.
         """
@@ -80,8 +81,8 @@ class Stack:
     def _build_table(self, ids: Ids) -> None:
         """What the first layer's gates get from each distinct unit of the window: table (U, G)."""
         first = self.layers[0]
-        self._distinct = self.buffers.get("distinct", ids.size, dtype=np.int32)
-        self._local = self.buffers.get("local", *ids.shape, dtype=np.int32)
+        self._distinct = self.buffers.ids("distinct", ids.size)
+        self._local = self.buffers.ids("local", *ids.shape)
         U = inputs.number_units(ids.reshape(-1), self._seen, self._distinct, self._local.reshape(-1))
         self.table = self.buffers.get("table", 1, U, first.G)
         if self.embedding is not None:
@@ -119,7 +120,8 @@ class Stack:
         return np.uint32((self.key + 0x85EBCA6B * (layer.index + 1)) & 0xFFFFFFFF)
 
     def backward(self, dout: Array) -> None:
-        """From the gradient of the last `forward`'s result, dout (T, B, H), which is overwritten, to every layer's gates."""
+        """From the gradient of the last `forward`'s result, dout (T, B, H), which is overwritten, to every layer's
+        gates."""
         for layer in self.layers:
             layer.prepare_backward()
         self._dout = dout
@@ -138,7 +140,8 @@ class Stack:
                 dout, dx = dx, dout
 
     def weight_jobs(self, scratch: Scratch) -> list[Job]:
-        """Jobs that add up the gradients of the layers' weights after `backward`, and the table's, `dtable` (1, U, G)."""
+        """Jobs that add up the gradients of the layers' weights after `backward`, and the table's, `dtable` (1, U,
+        G)."""
         jobs: list[Job] = []
         below = None
         for layer in self.layers:
