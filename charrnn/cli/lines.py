@@ -1,0 +1,91 @@
+"""Where commands get their lines: arguments, a file, or whatever a pipe holds at the moment."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from charrnn.errors import CharrnnError
+from charrnn.scoring import Line
+
+_FIRST_CHUNK = 4096  # bytes; small, so that the first answers come at once
+_LARGEST_CHUNK = 1 << 18
+_READ = 1 << 16
+
+
+def lines_of_arguments(texts: Sequence[str]) -> list[Line]:
+    """The lines of all TEXT arguments, the last of them without an end."""
+    lines = [_line(part) for text in texts for part in os.fsencode(text).removesuffix(b"\n").split(b"\n")]
+    lines[-1] = Line(lines[-1].data, ended=False)
+    return lines
+
+
+@contextmanager
+def open_lines(path: str) -> Iterator[Iterator[list[Line]]]:
+    """The lines of a file, or of stdin for "-", in chunks (see `read_chunks`).
+
+    `CharrnnError` when it cannot be opened.
+    """
+    if path == "-":
+        if sys.stdin is None:
+            raise CharrnnError("standard input is closed, and the text is read from it; open it or name a file")
+        yield read_chunks(sys.stdin.fileno(), "standard input")
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise CharrnnError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        yield read_chunks(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
+    """Chunks of lines: as many as can be read without waiting, within a limit of bytes.
+
+    A line longer than the limit is one line all the same. `CharrnnError` when reading fails.
+    """
+    lines: list[Line] = []
+    partial: list[bytes] = []
+    size, limit = 0, _FIRST_CHUNK
+    while True:
+        if lines and (size >= limit or not _readable(descriptor)):
+            yield lines
+            lines, size, limit = [], 0, min(2 * limit, _LARGEST_CHUNK)
+        try:
+            data = os.read(descriptor, min(limit, _READ))
+        except OSError as error:
+            raise CharrnnError(f"cannot read {name}: {error.strerror or error}") from error
+        if not data:
+            break
+        size += len(data)
+        *ended, rest = data.split(b"\n")
+        if ended:
+            ended[0] = b"".join([*partial, ended[0]])
+            lines += map(_line, ended)
+            partial = []
+        if rest:
+            partial.append(rest)
+    if partial:
+        lines.append(Line(_line(b"".join(partial)).data, ended=False))
+    if lines:
+        yield lines
+
+
+def _line(data: bytes) -> Line:
+    return Line(data.removesuffix(b"\r"))
+
+
+def _readable(descriptor: int) -> bool:
+    """Whether reading would not block. Where pipes cannot be asked (Windows), only a file is known not to."""
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return True
+        return bool(select.select([descriptor], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False

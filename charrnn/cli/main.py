@@ -1,0 +1,263 @@
+"""The command `charrnn`: finds the command asked for, runs it, and turns every ending into an exit status.
+
+Statuses: 0 done, 1 bad data, file or checkpoint, failed write, 2 usage, 3 training diverged; after SIGINT or SIGTERM
+the process dies of that signal. A command's module is imported when the command runs, so that help stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+import typer.core
+import typer.main
+
+from charrnn import __version__
+from charrnn.cli import streams
+from charrnn.cli.options import nearest
+from charrnn.errors import CharrnnError
+
+# Each command is the function of this name in the module charrnn.cli.<name>.
+COMMANDS = {
+    "train": "Learn from text files and write a checkpoint.",
+    "sample": "Write text like the text a checkpoint was trained on.",
+    "score": "Say how probable each line of a text is.",
+    "info": "Describe a checkpoint.",
+}
+
+# The parser's own exceptions. Only some have a public name; what they have in common is found from one that does.
+ParserUsageError: Any = typer.BadParameter.__bases__[0]
+ParserError: Any = ParserUsageError.__bases__[0]
+
+# A signal that comes twice within this time was sent once: `timeout` signals its child and then the whole group.
+SAME_SIGNAL_SECONDS = 1.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM arrived. A command may save and print how to go on; `main` then dies of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help lists its options under the headings of their groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then each group of options in order of appearance."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if parameter.param_type_name == "argument":
+                text = str(getattr(parameter, "help", None) or "")
+                sections.setdefault("Arguments", []).append((parameter.metavar or str(parameter.name).upper(), text))
+            elif record is not None:
+                title = getattr(parameter, "rich_help_panel", None) or "Options"
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """`[OPTIONS] [CORPUS]...`, the same with every version of typer."""
+        pieces = [str(self.options_metavar)]
+        for parameter in self.params:
+            if parameter.param_type_name == "argument":
+                name = parameter.metavar or str(parameter.name).upper()
+                pieces.append((name if parameter.required else f"[{name}]") + ("..." if parameter.nargs != 1 else ""))
+        return pieces
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. A closed pipe other than standard output is a failure (typer would leave without a word)."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise CharrnnError(f"{error.filename or 'a pipe'}: nobody reads it any more") from error
+
+
+class Group(typer.core.TyperGroup):
+    """The top level, whose own flags cost nothing when they are not given."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, with --help and the like False: typer checks None with pydantic, which is slow to import."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if not parameter.expose_value and parameter.default is None:
+                parameter.default = False
+        return parameters
+
+
+class LazyCommand(typer.core.TyperCommand):
+    """A name and one line of help; the command itself is imported when its arguments are read."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Load the command and let it read `args`."""
+        return load_command(str(self.name)).make_context(info_name, args, parent=parent, **extra)
+
+
+def load_command(name: str) -> Any:
+    """The function `name` of charrnn.cli.`name` as a command."""
+    function = getattr(importlib.import_module(f"charrnn.cli.{name}"), name)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, cls=Command, help=function.__doc__ or COMMANDS[name])(function)
+    return typer.main.get_command(single)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"charrnn {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def build_app() -> Any:
+    """The top-level command with its commands, none of them imported yet."""
+    app = typer.Typer(
+        name="charrnn",
+        cls=Group,
+        help="Recurrent language models: learn from a text file, write text like it, score text.",
+        epilog="Start with: charrnn train corpus.txt   then: charrnn sample",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_global_options)
+    for name, text in COMMANDS.items():
+        app.command(name, cls=LazyCommand, help=text)(lambda: None)
+    return typer.main.get_command(app)
+
+
+class Signals:
+    """Which signal, if any, asked the process to end."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._time = 0.0
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt the command once; a later signal, when it is busy saving, kills it there and then."""
+        if self.received is None:
+            self.received = number
+            self._time = time.monotonic()
+            raise Interrupted(number)
+        if time.monotonic() - self._time >= SAME_SIGNAL_SECONDS:
+            die_of(number)
+
+
+@contextmanager
+def catch_signals() -> Iterator[Signals]:
+    """Turn SIGINT and SIGTERM into `Interrupted`, except where the parent process wanted them ignored."""
+    signals = Signals()
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, signals.handle)
+    try:
+        yield signals
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def die_of(number: int) -> NoReturn:
+    """End the process the way the signal would have, so that shells and `make` see it."""
+    if os.name != "nt":
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(128 + number)
+
+
+def _one_line(error: Any, args: Sequence[str]) -> str:
+    """The message for an exception of the parser."""
+    context = getattr(error, "ctx", None)
+    parameter = getattr(error, "param", None)
+    message = str(error.format_message()).rstrip(".")
+    unknown = getattr(error, "option_name", None)
+    if unknown and hasattr(error, "possibilities"):
+        known = [name for known in context.command.get_params(context) for name in known.opts] if context else []
+        # `-epochs` is read as the short options -e -p …: the word as it was typed says more.
+        typed = next((arg for arg in args if len(unknown) == 2 and arg.startswith(unknown)), unknown)
+        wanted = typed if typed.startswith("--") else f"-{typed}" if len(typed) > 2 else typed
+        message = f"no such option {typed}{nearest(wanted.split('=')[0], known)}"
+    elif parameter is not None and error.message:
+        long_names = [name for name in parameter.opts if name.startswith("--")]
+        message = f"{(long_names or [parameter.metavar or parameter.name])[0]}: {error.message}"
+    elif message == "Missing command":
+        message = f"no command given; it must be one of {', '.join(COMMANDS)}"
+    elif message.startswith("No such command"):
+        word = next((arg for arg in args if not arg.startswith("-")), "")
+        message = f"no such command {word}{nearest(word, COMMANDS)}"
+    path = context.command_path if context is not None else "charrnn"
+    return f"{message} ({path} --help lists what there is)"
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run the command line `args`; the exit status."""
+    try:
+        result = build_app().main(args=list(args), prog_name="charrnn", standalone_mode=False)
+        streams.flush_stdout()
+        return result if isinstance(result, int) else 0
+    except streams.StdoutClosed:
+        return 0
+    except CharrnnError as error:
+        return _fail(str(error), error.exit_status)
+    except ParserError as error:
+        return _fail(_one_line(error, args), 2 if isinstance(error, ParserUsageError) else 1)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # `charrnn --help | head -1`
+            streams.discard(sys.__stdout__)
+            return 0
+        return stop.code if isinstance(stop.code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}; a smaller model, --batch-size or --seq-length needs less", 1)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{name}{error.strerror or error}", 1)
+    except Exception as error:
+        return _fail(f"unexpected {type(error).__name__}: {error}; CHARRNN_DEBUG=1 shows where", 1)
+
+
+def _fail(message: str, status: int) -> int:
+    if os.environ.get("CHARRNN_DEBUG", "0") not in ("", "0"):
+        traceback.print_exc()
+    with suppress(CharrnnError):
+        streams.flush_stdout()
+    streams.complain(message)
+    return status
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `charrnn` with `args` (the process's own by default) and return the exit status.
+
+    Does not return after SIGINT or SIGTERM: when the command has saved, the process dies of the signal.
+    """
+    streams.set_quiet(False)
+    with catch_signals() as signals:
+        try:
+            status = _run(sys.argv[1:] if args is None else args)
+        except KeyboardInterrupt:  # arrived while an error was being reported
+            status = 130
+    if signals.received is not None:
+        die_of(signals.received)
+    return status

@@ -1,0 +1,228 @@
+"""Drawing the events of training on standard error: live on a terminal, otherwise a plain line now and then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from charrnn.cli import streams
+from charrnn.cli.visible import visible
+from charrnn.training import events
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+LINE_SECONDS = 30.0
+SAMPLE_LINES = 8
+BAR_WIDTH = 60
+
+
+def duration_text(seconds: float) -> str:
+    """`45s`, `3m 05s`, `2h 10m`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def start_lines(start: events.Start) -> Iterator[str]:
+    """The sizes, and what was chosen by the user or for the corpus."""
+    model, training = start.model, start.training
+    held_out = start.corpus.get("validation")
+    yield (
+        f"text      {start.corpus['training']['tokens']:,} tokens to learn from, "
+        f"{held_out['tokens'] if held_out else 0:,} held out, {start.vocabulary:,} units"
+    )
+    cells = model["cells"]
+    kind = cells[0] if len(set(cells)) == 1 else ",".join(cells)
+    yield (
+        f"model     {kind}, {len(cells)} x {model['hidden_size']}, "
+        f"{'embedding ' + str(model['embedding_size']) if model['embedding_size'] else 'one-hot input'}: "
+        f"{start.parameters:,} parameters"
+    )
+    yield (
+        f"training  {training['optimizer']}, learning rate {training['learning_rate']:g}, {training['schedule']}, "
+        f"batch {start.batch_size} x {start.seq_length}, dropout {training['dropout']:g}, "
+        f"weight decay {training['weight_decay']:g}, clip norm {training['clip_norm']:g}, seed {training['seed']}"
+    )
+    yield (
+        f"length    {start.total_steps:,} steps ({start.total_steps / start.steps_per_epoch:.3g} epochs), "
+        f"validation every {training['eval_every']:,}"
+        + (f", patience {training['patience']}" if training["patience"] else "")
+        + (f", from step {start.step:,} on" if start.step else "")
+    )
+
+
+def end_lines(end: events.End) -> Iterator[str]:
+    """The result."""
+    reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
+    yield (
+        f"done      {reasons.get(end.stopped_by, 'time is up')}: {end.steps:,} steps, {end.epochs:.3g} epochs, "
+        f"{duration_text(end.seconds)}, {end.tokens_per_second:,.0f} tokens per second"
+    )
+    if end.val_loss is not None:
+        yield (
+            f"result    validation loss {end.val_loss:.4f}, {end.val_bits_per_byte:.3f} bits per byte, "
+            f"best at step {end.best_step:,}"
+        )
+    yield f"written   {end.checkpoint}"
+
+
+class Display:
+    """Plain lines: what is about to happen, at most one every `LINE_SECONDS`, the result. Used in a `with` block."""
+
+    def __init__(self) -> None:
+        self.start: events.Start | None = None
+        self.step: events.Step | None = None
+        self.validation: events.Validation | None = None
+        self.best: events.Validation | None = None
+        self.text: events.Sampled | None = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def show(self, event: events.Event) -> None:
+        """Take note of an event and draw what it changes."""
+        match event:
+            case events.Start():
+                self.start, self._drawn = event, event.seconds
+                for line in start_lines(event):
+                    self.say(line)
+            case events.Step():
+                self.step = event
+            case events.Validation():
+                self.validation = event
+                self.best = event if event.best else self.best
+            case events.Sampled():
+                self.text = event
+            case events.Note():
+                self.say(event.message)
+            case events.Diverged():
+                self.warn(f"not finite at step {event.step}: back to step {event.back_to} with half the learning rate")
+            case events.End():
+                self.close()
+                for line in end_lines(event):
+                    self.say(line)
+        self.draw(event)
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        streams.note(line)
+
+    def warn(self, line: str) -> None:
+        """One warning that stays."""
+        streams.warn(line)
+
+    def draw(self, event: events.Event) -> None:
+        """Show where training is."""
+        if isinstance(event, events.Sampled):
+            for line in self.sample_lines():
+                self.say(f"  | {line}")
+        elif isinstance(event, events.Step | events.Validation) and event.seconds - self._drawn >= LINE_SECONDS:
+            self._drawn = event.seconds
+            self.say(", ".join(self.facts(event.seconds)))
+
+    def close(self) -> None:
+        """Nothing more moves."""
+
+    # What there is to show
+
+    def facts(self, seconds: float) -> Iterator[str]:
+        """Where training is, in a few words each."""
+        if self.step is not None:
+            step = self.step
+            yield f"step {step.step:,} of {step.total_steps:,}"
+            yield f"epoch {step.epoch:.2f}"
+            yield f"loss {step.loss:.3f} ({self.bits_per_byte(step.loss):.3f} bits per byte)"
+        if self.validation is not None:
+            yield f"validation {self.validation.loss:.4f} ({self.validation.bits_per_byte:.3f})"
+        if self.step is not None:
+            yield f"{self.step.tokens_per_second:,.0f} tokens per second"
+        if (left := self.time_left(seconds)) is not None:
+            yield f"{duration_text(left)} left"
+
+    def bits_per_byte(self, loss: float) -> float:
+        """A loss in nats per token as bits per byte of the training text."""
+        assert self.start is not None
+        sizes = self.start.corpus["training"]
+        return loss / math.log(2) * float(sizes["tokens"]) / float(sizes["bytes"])
+
+    def time_left(self, seconds: float) -> float | None:
+        """Seconds until the plan is fulfilled, at the speed so far."""
+        if self.start is None or self.step is None or self.step.step <= self.start.step:
+            return None
+        each = (self.step.seconds - self.start.seconds) / (self.step.step - self.start.step)
+        return each * (self.step.total_steps - self.step.step) - (seconds - self.step.seconds)
+
+    def sample_lines(self) -> list[str]:
+        """The latest sample with nothing in it that a terminal obeys."""
+        if self.text is None:
+            return []
+        return [visible(line) for line in self.text.text.split("\n")][:SAMPLE_LINES]
+
+
+class LiveDisplay(Display):
+    """The same facts in place, redrawn as they change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console: Console = streams.stderr_console()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        from rich.live import Live
+
+        self._live = Live(console=self._console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
+        self._live.start()
+        return self
+
+    def close(self) -> None:
+        """Leave the last state on the terminal and give it back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """One line above the display."""
+        if self._live is None:
+            super().say(line)
+        else:
+            self._console.print(streams.printable(line))
+
+    def warn(self, line: str) -> None:
+        """One warning above the display."""
+        self.say(f"charrnn: warning: {line}")
+
+    def draw(self, event: events.Event) -> None:
+        """Redraw the display."""
+        if self._live is not None and self.step is not None:
+            self._live.update(self._picture(event.seconds))
+
+    def _picture(self, seconds: float) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        assert self.step is not None
+        done = min(BAR_WIDTH, BAR_WIDTH * self.step.step // self.step.total_steps)
+        lines: list[RenderableType] = [Text.assemble(("━" * done, "green"), ("━" * (BAR_WIDTH - done), "dim"))]
+        lines.append(Text(", ".join(self.facts(seconds)), style="bold", no_wrap=False, overflow="fold"))
+        if self.best is not None:
+            lines.append(Text(f"best validation loss {self.best.loss:.4f} at step {self.best.step:,}"))
+        lines += [Text(f"  | {line}", style="dim", no_wrap=True, overflow="crop") for line in self.sample_lines()]
+        return Group(*lines)
+
+
+def make_display() -> Display:
+    """A live display where there is a terminal for it."""
+    return LiveDisplay() if streams.wants_live_display() else Display()

@@ -1,0 +1,237 @@
+"""`charrnn sample`: write text like the text a checkpoint was trained on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Annotated
+
+from charrnn.cli import streams
+from charrnn.cli.model import open_model, require_precision
+from charrnn.cli.options import (
+    CheckpointOption,
+    PrecisionOption,
+    QuietOption,
+    SeedOption,
+    ThreadsOption,
+    number,
+    option,
+    resolve_seed,
+    resolve_threads,
+    unescape,
+    whole_number,
+)
+from charrnn.cli.options import length as parse_length
+from charrnn.cli.visible import TerminalFilter, visible
+from charrnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from charrnn.sampling import Piece
+    from charrnn.text.vocabulary import Vocabulary
+
+DEFAULT_LENGTH = 500
+FORMATS = ("text", "jsonl")
+_ROWS_A_THREAD = 16
+_PIPE_STRIDE = 64  # units drawn between two writes into a pipe
+
+
+def sample(
+    checkpoint: CheckpointOption = None,
+    temperature: Annotated[
+        float,
+        option(
+            "-t",
+            "--temperature",
+            metavar="X",
+            parser=number(0),
+            group="Distribution",
+            help="Below 1 safer, above 1 wilder, 0 greedy.",
+        ),
+    ] = 1.0,
+    top_k: Annotated[
+        int | None,
+        option(
+            "-k",
+            "--top-k",
+            metavar="N",
+            parser=whole_number(1),
+            group="Distribution",
+            help="Only the N best units.",
+            default="all",
+        ),
+    ] = None,
+    top_p: Annotated[
+        float,
+        option(
+            "--top-p",
+            metavar="P",
+            parser=number(0, 1, above=True),
+            group="Distribution",
+            help="Only the best units that make up P of all.",
+        ),
+    ] = 1.0,
+    length: Annotated[
+        float | None,
+        option(
+            "-n",
+            "--length",
+            metavar="N|inf",
+            parser=parse_length,
+            group="Samples",
+            help="New units in a sample, the prompt not counted.",
+            default=f"{DEFAULT_LENGTH}; one line for models trained with --lines",
+        ),
+    ] = None,
+    count: Annotated[
+        int,
+        option(
+            "--count", metavar="N", parser=whole_number(1), group="Samples", help="Independent samples of every prompt."
+        ),
+    ] = 1,
+    prompt: Annotated[
+        str | None, option("-p", "--prompt", metavar="TEXT", group="Prompt", help="Text to go on from, taken as it is.")
+    ] = None,
+    prompt_file: Annotated[
+        str | None,
+        option("--prompt-file", metavar="FILE|-", group="Prompt", help="One prompt a line; completions come in order."),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        option(
+            "--stop",
+            metavar="TEXT",
+            parser=unescape,
+            group="Samples",
+            help="End a sample where it writes this, which is not printed. Can be repeated.",
+        ),
+    ] = None,
+    echo: Annotated[bool, option("--echo", group="Output", help="Print the prompt too.")] = False,
+    delimiter: Annotated[
+        str | None,
+        option(
+            "--delimiter",
+            metavar="TEXT",
+            parser=unescape,
+            group="Output",
+            help="What follows each sample.",
+            default="a newline",
+        ),
+    ] = None,
+    format: Annotated[
+        str, option("--format", choices=FORMATS, group="Output", help="Plain text, or a JSON object a sample.")
+    ] = "text",
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Write text like the text a checkpoint was trained on."""
+    streams.set_quiet(quiet)
+    require_precision(precision)
+    stops = tuple(streams.encode(text) for text in stop or ())
+    if b"" in stops:
+        raise UsageError("--stop is empty; it must be at least one character")
+    if format == "jsonl" and delimiter is not None:
+        raise UsageError("--delimiter is for --format text, and --format is jsonl; leave it out")
+    if format == "jsonl" and length == math.inf and not stops:
+        raise UsageError("--length is inf and --format is jsonl, whose record would never end; give a number or --stop")
+    prompts = _read_prompts(prompt, prompt_file)
+    if length == math.inf and (count > 1 or len(prompts) > 1):
+        raise UsageError(
+            f"--length is inf and {count * len(prompts)} samples are wanted; the first would never end: give a number"
+        )
+
+    # The rows of a batch are split between the threads: a few rows are faster on one.
+    busy = min(resolve_threads(threads), max(1, count * len(prompts) // _ROWS_A_THREAD))
+    model, loaded = open_model(checkpoint, busy, precision)
+
+    from charrnn import sampling
+
+    if seed is None:
+        seed = resolve_seed(None)
+        streams.note(f"seed {seed}")
+    _warn_unknown(prompts, loaded.vocabulary)
+    one_line = loaded.text.lines and length is None
+    units = length or (sampling.LINE_LIMIT if one_line else DEFAULT_LENGTH)
+    config = sampling.SamplingConfig(
+        length=None if units == math.inf else int(units),
+        one_line=one_line,
+        temperature=temperature,
+        top_k=top_k or 0,
+        top_p=top_p,
+        stops=stops,
+        seed=seed,
+    )
+    with streams.Output() as out:
+        stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
+        pieces = sampling.sample(model, loaded.vocabulary, prompts, config, count=count, stride=stride)
+        echoed = prompts if echo else [b""] * len(prompts)
+        if format == "text":
+            end = b"\n" if delimiter is None else streams.encode(delimiter)
+            _write_text(out, pieces, echoed, end)
+        else:
+            _write_json(out, pieces, prompts, echoed, seed)
+
+
+def _read_prompts(prompt: str | None, prompt_file: str | None) -> list[bytes]:
+    if prompt_file is None:
+        return [os.fsencode(prompt or "")]
+    if prompt is not None:
+        raise UsageError("--prompt and --prompt-file are both given; leave one of them out")
+
+    from charrnn.cli.lines import open_lines
+
+    with open_lines(prompt_file) as chunks:
+        return [line.data for chunk in chunks for line in chunk]
+
+
+def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> None:
+    from charrnn.sampling import encode_prompt
+
+    unknown = dict.fromkeys(unit for prompt in prompts for unit in encode_prompt(vocabulary, prompt)[1])
+    if unknown:
+        shown = ", ".join(map(repr, list(unknown)[:5])) + (", …" if len(unknown) > 5 else "")
+        kind = "word" if vocabulary.unit == "word" else "character"
+        these = f"a {kind}" if len(unknown) == 1 else f"{len(unknown)} {kind}s"
+        streams.warn(f"the prompt has {these} that the model does not know: {shown}; read as the unknown token")
+
+
+def _write_text(out: streams.Output, pieces: Iterable[Piece], echoed: Sequence[bytes], delimiter: bytes) -> None:
+    """Each sample as it grows, and what must follow it."""
+    fresh, tail, terminal = True, b"", TerminalFilter()
+    for piece in pieces:
+        data = echoed[piece.prompt] + piece.data if fresh else piece.data
+        fresh = piece.stopped_by is not None
+        tail = (tail + data)[-max(1, len(delimiter)) :]
+        if fresh:
+            data += b"" if tail.endswith(delimiter) else delimiter
+            tail = b""
+        if out.terminal:
+            out.write(terminal.feed(data, last=fresh))
+        else:
+            out.write(data)
+
+
+def _write_json(
+    out: streams.Output, pieces: Iterable[Piece], prompts: Sequence[bytes], echoed: Sequence[bytes], seed: int
+) -> None:
+    """One object a sample; bytes that are no UTF-8 become U+FFFD."""
+    parts: list[bytes] = []
+    for piece in pieces:
+        parts.append(piece.data)
+        if piece.stopped_by is None:
+            continue
+        record = {
+            "prompt": prompts[piece.prompt].decode("utf-8", "replace"),
+            "text": (echoed[piece.prompt] + b"".join(parts)).decode("utf-8", "replace"),
+            "index": piece.index,
+            "seed": seed,
+            "tokens": piece.tokens,
+            "stopped_by": piece.stopped_by,
+        }
+        parts = []
+        text = json.dumps(record, ensure_ascii=False)
+        out.write((visible(text) if out.terminal else text) + "\n")

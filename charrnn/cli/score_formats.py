@@ -1,0 +1,117 @@
+"""How scores are written: tab-separated fields, JSON objects, or a table with each character coloured by surprisal."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.visible import visible
+from charrnn.scoring import Score, bits
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from charrnn.text.vocabulary import Vocabulary
+
+TSV_HEADER = b"logprob\ttokens\toov\tbits_per_byte\ttext\n"
+
+# Upper bounds in bits a character, and the colour up to each: from green (expected) to red (surprising).
+_COLOURS = ((0.5, 34), (1, 70), (2, 106), (3, 142), (4, 178), (6, 172), (9, 166), (math.inf, 160))
+
+
+def number(value: float, decimals: int = 6) -> str:
+    """The number rounded to so many decimals, without a minus sign before a zero."""
+    text = f"{value:.{decimals}f}"
+    return text if text.strip("-0.") else text.removeprefix("-")
+
+
+def tsv(score: Score, log_unit: float) -> bytes:
+    """One line; the text is the bytes that were read, tabs included, and comes last."""
+    fields = f"{number(score.logprob / log_unit)}\t{score.tokens}\t{score.oov}\t{number(score.bits_per_byte)}\t"
+    return fields.encode() + score.data + b"\n"
+
+
+def json_line(score: Score, log_unit: float, per_token: bool) -> bytes:
+    """One JSON object; invalid bytes in the text become U+FFFD, which JSON can hold."""
+    record: dict[str, Any] = {
+        "text": score.data.decode("utf-8", "replace"),
+        "logprob": score.logprob / log_unit + 0.0,
+        "tokens": score.tokens,
+        "oov": score.oov,
+        "bytes": score.bytes,
+        "characters": score.characters,
+        "bits_per_byte": score.bits_per_byte,
+        "bits_per_character": score.bits_per_character,
+        "perplexity": score.perplexity,
+    }
+    if per_token:
+        record["per_token"] = [
+            {"token": unit, "logprob": logprob / log_unit + 0.0, "oov": oov}
+            for unit, logprob, oov in zip(score.units, score.unit_logprobs, score.unit_oov, strict=True)
+        ]
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+class Table:
+    """Rows in columns, written one by one; with `colour`, the text is coloured by surprisal."""
+
+    def __init__(self, vocabulary: Vocabulary, log_unit: float, *, colour: bool) -> None:
+        from rich.console import Console
+
+        self._vocabulary, self._log_unit = vocabulary, log_unit
+        self._buffer = io.StringIO()
+        self._console = Console(
+            file=self._buffer,
+            force_terminal=colour,
+            color_system="256" if colour else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+
+    def header(self) -> bytes:
+        """The names of the columns."""
+        from rich.text import Text
+
+        return self._draw(Text(f"{'logprob':>12} {'tokens':>7} {'oov':>5} {'bits/byte':>10}  text", style="bold"))
+
+    def row(self, score: Score) -> bytes:
+        """One line for one score, which must carry its units."""
+        from rich.text import Text
+
+        logprob = number(score.logprob / self._log_unit, 3)
+        row = Text(f"{logprob:>12} {score.tokens:>7} {score.oov:>5} {number(score.bits_per_byte, 3):>10}  ")
+        (self._bytes if self._vocabulary.unit == "byte" else self._units)(score, row)
+        return self._draw(row)
+
+    def _units(self, score: Score, row: Text) -> None:
+        # The end-of-line is not shown.
+        shown = [unit for unit in score.units if unit != "\n"]
+        for position, unit in enumerate(shown):
+            if self._vocabulary.pretokenized and position:
+                row.append(" ")
+            surprisal = bits(score.unit_logprobs[position], len(unit))
+            row.append(visible(unit), style=_style(surprisal, score.unit_oov[position]))
+
+    def _bytes(self, score: Score, row: Text) -> None:
+        position = 0
+        for character in score.data.decode("utf-8", "surrogateescape"):
+            until = position + len(character.encode("utf-8", "surrogateescape"))
+            surprisal = bits(math.fsum(score.unit_logprobs[position:until]), 1)
+            position = until
+            row.append(visible(character), style=_style(surprisal, False))
+
+    def _draw(self, row: Text) -> bytes:
+        self._console.print(row, soft_wrap=True)
+        text = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return text.encode()
+
+
+def _style(surprisal: float, oov: bool) -> str:
+    colour = next(colour for limit, colour in _COLOURS if surprisal <= limit)
+    return f"color({colour})" + (" reverse" if oov else "")

@@ -1,0 +1,218 @@
+"""Standard output for results, standard error for everything else.
+
+Results are bytes: UTF-8 with "\\n" line ends whatever the locale or system. A reader that went away (`| head`) ends a
+command quietly; a standard error that went away is ignored, so that it never stops training.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+from charrnn.errors import CharrnnError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+# Into a pipe, output leaves in pieces of this many bytes, or after this many seconds if they come slowly.
+PIECE_BYTES = 8192
+PIECE_SECONDS = 0.1
+# What a hostile file makes a message quote is cut off here.
+LONGEST_MESSAGE = 2000
+
+_quiet = False
+
+
+class StdoutClosed(Exception):  # noqa: N818 - the normal end of `charrnn sample -n inf | head`, not an error
+    """The reader of standard output went away: the command ends with status 0."""
+
+
+def set_quiet(quiet: bool) -> None:
+    """With `quiet`, `note` says nothing; warnings and errors are still shown."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether notes and live displays are switched off."""
+    return _quiet
+
+
+def printable(text: str) -> str:
+    """`text` with control characters (line ends and terminal escapes too) and lone surrogates written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def encode(text: str) -> bytes:
+    """UTF-8; bytes that came in undecodable, as in a file name, go out as they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+def _is_terminal(stream: IO[Any] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def stdin_is_terminal() -> bool:
+    """Whether a person types the input."""
+    return _is_terminal(sys.stdin)
+
+
+def stdout_is_terminal() -> bool:
+    """Whether a person reads the results."""
+    return _is_terminal(sys.stdout)
+
+
+def stderr_is_terminal() -> bool:
+    """Whether a person reads the messages."""
+    return _is_terminal(sys.stderr)
+
+
+def wants_colour(stream: IO[Any] | None) -> bool:
+    """Whether `stream` is a terminal that may get colours: neither NO_COLOR nor TERM=dumb is set."""
+    return _is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def wants_live_display() -> bool:
+    """Whether standard error may get a display that redraws itself."""
+    return not _quiet and stderr_is_terminal() and os.environ.get("TERM") != "dumb"
+
+
+def stderr_console() -> Console:
+    """A rich console on standard error that reads no text as markup, emoji or something to highlight."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def stdout_console() -> Console:
+    """The same on standard output, for the tables that a person sees on a terminal."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _to_stderr(line: str) -> None:
+    stream = sys.stderr
+    if stream is None:
+        return
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        discard(stream)
+
+
+def _line(message: str) -> str:
+    return printable(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…")
+
+
+def note(message: str) -> None:
+    """One line for the user on standard error, unless `--quiet`."""
+    if not _quiet:
+        _to_stderr(_line(message))
+
+
+def warn(message: str) -> None:
+    """One line `charrnn: warning: …` on standard error."""
+    _to_stderr(f"charrnn: warning: {_line(message)}")
+
+
+def complain(message: str) -> None:
+    """One line `charrnn: error: …` on standard error. `main` calls this; commands raise."""
+    _to_stderr(f"charrnn: error: {_line(message)}")
+
+
+def discard(stream: IO[Any] | None) -> None:
+    """Send what is still buffered in a broken `stream` nowhere, so that the interpreter does not fail at its end."""
+    try:
+        number = None if stream is None else stream.fileno()
+    except (OSError, ValueError):
+        return
+    if number is None:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, number)
+    finally:
+        os.close(nowhere)
+
+
+def flush_stdout() -> None:
+    """Write out what others (help, shell completion) left buffered; a reader that went away does not matter."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except ValueError:  # closed
+        pass
+    except OSError as error:
+        discard(sys.stdout)
+        raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+class Output:
+    """Standard output as bytes, to be used in a `with` block.
+
+    On a terminal each write is shown at once; into a pipe or file writes are collected, never cut apart, and leave when
+    there are enough of them. Raises `StdoutClosed` when the reader went away (`main` ends with status 0) and
+    `CharrnnError` when writing fails.
+    """
+
+    def __init__(self) -> None:
+        if sys.stdout is None:
+            raise CharrnnError("standard output is closed, and results are written to it; open it or send it to a file")
+        self.terminal = stdout_is_terminal()
+        self._stream = sys.stdout.buffer
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._flushed = time.monotonic()
+
+    def write(self, data: bytes | str) -> None:
+        """Add `data`, text as UTF-8."""
+        piece = encode(data) if isinstance(data, str) else data
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self.terminal or self._size >= PIECE_BYTES or time.monotonic() - self._flushed >= PIECE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything written so far to the reader: before waiting for more input, for example."""
+        pending = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        try:
+            self._stream.write(pending)
+            self._stream.flush()
+        except BrokenPipeError:
+            discard(sys.stdout)
+            raise StdoutClosed from None
+        except OSError as error:
+            discard(sys.stdout)
+            raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error
+        self._flushed = time.monotonic()
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What was complete before a failure or an interruption is still a result.
+        if self._pieces and not isinstance(error, StdoutClosed):
+            try:
+                self.flush()
+            except (StdoutClosed, CharrnnError):
+                if error is None:
+                    raise

@@ -1,0 +1,268 @@
+"""`charrnn train`: learn from text files and write a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from charrnn.cli import streams
+from charrnn.cli import train_options as options
+from charrnn.cli.model import require_precision
+from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
+from charrnn.cli.progress import duration_text, make_display, start_lines
+from charrnn.cli.train_log import TrainingLog
+from charrnn.errors import UsageError
+from charrnn.training import events
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+    from charrnn.training.setup import Request
+    from charrnn.training.task import Task
+
+# Parameters that say where things are or what is shown; all others are options of text, model and training.
+NOT_SETTINGS = {
+    *(
+        "corpus",
+        "output",
+        "resume",
+        "force",
+        "init_from",
+        "val",
+        "threads",
+        "dry_run",
+        "log",
+        "as_json",
+        "config",
+        "quiet",
+    )
+}
+
+
+def train(
+    context: typer.Context,
+    corpus: options.Corpora = None,
+    output: options.Output = None,
+    resume: options.Resume = False,
+    force: options.Force = False,
+    init_from: options.InitFrom = None,
+    unit: options.Unit = None,
+    pretokenized: options.Pretokenized = False,
+    lines: options.Lines = False,
+    min_count: options.MinCount = None,
+    max_vocab: options.MaxVocab = None,
+    encoding: options.Encoding = None,
+    errors: options.Errors = None,
+    cell: options.Cell = None,
+    hidden_size: options.HiddenSize = None,
+    layers: options.Layers = None,
+    embedding_size: options.EmbeddingSize = None,
+    peepholes: options.Peepholes = False,
+    reset_gate: options.ResetGate = None,
+    activation: options.Activation = None,
+    tie_weights: options.TieWeights = False,
+    dropout: options.Dropout = None,
+    weight_decay: options.WeightDecay = None,
+    clip_norm: options.ClipNorm = None,
+    clip_value: options.ClipValue = None,
+    optimizer: options.OptimizerName = None,
+    momentum: options.Momentum = None,
+    learning_rate: options.LearningRate = None,
+    schedule: options.Schedule = None,
+    warmup: options.Warmup = None,
+    batch_size: options.BatchSize = None,
+    seq_length: options.SeqLength = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    max_time: options.MaxTime = None,
+    patience: options.Patience = None,
+    val: options.Val = None,
+    val_fraction: options.ValFraction = None,
+    eval_every: options.EvalEvery = None,
+    seed: options.Seed = None,
+    threads: ThreadsOption = None,
+    precision: options.Precision = None,
+    dry_run: options.DryRun = False,
+    log: options.Log = None,
+    as_json: options.Json = False,
+    sample_every: options.SampleEvery = None,
+    config: ConfigOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Learn from text files and write a checkpoint, for charrnn sample and charrnn score.
+
+    What is not given is chosen to suit the corpus. The corpus is one text, or with --lines a text per line; its last
+    tenth is held out to choose the best weights. Ctrl-C saves, and --resume goes on to the same result.
+    """
+    elapsed = stopwatch()
+    streams.set_quiet(quiet)
+    require_precision(precision or "auto")
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name not in NOT_SETTINGS and value is not None and value is not False
+    }
+    path = choose_output(corpus, output, resume)
+    if not (resume or force or dry_run) and path.exists():
+        raise UsageError(f"{path} exists; --resume goes on with it, --force replaces it")
+    if resume and (force or dry_run):
+        raise UsageError(f"--resume and {'--force' if force else '--dry-run'} exclude each other; leave one out")
+    if not resume and not corpus:
+        streams.note(context.get_usage())
+        raise UsageError("no corpus given; name a text file, or - for stdin")
+    count = resolve_threads(threads)
+
+    from charrnn.training.setup import Request
+
+    request = Request(corpus or [], path, given, val, init_from, count)
+    started = start_or_resume(request, resume, elapsed)
+    if isinstance(started, dict):
+        result = started
+    else:
+        task, model = started
+        if dry_run:
+            show_estimate(task, model, as_json)
+            return
+        result = run(request, task, model, log, repeat=max_time is not None)
+    if as_json:
+        with streams.Output() as out:
+            out.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+    streams.note(shlex.join(["charrnn", "sample", "-c", result["checkpoint"]]))
+
+
+def stopwatch() -> Callable[[], float]:
+    """A function that tells the seconds since the process began, about: until now it was busy with imports."""
+    begun = time.perf_counter() - time.process_time()
+    return lambda: time.perf_counter() - begun
+
+
+def choose_output(corpora: list[str] | None, output: str | None, resume: bool) -> Path:
+    """The checkpoint to write: --output, else after the first corpus, else (--resume only) the newest one."""
+    if output is not None:
+        return Path(output)
+    if corpora:
+        return default_output(corpora[0])
+    if resume:
+        from charrnn.checkpoint import DEMO_NAME, find
+
+        path = find(None)
+        if path.name != DEMO_NAME:
+            return path
+    return Path("checkpoints") / "stdin.safetensors"
+
+
+def default_output(corpus: str) -> Path:
+    """checkpoints/<name without its endings>.safetensors: `books/emma.txt.gz` gives `emma`."""
+    name = "stdin" if corpus == "-" else Path(corpus).name
+    if name.lower().endswith((".gz", ".bz2", ".xz")):
+        name = Path(name).stem
+    return Path("checkpoints") / f"{Path(name).stem or 'corpus'}.safetensors"
+
+
+def start_or_resume(
+    request: Request, resume: bool, elapsed: Callable[[], float]
+) -> tuple[Task, LanguageModel] | dict[str, Any]:
+    """What to train, or the result of a run that is over already."""
+    from charrnn import checkpoint
+    from charrnn.training import setup
+
+    live = streams.wants_live_display() and "sample_every" not in request.given
+    if resume and request.output.exists():
+        recorded = checkpoint.load(request.output, with_training=True)
+        if (result := setup.finished_result(request, recorded)) is not None:
+            streams.note(f"{request.output} is finished ({result['stopped_by']}); a larger budget lets it go on")
+            return result
+        streams.note(f"going on with {request.output}")
+        return setup.resume(request, recorded, elapsed, samples=live)
+    if resume:
+        if not request.corpora:
+            raise UsageError("no run to resume and no corpus given; name a text file, or the checkpoint with --output")
+        streams.note(f"{request.output} does not exist yet: training starts from the beginning")
+    return setup.prepare(request, elapsed, samples=live)
+
+
+def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, repeat: bool) -> dict[str, Any]:
+    """Train, drawing and logging what happens; the result."""
+    from charrnn.training.loop import train as train_model
+
+    saved = task.resumed is not None
+    plan: list[events.Event] = []
+    with TrainingLog(log, append=saved) as file:
+        try:
+            with make_display() as display:
+                for remark in task.corpus.notes:
+                    display.say(remark)
+
+                def handle(event: events.Event) -> None:
+                    nonlocal saved
+                    saved = saved or isinstance(event, events.Saved)
+                    if isinstance(event, events.Start | events.Replanned):
+                        plan.append(event)
+                    file.write(event)
+                    display.show(event)
+
+                end = follow(train_model(task, model), handle)
+        except KeyboardInterrupt:
+            streams.note(resume_command(task) if saved else "interrupted before there was anything to save")
+            raise
+    if repeat and isinstance(plan[0], events.Start):
+        exact = len(plan) == 1 and plan[0].total_steps == end.steps and task.resumed is None
+        words = "the same again" if exact else "much the same again, as the plan changed on the way"
+        streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
+    return end.result()
+
+
+def follow(run: Generator[events.Event], handle: Callable[[events.Event], None]) -> events.End:
+    """Handle all events; the last one. A KeyboardInterrupt while one is handled is passed on to the run."""
+    last: events.Event | None = None
+    try:
+        for last in run:
+            handle(last)
+    except KeyboardInterrupt as interrupt:
+        handle(run.throw(interrupt))  # raises it at once if it arose in the run, which has saved by now
+        for event in run:
+            handle(event)
+        raise
+    assert isinstance(last, events.End)
+    return last
+
+
+def show_estimate(task: Task, model: LanguageModel, as_json: bool) -> None:
+    """What --dry-run says."""
+    from charrnn.training.estimate import estimate
+
+    found, start = estimate(task, model)
+    for line in start_lines(start):
+        streams.note(line)
+    streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
+    streams.note(f"speed     {found['tokens_per_second']:,.0f} tokens per second")
+    streams.note(f"time      {duration_text(found['seconds'])} for {found['steps']:,} steps")
+    if as_json:
+        with streams.Output() as out:
+            out.write(json.dumps(found) + "\n")
+
+
+def resume_command(task: Task) -> str:
+    """The command that goes on with an interrupted run."""
+    piped = "-" in task.source["corpora"]
+    command = ["charrnn", "train", *(["-"] if piped else []), "--resume", "-o", str(task.output)]
+    return "saved; to go on: " + ("… | " if piped else "") + shlex.join(command)
+
+
+def repeat_command(request: Request, start: events.Start, end: events.End) -> str:
+    """The command with a fixed number of steps that does what a run under a limit of time did."""
+    skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
+    command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]
+    for name, value in (("init_from", request.init_from), ("val", request.val), *request.given.items()):
+        if value is None or name in skipped:
+            continue
+        command.append("--" + name.replace("_", "-"))
+        if value is not True:
+            command.append(",".join(value) if isinstance(value, tuple) else str(value))
+    command += ["--steps", str(end.steps), "--eval-every", str(start.training["eval_every"])]
+    return shlex.join(command)

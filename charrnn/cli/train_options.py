@@ -1,0 +1,334 @@
+"""The options of `charrnn train`, one type each; None and False mean that an option was not given."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from charrnn.cli.options import MAX_SEED, duration, list_of, number, option, whole_number
+from charrnn.config import ACTIVATIONS, CELLS, OPTIMIZERS, PRECISIONS, RESET_GATES, SCHEDULES, UNITS
+
+BY_CORPUS = "by corpus"
+
+Corpora: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="CORPUS", help="Text files, plain or compressed; - is stdin.", show_default=False),
+]
+
+# Output
+Output: TypeAlias = Annotated[
+    str | None,
+    option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        group="Output",
+        help="The checkpoint to write.",
+        default="checkpoints/<first corpus>.safetensors",
+    ),
+]
+Resume: TypeAlias = Annotated[bool, option("--resume", group="Output", help="Go on with an interrupted run.")]
+Force: TypeAlias = Annotated[bool, option("--force", group="Output", help="Replace an existing checkpoint.")]
+InitFrom: TypeAlias = Annotated[
+    str | None,
+    option("--init-from", metavar="FILE", group="Output", help="Start with the weights and units of this checkpoint."),
+]
+
+# Text
+Unit: TypeAlias = Annotated[
+    str | None, option("--unit", choices=UNITS, group="Text", help="What text is cut into.", default="char")
+]
+Pretokenized: TypeAlias = Annotated[
+    bool, option("--pretokenized", group="Text", help="Words are exactly what whitespace separates.")
+]
+Lines: TypeAlias = Annotated[bool, option("--lines", group="Text", help="Each line is a text of its own.")]
+MinCount: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--min-count",
+        metavar="N",
+        parser=whole_number(1),
+        group="Text",
+        help="Units seen fewer times become <unk>.",
+        default="1; words 2",
+    ),
+]
+MaxVocab: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--max-vocab",
+        metavar="N",
+        parser=whole_number(0),
+        group="Text",
+        help="The most units to tell apart; 0 is no limit.",
+        default="0; words 100000",
+    ),
+]
+Encoding: TypeAlias = Annotated[
+    str | None, option("--encoding", metavar="NAME", group="Text", help="Encoding of the corpus.", default="utf-8")
+]
+Errors: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--errors", choices=("strict", "replace"), group="Text", help="What to do with invalid bytes.", default="strict"
+    ),
+]
+
+# Model
+Cell: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--cell",
+        metavar="|".join(CELLS),
+        parser=list_of(CELLS),
+        group="Model",
+        help="Kind of recurrent layer; a comma list names each layer's.",
+        default="lstm",
+    ),
+]
+HiddenSize: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--hidden-size",
+        metavar="N",
+        parser=whole_number(1),
+        group="Model",
+        help="Width of the layers.",
+        default=BY_CORPUS,
+    ),
+]
+Layers: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--layers",
+        "--num-layers",
+        metavar="N",
+        parser=whole_number(1),
+        group="Model",
+        help="Recurrent layers.",
+        default="2",
+    ),
+]
+EmbeddingSize: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--embedding-size",
+        metavar="N",
+        parser=whole_number(0),
+        group="Model",
+        help="Width of the embedding; 0 is one-hot input.",
+        default="64; words: the hidden size",
+    ),
+]
+Peepholes: TypeAlias = Annotated[bool, option("--peepholes", group="Model", help="LSTM gates see the cell.")]
+ResetGate: TypeAlias = Annotated[
+    str | None, option("--reset-gate", choices=RESET_GATES, group="Model", help="Where a GRU resets.", default="after")
+]
+Activation: TypeAlias = Annotated[
+    str | None, option("--activation", choices=ACTIVATIONS, group="Model", help="Of the plain RNN.", default="tanh")
+]
+TieWeights: TypeAlias = Annotated[
+    bool, option("--tie-weights", group="Model", help="The output layer uses the embedding.")
+]
+
+# Regularisation
+REGULARISATION = "Regularisation"
+Dropout: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--dropout",
+        metavar="P",
+        parser=number(0, 0.99),
+        group=REGULARISATION,
+        help="Share of activations dropped.",
+        default=BY_CORPUS,
+    ),
+]
+WeightDecay: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--weight-decay",
+        metavar="X",
+        parser=number(0),
+        group=REGULARISATION,
+        help="On matrices; decoupled with adamw, else an L2 penalty.",
+        default="0.01 with adamw, else 0",
+    ),
+]
+ClipNorm: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--clip-norm",
+        metavar="X",
+        parser=number(0),
+        group=REGULARISATION,
+        help="Longest gradient; 0 is no limit.",
+        default="1",
+    ),
+]
+ClipValue: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--clip-value",
+        metavar="X",
+        parser=number(0),
+        group=REGULARISATION,
+        help="Largest element of the gradient; 0 is no limit.",
+        default="0",
+    ),
+]
+
+# Optimisation
+OPTIMISATION = "Optimisation"
+OptimizerName: TypeAlias = Annotated[
+    str | None, option("--optimizer", choices=OPTIMIZERS, group=OPTIMISATION, help="Update rule.", default="adamw")
+]
+Momentum: TypeAlias = Annotated[
+    float | None,
+    option("--momentum", metavar="X", parser=number(0, 0.999999), group=OPTIMISATION, help="Of sgd.", default="0.9"),
+]
+LearningRate: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--lr",
+        "--learning-rate",
+        metavar="X",
+        parser=number(0, above=True),
+        group=OPTIMISATION,
+        help="Its highest value.",
+        default="by optimizer",
+    ),
+]
+Schedule: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--schedule",
+        choices=SCHEDULES,
+        group=OPTIMISATION,
+        help="How the learning rate falls; plateau halves it when validation does not improve.",
+        default="cosine",
+    ),
+]
+Warmup: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--warmup",
+        metavar="N",
+        parser=whole_number(0),
+        group=OPTIMISATION,
+        help="Steps until the learning rate is reached, at most a quarter of all.",
+        default="100",
+    ),
+]
+BatchSize: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--batch-size",
+        metavar="N",
+        parser=whole_number(1),
+        group=OPTIMISATION,
+        help="Parallel streams of text.",
+        default=BY_CORPUS,
+    ),
+]
+SeqLength: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--seq-length",
+        metavar="N",
+        parser=whole_number(1),
+        group=OPTIMISATION,
+        help="Steps of truncated backpropagation through time.",
+        default=BY_CORPUS,
+    ),
+]
+
+# Budget
+Epochs: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--epochs",
+        metavar="X",
+        parser=number(0, above=True),
+        group="Budget",
+        help="Passes over the corpus. The first budget reached ends training.",
+        default="by corpus if no budget is given",
+    ),
+]
+Steps: TypeAlias = Annotated[
+    int | None, option("--steps", metavar="N", parser=whole_number(1), group="Budget", help="Updates of the weights.")
+]
+MaxTime: TypeAlias = Annotated[
+    float | None,
+    option("--max-time", metavar="TIME", parser=duration, group="Budget", help="Of the whole command: 90s, 10m, 2h."),
+]
+Patience: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--patience",
+        metavar="N",
+        parser=whole_number(0),
+        group="Budget",
+        help="Validations without improvement that end training; 0 is no end.",
+        default="6 if no budget is given, else 0",
+    ),
+]
+
+# Validation
+VALIDATION = "Validation"
+Val: TypeAlias = Annotated[
+    str | None, option("--val", metavar="FILE", group=VALIDATION, help="Text to validate on, instead of a part.")
+]
+ValFraction: TypeAlias = Annotated[
+    float | None,
+    option(
+        "--val-fraction",
+        metavar="X",
+        parser=number(0, 0.9),
+        group=VALIDATION,
+        help="Share of the corpus held out, the end of each file; 0 is no validation.",
+        default="0.1",
+    ),
+]
+EvalEvery: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--eval-every",
+        metavar="N",
+        parser=whole_number(1),
+        group=VALIDATION,
+        help="Steps between validations.",
+        default="about 20 in a run",
+    ),
+]
+
+# Run
+Seed: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--seed", metavar="N", parser=whole_number(0, MAX_SEED), group="Run", help="Same seed, same bits.", default="0"
+    ),
+]
+Precision: TypeAlias = Annotated[
+    str | None,
+    option("--precision", choices=PRECISIONS, group="Run", help="Precision of the products.", default="auto"),
+]
+DryRun: TypeAlias = Annotated[
+    bool, option("--dry-run", group="Run", help="Say what would be trained, and how long it takes; write nothing.")
+]
+Log: TypeAlias = Annotated[
+    str | None, option("--log", metavar="FILE", group="Run", help="Write every event there as a line of JSON.")
+]
+Json: TypeAlias = Annotated[bool, option("--json", group="Run", help="Print the result as JSON.")]
+SampleEvery: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--sample-every",
+        metavar="N",
+        parser=whole_number(0),
+        group="Run",
+        help="Steps between samples of text.",
+        default="on a terminal, at validations",
+    ),
+]

@@ -1,0 +1,299 @@
+"""Writing text: prompts in, pieces of samples out, in order. Prints nothing.
+
+The samples of a batch advance together, one unit at a time; the first unfinished one is handed on as it grows while
+what the others wrote is held. A sample depends on the seed, its prompt and its index only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import require_range
+from charrnn.errors import UsageError
+from charrnn.text.stops import StopFilter
+from charrnn.text.vocabulary import EOS, UNKNOWN
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+    from charrnn.text.vocabulary import Decoder, Vocabulary
+
+LINE_LIMIT = 10_000  # units at which a line that does not end is cut
+_PROMPT_WINDOW = 256  # steps of a prompt read in one call
+_BATCH_ROWS = 256
+_BATCH_LOGITS = 4_000_000  # samples times vocabulary: 32 MB of float64
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """How samples are drawn.
+
+    `length` counts new units, None is without end; `one_line` ends a sample at its end-of-line, which is not part of
+    it. `temperature` 0 takes the most probable unit, `top_k` 0 and `top_p` 1 leave the distribution whole. A sample
+    ends before the first of `stops` that it writes.
+    """
+
+    length: int | None = 500
+    one_line: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stops: tuple[bytes, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length is not None:
+            require_range("--length", self.length, 0)
+        require_range("--temperature", self.temperature, 0)
+        require_range("--top-k", self.top_k, 0)
+        require_range("--top-p", self.top_p, 0, 1, above=True)
+        require_range("--seed", self.seed, 0)
+        if b"" in self.stops:
+            raise UsageError("--stop is empty; it must be at least one character")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next bytes of sample `index` of prompt number `prompt`.
+
+    `stopped_by` is None until the last piece of a sample, then "length", "line" or "stop". `tokens` counts the units
+    drawn so far, also those of a stop text and the end-of-line that ended the sample.
+    """
+
+    prompt: int
+    index: int
+    data: bytes
+    tokens: int
+    stopped_by: str | None
+
+
+def encode_prompt(vocabulary: Vocabulary, prompt: bytes) -> tuple[NDArray[np.int32], list[str]]:
+    """The unit ids of a prompt, and the units in it that the model does not know (read as the unknown token)."""
+    if vocabulary.unit == "byte":
+        return vocabulary.encode(prompt), []
+    text = prompt.decode("utf-8", "replace")
+    ids = vocabulary.encode(text)
+    if not (ids == UNKNOWN).any():
+        return ids, []
+    return ids, [unit for unit in vocabulary.split(text) if vocabulary.is_oov(unit)]
+
+
+def sample(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    prompts: Sequence[bytes],
+    config: SamplingConfig,
+    *,
+    count: int = 1,
+    stride: int = 64,
+) -> Iterator[Piece]:
+    """Yield `count` samples of every prompt, in order, in pieces of at most about `stride` units.
+
+    The state starts at zero, the end-of-line is the first input, then come the units of the prompt.
+    """
+    rows = max(1, min(_BATCH_ROWS, _BATCH_LOGITS // len(vocabulary)))
+    total = len(prompts) * count
+    for first in range(0, total, rows):
+        jobs = [divmod(number, count) for number in range(first, min(first + rows, total))]
+        yield from _sample_batch(model, vocabulary, prompts, jobs, config, stride)
+
+
+def advance(
+    model: LanguageModel,
+    state: NDArray[np.floating],
+    previous: NDArray[np.int32],
+    uniforms: NDArray[np.float64],
+    config: SamplingConfig,
+) -> NDArray[np.int32]:
+    """Draw up to n units for each of B samples; returns them, (n, B).
+
+    `state` (S, B, H) and `previous` (B,), the last unit of each sample, are updated in place. `uniforms` (n, B) in
+    [0, 1) decide the draws. With `config.one_line` fewer units are drawn once every sample has reached an end-of-line.
+    """
+    units = np.empty(uniforms.shape, np.int32)
+    ended = np.zeros(len(previous), np.bool_)
+    for step, row in enumerate(uniforms):
+        hidden = model.forward(previous[None], state)
+        previous[:] = draw(model.logits(hidden[0]), row, config)
+        units[step] = previous
+        ended |= previous == EOS
+        if config.one_line and ended.all():
+            return units[: step + 1]
+    return units
+
+
+def draw(logits: NDArray[np.floating], uniforms: NDArray[np.float64], config: SamplingConfig) -> NDArray[np.int64]:
+    """Choose one unit from each row of logits (B, V) by the uniform numbers (B,) in [0, 1); never the unknown unit.
+
+    Temperature comes first, then top-k, then top-p on what is left; equal logits are ranked by unit id.
+    """
+    scores = logits.astype(np.float64)
+    scores[:, UNKNOWN] = -np.inf
+    if config.temperature == 0:
+        best: NDArray[np.int64] = scores.argmax(axis=1)
+        return best
+    scores -= scores.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, as it should
+        scores /= config.temperature
+    if config.top_k or config.top_p < 1:
+        scores[~_best(scores, config)] = -np.inf
+    cumulative = np.cumsum(np.exp(scores), axis=1)
+    totals = cumulative[:, -1]
+    # Rounding could lift the product to the total itself, which no unit exceeds.
+    targets = np.minimum(uniforms * totals, np.nextafter(totals, 0.0))
+    chosen: NDArray[np.int64] = (cumulative <= targets[:, None]).sum(axis=1)
+    return chosen
+
+
+def _best(scores: NDArray[np.float64], config: SamplingConfig) -> NDArray[np.bool_]:
+    """Which units of scores (B, V) top-k and then top-p keep; of equal ones those with the lowest ids."""
+    ranked = np.sort(scores, axis=1)[:, ::-1][:, : config.top_k or None]
+    weights = np.exp(ranked)
+    cumulative = np.cumsum(weights, axis=1)
+    if config.top_p < 1:
+        counts = (cumulative - weights < config.top_p * cumulative[:, -1:]).sum(axis=1)
+    else:
+        counts = np.full(len(scores), ranked.shape[1])
+    last = np.take_along_axis(ranked, counts[:, None] - 1, axis=1)
+    above, level = scores > last, scores == last
+    places = counts[:, None] - above.sum(axis=1, keepdims=True)
+    keep: NDArray[np.bool_] = above | (level & (np.cumsum(level, axis=1) <= places))
+    return keep
+
+
+@dataclass(slots=True)
+class _Sample:
+    prompt: int
+    index: int
+    decoder: Decoder
+    stops: StopFilter
+    random: np.random.Generator
+    tokens: int = 0
+    stopped_by: str | None = None
+    ready: bytearray = field(default_factory=bytearray)
+
+    def take(self, units: NDArray[np.int32], config: SamplingConfig) -> None:
+        """Add drawn units (n,), up to the one that ends the sample."""
+        for unit in units.tolist():
+            self.tokens += 1
+            if config.one_line and unit == EOS:
+                self.end("line")
+                return
+            data, stopped = self.stops.feed(self.decoder.feed(unit))
+            self.ready += data
+            if stopped:
+                self.stopped_by = "stop"
+                return
+
+    def end(self, reason: str) -> None:
+        self.ready += self.stops.rest()
+        self.stopped_by = reason
+
+    def piece(self) -> Piece:
+        data = bytes(self.ready)
+        self.ready.clear()
+        return Piece(self.prompt, self.index, data, self.tokens, self.stopped_by)
+
+
+def _sample_batch(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    prompts: Sequence[bytes],
+    jobs: Sequence[tuple[int, int]],
+    config: SamplingConfig,
+    stride: int,
+) -> Iterator[Piece]:
+    encoded = {prompt: encode_prompt(vocabulary, prompts[prompt])[0] for prompt in dict(jobs)}
+    columns = {prompt: column for column, prompt in enumerate(encoded)}
+    states, last = read_prompts(model, list(encoded.values()))
+    rows = np.array([columns[prompt] for prompt, _ in jobs])
+    state, previous = np.ascontiguousarray(states[:, rows]), last[rows]
+    samples = [
+        _Sample(
+            prompt,
+            index,
+            _decoder_after(vocabulary, prompts[prompt], encoded[prompt]),
+            StopFilter(config.stops),
+            _generator(config.seed, prompts[prompt], index),
+        )
+        for prompt, index in jobs
+    ]
+    running, head, drawn = list(samples), 0, 0
+    while head < len(samples):
+        steps = stride if config.length is None else min(stride, config.length - drawn)
+        if running and steps:
+            uniforms = np.stack([one.random.random(steps) for one in running], axis=1)
+            units = advance(model, state, previous, uniforms, config)
+            drawn += len(units)
+            for one, column in zip(running, units.T, strict=True):
+                one.take(column, config)
+        if drawn == config.length:
+            for one in running:
+                if one.stopped_by is None:
+                    one.end("length")
+        keep = [row for row, one in enumerate(running) if one.stopped_by is None]
+        if len(keep) < len(running):
+            running = [running[row] for row in keep]
+            state, previous = np.ascontiguousarray(state[:, keep]), previous[keep]
+        while head < len(samples):
+            one = samples[head]
+            if one.ready or one.stopped_by is not None:
+                yield one.piece()
+            if one.stopped_by is None:
+                break
+            head += 1
+
+
+def read_prompts(
+    model: LanguageModel, prompts: Sequence[NDArray[np.int32]]
+) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+    """The state (S, B, H) after the end-of-line and all units of each prompt but the last, and that last unit (B,).
+
+    The longest prompts come first, so that those still being read are always the leading columns.
+    """
+    order = sorted(range(len(prompts)), key=lambda column: -len(prompts[column]))
+    lengths = [len(prompts[column]) for column in order]
+    state = model.zero_state(len(prompts))
+    last = np.empty(len(prompts), np.int32)
+    step, active = 0, len(prompts)
+    while active:
+        if lengths[active - 1] == step:
+            active -= 1
+            continue
+        until = min(lengths[active - 1], step + _PROMPT_WINDOW)
+        inputs = np.stack([_inputs(prompts[column], step, until) for column in order[:active]], axis=1)
+        part = np.ascontiguousarray(state[:, :active])
+        model.forward(inputs, part)
+        state[:, :active] = part
+        step = until
+    for prompt, column in zip(prompts, range(len(prompts)), strict=True):
+        last[column] = prompt[-1] if len(prompt) else EOS
+    return state[:, np.argsort(order)], last
+
+
+def _inputs(prompt: NDArray[np.int32], start: int, stop: int) -> NDArray[np.int32]:
+    """Inputs `start` to `stop` of the prompt behind its leading end-of-line."""
+    inputs = np.empty(stop - start, np.int32)
+    skip = 1 if start == 0 else 0
+    inputs[:skip] = EOS
+    inputs[skip:] = prompt[start - 1 + skip : stop - 1]
+    return inputs
+
+
+def _decoder_after(vocabulary: Vocabulary, prompt: bytes, ids: NDArray[np.int32]) -> Decoder:
+    """A decoder that has seen the prompt: whether a word needs a space before it depends on what it follows."""
+    decoder = vocabulary.decoder()
+    if not (vocabulary.pretokenized and prompt[-1:].isspace()):
+        for unit in ids[-1:].tolist():
+            decoder.feed(unit)
+    return decoder
+
+
+def _generator(seed: int, prompt: bytes, index: int) -> np.random.Generator:
+    digest = hashlib.sha256(b"%d %d " % (seed, index) + prompt).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))

@@ -1,0 +1,1 @@
+"""Learning the weights: a loop that yields events, an optimiser, schedules, budgets and evaluation. Prints nothing."""

@@ -1,0 +1,74 @@
+"""The loss on held-out text, computed on many pieces of it side by side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charrnn.text.corpus import Part
+from charrnn.text.vocabulary import EOS
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+
+STREAMS = 64
+WARMUP = 256  # tokens read before the first that counts
+WINDOW = 64  # steps in one call
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`loss` is in nats per token, an unknown unit costing the probability of `<unk>` only."""
+
+    loss: float
+    bits_per_byte: float
+    bits_per_character: float
+    tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        """Per token, as in the literature."""
+        return math.exp(min(self.loss, 700.0))
+
+
+def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> Evaluation:
+    """Read `part` as one text (the end-of-line as first input, every unit a target), at most `limit` tokens of it.
+
+    The text is cut into up to `STREAMS` pieces, each warmed on the `WARMUP` tokens before it, so that the loss is that
+    of one pass from end to end but for the little that a state remembers from further back. With a `limit` the pieces
+    are spread evenly. Leaves the model as it is.
+    """
+    total = len(part.ids)
+    tokens = total if limit is None else min(total, limit)
+    streams = max(1, min(STREAMS, tokens // (4 * WARMUP)))
+    length = -(-tokens // streams) if tokens == total else tokens // streams
+    starts = np.arange(streams) * (length if tokens == total else total // streams)
+    ends = np.minimum(starts + length, total)
+    state = model.zero_state(streams)
+    summed, counted = 0.0, 0
+    if streams > 1:
+        for offset in range(-WARMUP, 0, WINDOW):
+            model.forward(_window(part, starts, offset, WINDOW)[0], state)
+        state[:, 0] = 0  # nothing precedes the first piece
+    for offset in range(0, length, WINDOW):
+        inputs, targets, positions = _window(part, starts, offset, min(WINDOW, length - offset))
+        hidden = model.forward(inputs, state)
+        counts = positions < ends
+        summed -= float(model.target_log_probs(hidden, targets)[counts].sum())
+        counted += int(counts.sum())
+    loss = summed / counted
+    bits = loss / math.log(2) * total
+    return Evaluation(loss, bits / part.bytes, bits / part.characters, counted)
+
+
+def _window(part: Part, starts: np.ndarray, offset: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs and targets (T, B) of the positions `starts` + `offset` and on, and the positions."""
+    positions = starts + (offset + np.arange(steps))[:, None]
+    inside = np.clip(positions, 0, len(part.ids) - 1)
+    targets = part.ids[inside].astype(np.int32)
+    inputs = part.ids[np.maximum(inside - 1, 0)].astype(np.int32)
+    inputs[positions <= 0] = EOS
+    return inputs, targets, positions

@@ -1,0 +1,43 @@
+"""The training loop: a generator of events that prints nothing.
+
+One step is a window of text, its gradient, an update of the weights. All but a limit of time is a function of the step:
+a run that is killed and resumed ends with the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from charrnn import checkpoint
+from charrnn.models import LanguageModel
+from charrnn.training import events
+from charrnn.training.run import Run
+from charrnn.training.task import Task
+
+
+def train(task: Task, model: LanguageModel) -> Generator[events.Event]:
+    """Train `model`, whose weights are initialised (a resumed run's are restored here), and save it to `task.output`.
+
+    A KeyboardInterrupt saves the state reached, yields `Saved` and is raised again.
+
+    Raises:
+        DivergedError: numbers that are not finite came up `run.MAX_DIVERGENCES` times.
+        CharrnnError: the checkpoint cannot be written, or does not fit the task.
+    """
+    checkpoint.check_writable(task.output)
+    checkpoint.check_header_size(task.corpus.vocabulary)
+    run = Run(task, model)
+    try:
+        yield from run.prepare()
+        while True:
+            reason = run.finished()
+            if run.validation_due(last=reason is not None):
+                yield from run.validate(last=reason is not None)
+            elif reason is not None:
+                break
+            else:
+                yield from run.step()
+        yield from run.finish(reason)
+    except KeyboardInterrupt:
+        yield from run.rescue()
+        raise

@@ -1,0 +1,61 @@
+"""Loss and speed as they are shown while training runs. Nothing that is learned depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+EVENT_STEPS = 20
+EVENT_SECONDS = 1.0
+
+
+class Meter:
+    """Means over the steps since the last reading, and over all of them; `rate` and `norm` are those of the last."""
+
+    rate = norm = 0.0
+
+    def __init__(self, tokens_per_step: int, clock: Callable[[], float]) -> None:
+        self.tokens_per_step = tokens_per_step
+        self._clock = clock
+        self._losses: list[float] = []
+        self._seconds = 0.0
+        self._total = [0, 0.0]  # steps, seconds
+        self._interval = [0, 0.0]
+        self._read_at = self._clock()
+
+    def add(self, loss: float, seconds: float) -> None:
+        """Count a step, with its loss and its duration."""
+        self._losses.append(loss)
+        self._seconds += seconds
+        for sums in (self._total, self._interval):
+            sums[0] += 1
+            sums[1] += seconds
+
+    def pending(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self._losses)
+
+    def due(self) -> bool:
+        """Whether it is time for a reading: every `EVENT_STEPS` steps or `EVENT_SECONDS`, whichever comes first."""
+        return len(self._losses) >= EVENT_STEPS or self._clock() - self._read_at >= EVENT_SECONDS
+
+    def read(self) -> tuple[float, float]:
+        """Mean loss and tokens per second since the last reading, which must not be empty."""
+        loss = sum(self._losses) / len(self._losses)
+        speed = len(self._losses) * self.tokens_per_step / max(self._seconds, 1e-9)
+        self.reset()
+        return loss, speed
+
+    def reset(self) -> None:
+        """Forget the steps since the last reading."""
+        self._losses, self._seconds, self._read_at = [], 0.0, self._clock()
+
+    def close_interval(self) -> float | None:
+        """Seconds per step since the last call of this."""
+        steps, seconds = self._interval
+        self._interval = [0, 0.0]
+        return seconds / steps if steps else None
+
+    def mean_speed(self) -> float:
+        """Tokens per second over all steps, the time for validation left out."""
+        steps, seconds = self._total
+        return steps * self.tokens_per_step / seconds if seconds else 0.0

@@ -1,0 +1,314 @@
+"""A training run under way: its plan, its steps, its validations and its checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from charrnn import checkpoint
+from charrnn.checkpoint import Checkpoint
+from charrnn.errors import CharrnnError, DivergedError
+from charrnn.models import LanguageModel
+from charrnn.sampling import SamplingConfig, sample
+from charrnn.text.batches import Batches
+from charrnn.training import events
+from charrnn.training.evaluation import Evaluation, evaluate
+from charrnn.training.interrupts import uninterrupted
+from charrnn.training.meter import Meter
+from charrnn.training.plan import Planner
+from charrnn.training.schedule import learning_rate
+from charrnn.training.speed import Speed, measure
+from charrnn.training.state import Arrays, Learner, Progress
+from charrnn.training.task import Task, describe_run, describe_start
+
+MAX_DIVERGENCES = 5
+SAMPLE_UNITS = 200
+
+
+class Run:
+    """A model, an optimiser and a plan.
+
+    Wherever one of its generators can be interrupted, its state is that of a whole number of steps; `changed` says that
+    something would be lost by ending there.
+    """
+
+    def __init__(self, task: Task, model: LanguageModel) -> None:
+        self.task, self.model, self.config = task, model, task.config
+        self.validation = task.corpus.validation
+        self.batches = Batches(
+            task.corpus.train.ids,
+            task.config.batch_size,
+            task.config.seq_length,
+            lines=task.text.lines,
+            seed=task.config.seed,
+        )
+        self.learner = Learner(model, task.config, self.batches.batch_size)
+        self.progress = Progress()
+        self.best_weights: Arrays | None = None
+        self.spent = 0.0  # seconds of the sessions before this one
+        tokens_per_step = self.batches.batch_size * self.batches.seq_length
+        held_out = 0 if self.validation is None else len(self.validation.ids)
+        self.planner = Planner(task.config, self.batches.steps_per_epoch, tokens_per_step, held_out)
+        self.meter = Meter(tokens_per_step, task.elapsed)
+        self.result: dict[str, Any] | None = None
+        self.changed = False
+        if task.resumed is not None:
+            self._resume(task.resumed)
+        self._keep_good_state()
+
+    def _resume(self, resumed: Checkpoint) -> None:
+        if resumed.training.get("layout") != self.learner.layout():
+            raise CharrnnError(
+                f"cannot resume: {self.task.output} has no training state that this version of charrnn can go on from; "
+                "--init-from starts a new run with its weights"
+            )
+        self.progress = Progress.from_json(resumed.training.get("progress"))
+        self.learner.restore(resumed.training_tensors, self.progress.updates)
+        if self.progress.best is not None:
+            self.best_weights = resumed.weights
+        self.spent = float(resumed.timings.get("seconds", 0.0))
+
+    def _keep_good_state(self) -> None:
+        self._good = self.learner.copy(), copy.deepcopy(self.progress)
+
+    def prepare(self) -> Iterator[events.Event]:
+        """Turn the budgets into a plan."""
+        if self.batches.note:
+            yield self._note(self.batches.note)
+        if self.config.max_time is not None:
+            self._plan_time(self._measure(min(1.0, 0.01 * self.config.max_time)))
+        elif self.planner.plan_steps(self.progress):
+            yield self._note(
+                f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
+                "from here on this is not the run that it would have been without interruption"
+            )
+        yield self._begin()
+
+    def rehearse(self, seconds: float) -> tuple[events.Start, Speed]:
+        """Plan, and measure the speed on steps that take about that many `seconds`, without training."""
+        speed = self._measure(seconds)
+        if self.config.max_time is not None:
+            self._plan_time(speed)
+        else:
+            self.planner.plan_steps(self.progress)
+        return self._begin(), speed
+
+    def _measure(self, seconds: float) -> Speed:
+        first = self.progress.step
+        return measure(
+            self.learner, self.batches, self.validation, self.config, self.task.elapsed, seconds=seconds, first=first
+        )
+
+    def _plan_time(self, speed: Speed) -> None:
+        size = sum(array.nbytes for array in self.learner.arrays().values())
+        self.planner.plan_time(self.progress, speed, self.elapsed(), size)
+
+    def _begin(self) -> events.Start:
+        interval = self.planner.interval(self.progress.plans[0].total)
+        self.config = dataclasses.replace(self.config, eval_every=interval)
+        return describe_start(self.task, self.model, self.config, self.batches, self.progress)
+
+    def finished(self) -> str | None:
+        """What ends the run now, if anything does."""
+        return self.planner.finished(self.progress, self.elapsed())
+
+    def elapsed(self) -> float:
+        """Seconds of all sessions together."""
+        return self.spent + self.task.elapsed()
+
+    # Steps
+
+    def step(self) -> Iterator[events.Event]:
+        """One update of the weights, or the way back if its numbers are not finite."""
+        progress, config, number = self.progress, self.config, self.progress.step
+        with uninterrupted():
+            start = self.task.elapsed()
+            window = self.batches.window(number)
+            if window.fresh:
+                self.learner.carried[...] = 0
+            loss, gradient = self.model.gradient(
+                window.inputs,
+                window.targets,
+                self.learner.carried,
+                dropout=config.dropout,
+                seed=config.seed,
+                step=number,
+            )
+            norm = self.learner.optimizer.gradient_norm(gradient)
+            healthy = math.isfinite(loss) and math.isfinite(norm)
+            if healthy:
+                rate = learning_rate(config, progress.plans, number, progress.halvings)
+                self.learner.optimizer.update(gradient, norm, rate)
+                self.meter.rate, self.meter.norm = rate, norm
+                self.model.refresh()
+                progress.step, progress.updates = number + 1, self.learner.optimizer.updates
+                progress.note_loss(loss)
+                self.changed = True
+            self.meter.add(loss, self.task.elapsed() - start)
+        if not healthy:
+            yield self._go_back(number)
+        elif self.meter.due():
+            yield self._describe_step()
+        every = config.sample_every
+        if healthy and every and progress.step % every == 0:
+            yield self._sample()
+
+    def _describe_step(self) -> events.Event:
+        loss, speed = self.meter.read()
+        return events.Step(
+            self.task.elapsed(),
+            step=self.progress.step,
+            total_steps=self.progress.plans[-1].total,
+            epoch=self.progress.step / self.batches.steps_per_epoch,
+            loss=loss,
+            learning_rate=self.meter.rate,
+            gradient_norm=self.meter.norm,
+            tokens_per_second=speed,
+        )
+
+    def _go_back(self, number: int) -> events.Event:
+        """Return to the last good state with half the learning rate."""
+        with uninterrupted():
+            times, halvings = self.progress.divergences + 1, self.progress.halvings + 1
+            if times >= MAX_DIVERGENCES:
+                raise DivergedError(
+                    f"training diverged {times} times, the last time at step {number}; start again with a "
+                    f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or a lower --clip-norm"
+                )
+            arrays, progress = self._good
+            self.progress = copy.deepcopy(progress)
+            self.progress.divergences, self.progress.halvings = times, halvings
+            self.learner.restore(arrays, progress.updates)
+            self.meter.reset()
+        return events.Diverged(self.task.elapsed(), step=number, back_to=self.progress.step, times=times)
+
+    def _sample(self) -> events.Event:
+        config = SamplingConfig(length=SAMPLE_UNITS, seed=self.config.seed)
+        pieces = sample(self.model, self.task.corpus.vocabulary, [b""], config)
+        text = b"".join(piece.data for piece in pieces).decode("utf-8", "replace")
+        return events.Sampled(self.task.elapsed(), step=self.progress.step, text=text)
+
+    # Validation and saving
+
+    def validation_due(self, *, last: bool) -> bool:
+        """Whether a validation belongs to this step and was not done yet."""
+        step = self.progress.step
+        return self.progress.validated < step and (last or step % self.config.eval_every == 0)
+
+    def validate(self, *, last: bool) -> Iterator[events.Event]:
+        """Compute the loss on held-out text, keep the weights if they are the best so far, save."""
+        progress = self.progress
+        if self.meter.pending():
+            yield self._describe_step()
+        evaluation = None
+        if self.validation is not None:
+            evaluation = self._timed_evaluation(self.planner.validation_tokens(progress))
+        if not self.learner.finite() or (evaluation is not None and not math.isfinite(evaluation.loss)):
+            yield self._go_back(progress.step)
+            return
+        with uninterrupted():
+            progress.validated = progress.step
+            progress.close_interval()
+            best = evaluation is not None and progress.record(evaluation, plateau=self.config.schedule == "plateau")
+            if best:
+                self.best_weights = self.model.tensors()
+            seconds = self.meter.close_interval()
+            replanned = not last and self.planner.replan(progress, self.elapsed(), seconds, self.config.eval_every)
+            self._keep_good_state()
+        if evaluation is not None:
+            yield events.Validation(
+                self.task.elapsed(),
+                step=progress.step,
+                loss=evaluation.loss,
+                bits_per_byte=evaluation.bits_per_byte,
+                bits_per_character=evaluation.bits_per_character,
+                perplexity=evaluation.perplexity,
+                best=best,
+            )
+        if replanned:
+            yield events.Replanned(self.task.elapsed(), step=progress.step, total_steps=progress.plans[-1].total)
+        if not last:  # `finish` saves
+            yield self.save()
+        if self.task.samples:
+            yield self._sample()
+
+    def _timed_evaluation(self, limit: int | None) -> Evaluation:
+        assert self.validation is not None
+        start = self.task.elapsed()
+        evaluation = evaluate(self.model, self.validation, limit=limit)
+        if self.planner.budget is not None:
+            self.planner.budget.observe_validation((self.task.elapsed() - start) / evaluation.tokens)
+        return evaluation
+
+    def save(self) -> events.Event:
+        """Write the checkpoint: the best weights for use, the latest state to go on from."""
+        with uninterrupted():
+            start = self.task.elapsed()
+            epoch = self.progress.step / self.batches.steps_per_epoch
+            training = describe_run(self.task, self.config, self.progress, epoch)
+            training |= {"layout": self.learner.layout(), "result": self.result}
+            written = Checkpoint(
+                self.model.config,
+                self.task.corpus.vocabulary,
+                self.task.text,
+                training,
+                {"seconds": self.elapsed(), "tokens_per_second": self.meter.mean_speed()},
+                self.best_weights or self.model.tensors(),
+                self.learner.arrays(),
+            )
+            checkpoint.save(self.task.output, written)
+            self.changed = False
+            if (budget := self.planner.budget) is not None:
+                budget.save = max(budget.save, self.task.elapsed() - start)
+        return events.Saved(self.task.elapsed(), step=self.progress.step, path=str(self.task.output))
+
+    def rescue(self) -> Iterator[events.Event]:
+        """Save what an interruption would lose."""
+        if self.changed:
+            if not self.learner.finite():
+                yield self._go_back(self.progress.step)
+            yield self.save()
+
+    def finish(self, reason: str) -> Iterator[events.Event]:
+        """The last validation, the final value of the best weights, the last checkpoint, the result."""
+        progress = self.progress
+        final = progress.best
+        if final is not None and final.tokens < self.planner.held_out:
+            yield self.save()  # what follows may take long and changes the weights for a while
+            final = self._evaluate_best()
+        end = events.End(
+            self.task.elapsed(),
+            checkpoint=str(self.task.output),
+            parameters=self.model.parameters.size,
+            vocabulary=len(self.task.corpus.vocabulary),
+            steps=progress.step,
+            epochs=progress.step / self.batches.steps_per_epoch,
+            tokens_per_second=self.meter.mean_speed(),
+            train_loss=progress.train_loss,
+            val_loss=final.loss if final else None,
+            val_bits_per_byte=final.bits_per_byte if final else None,
+            val_bits_per_character=final.bits_per_character if final else None,
+            best_step=progress.best_step,
+            stopped_by=reason,
+        )
+        timed = ("seconds", "tokens_per_second")  # which are kept apart
+        self.result = {name: value for name, value in end.result().items() if name not in timed}
+        yield self.save()
+        yield dataclasses.replace(end, seconds=self.task.elapsed())
+
+    def _evaluate_best(self) -> Evaluation:
+        """The value of the best weights on the whole held-out text, or as much as a limit of time leaves."""
+        assert self.best_weights is not None
+        latest = self.model.parameters.copy()
+        try:
+            self.model.load(self.best_weights)
+            return self._timed_evaluation(self.planner.final_tokens)
+        finally:
+            self.model.parameters[:] = latest
+            self.model.refresh()
+
+    def _note(self, message: str) -> events.Event:
+        return events.Note(self.task.elapsed(), message)

@@ -1,0 +1,184 @@
+"""From what was asked for to a `Task` and a model, for a new run and for one that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charrnn import checkpoint
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ModelConfig, TextConfig, TrainingConfig
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.kernels.compile import user_cache_directory
+from charrnn.models import LanguageModel
+from charrnn.text.corpus import Corpus, load_corpus
+from charrnn.text.vocabulary import EOS, Vocabulary
+from charrnn.training import defaults
+from charrnn.training.defaults import BUDGETS, Options
+from charrnn.training.events import RESULT
+from charrnn.training.task import Task
+
+# What may differ when a run is resumed: how long it goes on and what is shown. All else would make it another run.
+FREE_OPTIONS = (*BUDGETS, "patience", "sample_every")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. `given` are the options of text, model and training that were given, by Python name."""
+
+    corpora: list[str]
+    output: Path
+    given: Options
+    val: str | None = None
+    init_from: str | None = None
+    threads: int = 1
+
+
+def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = False) -> tuple[Task, LanguageModel]:
+    """A new run: read the corpus, choose what was not given, make the model. Raises CharrnnError and UsageError."""
+    given, initial = dict(request.given), None
+    if request.init_from is not None:
+        initial = checkpoint.load(request.init_from)
+        _require_same(given, _recorded(initial, names=("unit", "pretokenized")), request.init_from, "leave it out")
+        given = {"unit": initial.text.unit, "pretokenized": initial.text.pretokenized} | given
+    text = defaults.resolve_text(given)
+    fraction = given.get("val_fraction", defaults.VAL_FRACTION)
+    corpus = _read(request, text, fraction, given.get("seed", defaults.SEED), initial.vocabulary if initial else None)
+    tokens = len(corpus.train.ids)
+    if initial is None:
+        model_config = defaults.resolve_model(given, text, len(corpus.vocabulary), tokens)
+    else:
+        model_config = initial.model
+        _require_same(given, _recorded(initial, names=MODEL_FIELDS), request.init_from or "", "leave it out")
+    config = defaults.resolve_training(given, text, model_config, tokens)
+    if corpus.validation is None:
+        config = _without_validation(config)
+    model = make_model(model_config, text, request.threads)
+    if initial is None:
+        model.initialise(config.seed)
+    else:
+        model.load(initial.weights)
+    source = {"corpora": request.corpora, "val": request.val, "own_vocabulary": initial is None}
+    return Task(corpus, text, config, request.output, source, None, elapsed, samples), model
+
+
+def _without_validation(config: TrainingConfig) -> TrainingConfig:
+    if config.schedule == "plateau":
+        raise UsageError("--schedule plateau needs held-out text and there is none; use cosine, or give --val")
+    return dataclasses.replace(config, patience=0)
+
+
+def resume(
+    request: Request, run: Checkpoint, elapsed: Callable[[], float], *, samples: bool = False
+) -> tuple[Task, LanguageModel]:
+    """Go on with `run`, the checkpoint at `request.output` read with its training state.
+
+    Raises UsageError for an option, and CharrnnError for a corpus, that would make it another run.
+    """
+    source = recorded_source(run)
+    config = resumed_config(request, run)
+    corpora = request.corpora or source["corpora"]
+    if not request.corpora and "-" in corpora:
+        raise UsageError(
+            f"the corpus of {request.output} was piped in; pipe it again: … | charrnn train - --resume "
+            f"-o {request.output}"
+        )
+    again = dataclasses.replace(request, corpora=corpora, val=request.val or source["val"])
+    vocabulary = None if source.get("own_vocabulary", True) else run.vocabulary
+    corpus = _read(again, run.text, config.val_fraction, config.seed, vocabulary)
+    if corpus.digest != run.training.get("corpus", {}).get("digest") or corpus.vocabulary.units != run.vocabulary.units:
+        raise CharrnnError(
+            f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
+            "give that one, or start a new run with --init-from"
+        )
+    model = make_model(run.model, run.text, request.threads)
+    source = {**source, "corpora": corpora, "val": again.val}
+    return Task(corpus, run.text, config, request.output, source, run, elapsed, samples), model
+
+
+def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
+    """The recorded options with the new budgets. Raises UsageError when another option differs from its record."""
+    recorded = _recorded(run)
+    _require_same(
+        {name: value for name, value in request.given.items() if name not in FREE_OPTIONS},
+        recorded,
+        str(request.output),
+        "leave it out, or start anew with --force",
+    )
+    if request.val is not None and request.val != recorded_source(run)["val"]:
+        raise UsageError(f"--val is {request.val} and the run in {request.output} has another one; leave it out")
+    free = {name: request.given[name] for name in FREE_OPTIONS if name in request.given}
+    if any(budget in free for budget in BUDGETS):  # a new budget replaces the old ones
+        free = dict.fromkeys(BUDGETS) | free
+    try:
+        return dataclasses.replace(TrainingConfig(**run.training["options"]), **free)
+    except (TypeError, KeyError):
+        raise CharrnnError(f"cannot resume {request.output}: its training options cannot be read") from None
+
+
+def finished_result(request: Request, run: Checkpoint) -> dict[str, Any] | None:
+    """The result of a run that is over, unless a new budget lets it go on."""
+    result = run.training.get("result")
+    if not isinstance(result, dict) or dataclasses.asdict(resumed_config(request, run)) != run.training["options"]:
+        return None
+    return {name: result.get(name, run.timings.get(name)) for name in RESULT}
+
+
+def recorded_source(run: Checkpoint) -> dict[str, Any]:
+    """What the checkpoint remembers of where its text came from."""
+    source = run.training.get("source")
+    if not isinstance(source, dict) or not {"corpora", "val"} <= source.keys():
+        raise CharrnnError(
+            "cannot resume: the checkpoint does not say what it was trained on; --init-from takes its weights"
+        )
+    return source
+
+
+def make_model(config: ModelConfig, text: TextConfig, threads: int) -> LanguageModel:
+    """A network, reset at the end of each line where lines are texts of their own."""
+    return LanguageModel(config, threads=threads, boundary=EOS if text.lines else -1)
+
+
+MODEL_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name != "vocabulary_size")
+
+
+def _recorded(run: Checkpoint, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The options in a checkpoint (only those named), the cells as --cell and --layers give them."""
+    options = run.training.get("options")
+    everything = dataclasses.asdict(run.text) | dataclasses.asdict(run.model)
+    if isinstance(options, dict) and names is None:
+        everything |= options
+    return everything if names is None else {name: everything[name] for name in names}
+
+
+def _require_same(given: Options, recorded: Options, file: str, advice: str) -> None:
+    """Raise UsageError when a given option is not what `recorded` has; options it does not have are not compared."""
+    given = dict(given)
+    if "cells" in recorded:
+        cells = tuple(recorded["cells"])
+        wanted = given.pop("cell", cells)
+        layers = given.pop("layers", len(wanted) if len(wanted) > 1 else len(cells))
+        if tuple(wanted * layers if len(wanted) == 1 else wanted) != cells or layers != len(cells):
+            raise UsageError(
+                f"--cell {','.join(wanted)} and --layers {layers} differ from {','.join(cells)} in {file}; {advice}"
+            )
+    if given.get("precision") == "auto":
+        del given["precision"]
+    for name, value in given.items():
+        if name in recorded and value != recorded[name]:
+            raise UsageError(f"--{name.replace('_', '-')} is {value} and {file} has {recorded[name]}; {advice}")
+
+
+def _read(request: Request, text: TextConfig, fraction: float, seed: int, vocabulary: Vocabulary | None) -> Corpus:
+    return load_corpus(
+        request.corpora,
+        text,
+        val_path=request.val,
+        val_fraction=fraction,
+        seed=seed,
+        cache_dir=user_cache_directory(),
+        vocabulary=vocabulary,
+    )

@@ -1,0 +1,67 @@
+"""How fast this machine is at this model: for limits of time and for --dry-run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.config import TrainingConfig
+from charrnn.text.batches import Batches
+from charrnn.text.corpus import Part
+from charrnn.training.evaluation import STREAMS, WARMUP, evaluate
+from charrnn.training.state import Learner
+
+SAMPLE_TOKENS = 2 * STREAMS * WARMUP  # of validation that are timed
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Seconds for one training step, and for one token of validation."""
+
+    step: float
+    validation_token: float = 0.0
+
+
+def measure(
+    learner: Learner,
+    batches: Batches,
+    validation: Part | None,
+    config: TrainingConfig,
+    clock: Callable[[], float],
+    *,
+    seconds: float,
+    first: int = 0,
+) -> Speed:
+    """Time training steps from `first` on for about `seconds`, and some validation, after everything is compiled.
+
+    The learner's state is put back afterwards, whatever happens.
+    """
+    before, updates = learner.copy(), learner.optimizer.updates
+    try:
+        _step(learner, batches, config.dropout, first)
+        if validation is not None:
+            evaluate(learner.model, validation, limit=STREAMS)
+        durations: list[float] = []
+        while len(durations) < 3 or (sum(durations) < seconds and len(durations) < 200):
+            start = clock()
+            _step(learner, batches, config.dropout, first + 1 + len(durations))
+            durations.append(clock() - start)
+        step = float(np.mean(durations))
+        if validation is None:
+            return Speed(step)
+        start = clock()
+        tokens = evaluate(learner.model, validation, limit=SAMPLE_TOKENS).tokens
+        return Speed(step, (clock() - start) / tokens)
+    finally:
+        learner.restore(before, updates)
+
+
+def _step(learner: Learner, batches: Batches, dropout: float, step: int) -> None:
+    """A training step with a learning rate of zero, which costs as much as any other."""
+    window = batches.window(step)
+    _, gradient = learner.model.gradient(window.inputs, window.targets, learner.carried, dropout=dropout, step=step)
+    norm = learner.optimizer.gradient_norm(gradient)
+    learner.optimizer.update(gradient, norm, 0.0)
+    learner.model.refresh()

@@ -1,0 +1,125 @@
+"""Everything that changes while a model is trained: in memory, and in the checkpoint that a run is resumed from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charrnn.config import TrainingConfig
+from charrnn.errors import CharrnnError
+from charrnn.training.evaluation import Evaluation
+from charrnn.training.optimizer import Optimizer
+from charrnn.training.schedule import Plan
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+
+HISTORY_LENGTH = 1000  # validations kept; beyond that every second one is dropped
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(slots=True)
+class Progress:
+    """The part of the state that is numbers. `validated` is the last step at which a validation was due and done."""
+
+    step: int = 0
+    validated: int = 0
+    plans: list[Plan] = field(default_factory=list)
+    updates: int = 0
+    halvings: int = 0  # of the learning rate
+    divergences: int = 0
+    stale: int = 0  # validations since the best one
+    best: Evaluation | None = None
+    best_step: int | None = None
+    loss_sum: float = 0.0  # of the training losses since the last validation
+    loss_count: int = 0
+    train_loss: float | None = None  # their mean between the last two validations
+    history: list[list[float | None]] = field(default_factory=list)  # step, training loss, validation loss
+
+    def note_loss(self, loss: float) -> None:
+        """Count the training loss of one step."""
+        self.loss_sum += loss
+        self.loss_count += 1
+
+    def close_interval(self) -> None:
+        """Turn the losses counted since the last call into `train_loss`."""
+        if self.loss_count:
+            self.train_loss = self.loss_sum / self.loss_count
+        self.loss_sum, self.loss_count = 0.0, 0
+
+    def record(self, evaluation: Evaluation, *, plateau: bool) -> bool:
+        """Take note of a validation; True if it is the best so far."""
+        better = self.best is None or evaluation.loss < self.best.loss
+        if better:
+            self.best, self.best_step, self.stale = evaluation, self.step, 0
+        else:
+            self.stale += 1
+            self.halvings += plateau
+        self.history.append([self.step, self.train_loss, evaluation.loss])
+        if len(self.history) > HISTORY_LENGTH:
+            del self.history[1::2]
+        return better
+
+    def to_json(self) -> dict[str, Any]:
+        """For the checkpoint's metadata."""
+        return dataclasses.asdict(self) | {"plans": [list(plan) for plan in self.plans]}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Progress:
+        """Raises CharrnnError when `data` is not what `to_json` gave."""
+        try:
+            fields = {name: data[name] for name in cls.__dataclass_fields__}
+            fields["plans"] = [Plan(int(step), int(total)) for step, total in fields["plans"]]
+            fields["best"] = None if fields["best"] is None else Evaluation(**fields["best"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CharrnnError(
+                f"the training state in the checkpoint is damaged ({error!r}); train again with --force"
+            ) from None
+
+
+class Learner:
+    """A model with its optimiser and the hidden state carried between windows: what one step changes."""
+
+    def __init__(self, model: LanguageModel, config: TrainingConfig, batch_size: int) -> None:
+        self.model = model
+        self.optimizer = Optimizer(config, model.parameters, model.views, threads=model.threads)
+        self.carried = model.zero_state(batch_size)
+
+    def arrays(self) -> Arrays:
+        """The arrays themselves, by the names they have in a checkpoint."""
+        moments = {f"moment.{name}": moment for name, moment in self.optimizer.moments.items()}
+        return {"parameters": self.model.parameters, "carried": self.carried, **moments}
+
+    def copy(self) -> Arrays:
+        """A copy of all that `restore` needs; the number of updates is `optimizer.updates`."""
+        return {name: array.copy() for name, array in self.arrays().items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], updates: int) -> None:
+        """Go back to a copy. Raises CharrnnError when an array is missing or has another shape."""
+        mine = self.arrays()
+        for name, array in mine.items():
+            if name not in arrays or arrays[name].shape != array.shape:
+                found = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
+                raise CharrnnError(
+                    f"cannot resume: training.{name} {found} in the checkpoint and must have shape {array.shape}; "
+                    "--init-from starts a new run from its weights"
+                )
+        for name, array in mine.items():
+            array[...] = arrays[name]
+        self.optimizer.updates = updates
+        self.model.refresh()
+
+    def finite(self) -> bool:
+        """Whether every parameter is a finite number."""
+        return bool(np.isfinite(self.model.parameters).all())
+
+    def layout(self) -> str:
+        """A digest of the places of the parameters in the flat vector, which the saved arrays share."""
+        places = [[name, *view.shape] for name, view in self.model.views.items()]
+        return hashlib.sha256(repr(places).encode()).hexdigest()[:16]

@@ -1,0 +1,106 @@
+"""What a training run is given, and what it writes about itself in its log and its checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+
+from charrnn import __version__
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TextConfig, TrainingConfig
+from charrnn.kernels.tile import VECTOR_BYTES
+from charrnn.text.batches import Batches
+from charrnn.text.corpus import Corpus
+from charrnn.training.events import Start
+from charrnn.training.state import Progress
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+
+
+def stopwatch() -> Callable[[], float]:
+    """A function that tells the seconds since this call."""
+    start = time.perf_counter()
+    return lambda: time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned, how, and where the result goes.
+
+    `source` is what has to be remembered to read the corpus again. `resumed` is the checkpoint to go on from, read with
+    its training state. `elapsed` tells the seconds since the start of the command. `samples` asks for a sample of text
+    at every validation, besides those of `config.sample_every`.
+    """
+
+    corpus: Corpus
+    text: TextConfig
+    config: TrainingConfig
+    output: Path
+    source: dict[str, Any] = field(default_factory=dict)
+    resumed: Checkpoint | None = None
+    elapsed: Callable[[], float] = field(default_factory=stopwatch)
+    samples: bool = False
+
+
+def corpus_sizes(corpus: Corpus) -> dict[str, Any]:
+    """Digest, and tokens, bytes and characters of each part."""
+    sizes: dict[str, Any] = {"digest": corpus.digest}
+    for name, part in (("training", corpus.train), ("validation", corpus.validation)):
+        if part is not None:
+            sizes[name] = {"tokens": len(part.ids), "bytes": part.bytes, "characters": part.characters}
+    return sizes
+
+
+def versions() -> dict[str, str]:
+    """The versions that the bits of a result depend on."""
+    return {
+        "charrnn": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+    }
+
+
+def describe_start(
+    task: Task, model: LanguageModel, config: TrainingConfig, batches: Batches, progress: Progress
+) -> Start:
+    """The event that opens a run, with everything that was resolved."""
+    return Start(
+        task.elapsed(),
+        step=progress.step,
+        total_steps=progress.plans[-1].total,
+        steps_per_epoch=batches.steps_per_epoch,
+        batch_size=batches.batch_size,
+        seq_length=batches.seq_length,
+        parameters=model.parameters.size,
+        vocabulary=len(task.corpus.vocabulary),
+        model=dataclasses.asdict(model.config),
+        text=dataclasses.asdict(task.text),
+        training=dataclasses.asdict(config),
+        corpus=corpus_sizes(task.corpus),
+        versions=versions(),
+        threads=model.threads,
+        precision=config.precision,
+    )
+
+
+def describe_run(task: Task, config: TrainingConfig, progress: Progress, epoch: float) -> dict[str, Any]:
+    """The `training` object of the checkpoint: nothing in it is a time."""
+    return {
+        "source": task.source,
+        "options": dataclasses.asdict(config),
+        "corpus": corpus_sizes(task.corpus),
+        "progress": progress.to_json(),
+        "epoch": epoch,
+        "versions": versions(),
+        "instruction_set": f"{platform.machine()}, vectors of {VECTOR_BYTES} bytes",
+    }

@@ -1,0 +1,587 @@
+"""The command line's manners: exit statuses, one-line errors, help, signals, closed pipes."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn import __version__
+from charrnn.cli import main as cli
+from charrnn.cli import options, streams
+from charrnn.cli.main import COMMANDS, main
+from charrnn.cli.options import ConfigOption, SeedOption, option
+from charrnn.errors import CharrnnError, DivergedError, UsageError
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")
+
+
+def train(
+    corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help="Text files.")] = None,
+    steps: Annotated[
+        int | None,
+        option("--steps", parser=options.whole_number(1), metavar="N", help="S", group="Budget", default="planned"),
+    ] = None,
+    max_time: Annotated[
+        float | None, option("--max-time", metavar="TIME", parser=options.duration, help="Time.", group="Budget")
+    ] = None,
+    dropout: Annotated[
+        float, option("--dropout", metavar="P", parser=options.number(0, 0.99), help="Share dropped.", group="Model")
+    ] = 0.25,
+    layers: Annotated[
+        int | None, option("--layers", "--num-layers", metavar="N", parser=options.whole_number(1), help="Layers.")
+    ] = None,
+    cell: Annotated[
+        str | None,
+        option("--cell", metavar="lstm|gru", parser=options.list_of(("lstm", "gru")), help="Cells.", group="Model"),
+    ] = None,
+    unit: Annotated[str | None, option("--unit", choices=("char", "word"), help="Units.", group="Text")] = None,
+    lines: Annotated[bool | None, option("--lines", help="By line.", group="Text")] = None,
+    stop: Annotated[
+        list[str] | None, option("--stop", metavar="TEXT", parser=options.unescape, help="Stop.", group="Text")
+    ] = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Stand in for a command in these tests.
+
+    Its arguments go to `behave`.
+    """
+    behave(dict(locals()))
+
+
+def behave(arguments: dict[str, Any]) -> None:
+    """What the stand-in does; tests replace it."""
+
+
+class Run:
+    """What a command line came to."""
+
+    def __init__(self, status: int, out: str, err: str, arguments: dict[str, Any] | None) -> None:
+        self.status, self.out, self.err, self.arguments = status, out, err, arguments
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """Runs `charrnn …` in this process with the stand-in as every command."""
+    monkeypatch.setattr(cli, "load_command", lambda name, load=cli.load_command: load_stand_in(name))
+    monkeypatch.delenv("CHARRNN_DEBUG", raising=False)
+
+    def call(*args: str, does: Any = None) -> Run:
+        received: list[dict[str, Any]] = []
+
+        def act(arguments: dict[str, Any]) -> None:
+            received.append(arguments)
+            if does is not None:
+                does()
+
+        monkeypatch.setattr(sys.modules[__name__], "behave", act)
+        status = main(list(args))
+        captured = capsysbinary.readouterr()
+        return Run(status, captured.out.decode(), captured.err.decode(), received[0] if received else None)
+
+    return call
+
+
+def load_stand_in(name: str) -> Any:
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, cls=cli.Command)(train)
+    return typer.main.get_command(single)
+
+
+def one_line_error(result: Run, status: int) -> str:
+    assert result.status == status
+    assert result.out == ""
+    assert result.err.startswith("charrnn: error: ")
+    assert result.err.count("\n") == 1
+    assert result.err.endswith("\n")
+    return result.err.removeprefix("charrnn: error: ").rstrip("\n")
+
+
+# ---- help and version
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(run: Any, flag: str) -> None:
+    result = run(flag)
+    assert result.status == 0
+    for name, text in COMMANDS.items():
+        assert f"  {name} " in result.out
+        assert text in result.out
+    assert result.err == ""
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_of_a_command_has_groups_and_defaults(run: Any, flag: str) -> None:
+    out = run("train", flag).out
+    assert "Usage: charrnn train [OPTIONS] [CORPUS]..." in out
+    headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Arguments:", "Budget:", "Model:", "Options:", "Text:"]
+    assert "[default: planned]" in out
+    assert "[default: 0.25]" in out
+    assert "[default: random]" in out
+    assert "--unit char|word" in out
+    assert "--no-lines" not in out
+
+
+def test_version(run: Any) -> None:
+    result = run("--version")
+    assert (result.status, result.out) == (0, f"charrnn {__version__}\n")
+
+
+# ---- usage errors
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "no command given; it must be one of train, sample, score, info"),
+        (["trian"], "no such command trian; did you mean train?"),
+        (["--quiet", "train"], "no such option --quiet"),
+        (["train", "--stesp", "3"], "no such option --stesp; did you mean --steps?"),
+        (["train", "--stesp=3"], "no such option --stesp; did you mean --steps?"),
+        (["train", "-steps", "3"], "no such option -steps; did you mean --steps?"),
+        (["train", "-Z"], "no such option -Z"),
+        (["train", "--steps"], "Option '--steps' requires an argument"),
+        (["train", "--lines=3"], "does not take a value"),
+        (["train", "--steps", "banana"], "--steps: banana is not a whole number; it must be at least 1"),
+        (["train", "--steps", "0"], "--steps: 0 is out of range; it must be at least 1"),
+        (["train", "--steps", "1.5"], "--steps: 1.5 is not a whole number"),
+        (["train", "--steps", "9" * 5000], "is not a whole number"),
+        (["train", "--num-layers", "0"], "--layers: 0 is out of range"),
+        (
+            ["train", "--dropout", "nan"],
+            "nan is not a finite number; it must be at least 0 and at most 0.99",
+        ),
+        (["train", "--dropout", "inf"], "--dropout: inf is not a finite number"),
+        (["train", "--dropout", "-1"], "--dropout: -1 is out of range; it must be at least 0 and at most 0.99"),
+        (["train", "--max-time", "banana"], "--max-time: banana is not a time; write 90s, 10m or 2h"),
+        (["train", "--max-time", "0s"], "--max-time: 0s is not a time"),
+        (["train", "--unit", "wrod"], "--unit: wrod is unknown; it must be one of char, word; did you mean word?"),
+        (["train", "--cell", "lstm,gur"], "--cell: gur is unknown; it must be one of lstm, gru; did you mean gru?"),
+        (["train", "--seed", "-1"], "--seed: -1 is out of range"),
+        (["train", "--unit", "a\nb\x1b[31m[bold]"], r"--unit: a\nb\x1b[31m[bold] is unknown"),
+    ],
+)
+def test_usage_errors(run: Any, args: list[str], message: str) -> None:
+    result = run(*args)
+    assert message in one_line_error(result, 2)
+    assert result.arguments is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (CharrnnError("no such [red]file[/red]"), 1, "no such [red]file[/red]"),
+        (UsageError("wrong"), 2, "wrong"),
+        (DivergedError("not finite"), 3, "not finite"),
+        (OSError(28, "No space left on device", "x.log"), 1, "x.log: No space left on device"),
+        (MemoryError("64 GiB"), 1, "not enough memory: 64 GiB"),
+        (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "a pipe: nobody reads it any more"),
+        (CharrnnError("two\nlines"), 1, r"two\nlines"),
+    ],
+)
+def test_failures(run: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, message: str) -> None:
+    def fail() -> None:
+        raise error
+
+    result = run("train", does=fail)
+    assert message in one_line_error(result, status)
+    monkeypatch.setenv("CHARRNN_DEBUG", "1")
+    result = run("train", does=fail)
+    assert result.status == status
+    assert result.err.startswith("Traceback")
+    assert "in fail" in result.err
+    assert result.err.splitlines()[-1].startswith("charrnn: error: ")
+
+
+# ---- options
+
+
+def test_options_arrive_parsed(run: Any) -> None:
+    result = run(
+        *("train", "a", "-", "--max-time", "1.5m", "--cell", "gru,lstm", "--lines", "--seed", "7"),
+        *("--stop", r"\n\t\0\\x\q", "--stop", "b", "--num-layers", "2"),
+    )
+    assert result.status == 0
+    assert result.arguments == {
+        "corpus": ["a", "-"],
+        "steps": None,
+        "max_time": 90.0,
+        "dropout": 0.25,
+        "layers": 2,
+        "cell": ("gru", "lstm"),
+        "unit": None,
+        "lines": True,
+        "stop": ["\n\t\0\\x\\q", "b"],
+        "config": None,
+        "seed": 7,
+    }
+
+
+def test_nothing_given_is_none(run: Any) -> None:
+    arguments = run("train").arguments
+    assert arguments.pop("dropout") == 0.25
+    assert set(arguments.values()) == {None}
+
+
+def test_config_file_gives_defaults(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'steps = 20\nmax-time = "2h"\ndropout = 0.5\ncell = ["lstm", "gru"]\nlines = true\nnum-layers = 3\nseed = 4\n'
+    )
+    arguments = run("train", "--steps", "30", "--config", str(path)).arguments
+    assert (arguments["steps"], arguments["max_time"], arguments["dropout"]) == (30, 7200.0, 0.5)
+    assert (arguments["cell"], arguments["lines"], arguments["layers"]) == (("lstm", "gru"), True, 3)
+    assert (arguments["seed"], arguments["config"]) == (4, str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("stesp = 3", "no such option stesp; did you mean steps?"),
+        ("max_time = 3", "no such option max_time; did you mean max-time?"),
+        ("config = 'x'", "no such option config"),
+        ("corpus = 'x'", "no such option corpus"),
+        ("steps = ", "is not a TOML file"),
+        ("steps = true", "steps is True; it must be a value"),
+        ("lines = 1", "lines is 1; it must be true or false"),
+        ("steps = 1979-05-27", "it must be a text or a number"),
+        ("[steps]\na = 1", "it must be a text or a number"),
+        ("steps = 0", "--steps: 0 is out of range"),
+        ("dropout = nan", "--dropout: nan is not a finite number"),
+        ("layers = 1\nnum-layers = 2", "is given twice"),
+    ],
+)
+def test_wrong_config_files(run: Any, tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(content)
+    assert message in one_line_error(run("train", "--config", str(path)), 2)
+
+
+def test_missing_config_file(run: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "none.toml")
+    assert f"cannot read {path}: No such file" in one_line_error(run("train", "--config", path), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1.5h", 5400), (".5", 0.5), (7, 7)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert options.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1e3", "nan", "inf", "0", "1 0s", True, "9" * 400])
+def test_wrong_durations(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        options.duration(text)
+
+
+def test_length() -> None:
+    assert options.length("5") == 5
+    assert options.length("inf") == math.inf
+    for wrong in ("0", "-inf", "nan", "1.5", ""):
+        with pytest.raises(typer.BadParameter, match=r"whole number from 1, or inf"):
+            options.length(wrong)
+
+
+@given(st.floats() | st.integers() | st.text())
+def test_numbers_are_finite_and_in_range(value: Any) -> None:
+    try:
+        result = options.number(0, 1, above=True)(value)
+    except typer.BadParameter:
+        return
+    assert 0 < result <= 1
+
+
+@given(st.text())
+def test_text_without_backslashes_is_literal(text: str) -> None:
+    plain = text.replace("\\", "/")
+    assert options.unescape(plain) == plain
+    assert options.unescape(text.replace("\\", "\\\\")) == text
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert options.resolve_threads(3, {"CHARRNN_THREADS": "2"}) == 3
+    assert options.resolve_threads(None, {"CHARRNN_THREADS": "2"}) == 2
+    assert options.resolve_threads(None, {"CHARRNN_THREADS": ""}) >= 1
+    for wrong in ("0", "many", "nan"):
+        with pytest.raises(UsageError, match="CHARRNN_THREADS: "):
+            options.resolve_threads(None, {"CHARRNN_THREADS": wrong})
+
+
+# ---- streams
+
+
+@given(st.text())
+def test_printable_is_one_line_without_controls(text: str) -> None:
+    assert streams.printable(text).isprintable()
+
+
+def test_notes_and_quiet(run: Any) -> None:
+    def speak() -> None:
+        streams.note("[b]note[/b]\r")
+        streams.set_quiet(True)
+        streams.note("unheard")
+        streams.warn("a\nb")
+
+    result = run("train", does=speak)
+    assert result.err == "[b]note[/b]\\r\ncharrnn: warning: a\\nb\n"
+    assert not streams.is_quiet() or run("train").status == 0
+    assert not streams.is_quiet()
+
+
+def test_output_is_bytes_and_written_before_an_error(run: Any) -> None:
+    def write() -> None:
+        with streams.Output() as out:
+            out.write("é\n")
+            out.write(b"\xff")
+            out.write("\udcfe")
+            raise CharrnnError("later")
+
+    result = None
+    with pytest.raises(UnicodeDecodeError):
+        result = run("train", does=write)
+    assert result is None
+
+
+def run_python(script: str, *args: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(script), *args], capture_output=True, **more)
+
+
+# A process in which `charrnn train` runs the given function.
+STAND_IN = """
+import signal, sys, time, types
+from charrnn.cli import main as cli, streams
+module = types.ModuleType("charrnn.cli.train")
+def train() -> None:
+    "Stand in."
+    {body}
+module.train = train
+sys.modules["charrnn.cli.train"] = module
+if __name__ == "__main__":
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def stand_in(body: str) -> str:
+    return STAND_IN.replace("{body}", textwrap.indent(textwrap.dedent(body), "    ").strip())
+
+
+def test_stdout_is_utf8_in_any_locale() -> None:
+    body = """
+    streams.note("\\xe9 note")
+    with streams.Output() as out:
+        out.write("\\xe9\\n"); out.write(b"\\xff"); out.write("\\udcfe")
+    """
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    result = run_python(stand_in(body), "train", env=environment)
+    assert (result.returncode, result.stdout) == (0, b"\xc3\xa9\n\xff\xfe")
+    assert result.stderr == b"\\xe9 note\n"
+
+
+@POSIX
+@pytest.mark.parametrize("late", [True, False])
+def test_closed_stdout_ends_quietly(late: bool) -> None:
+    body = """
+    sys.stdin.read()
+    with streams.Output() as out:
+        for _ in range(1 if len(sys.argv) > 2 else 10**9):
+            out.write("x" * 100)
+    """
+    script = stand_in(body).replace("sys.argv[1:]", "sys.argv[1:2]")
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "train", *(["late"] if late else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+@POSIX
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["train", "--help"]])
+def test_help_into_a_closed_pipe(args: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([sys.executable, "-m", "charrnn", *args], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+@POSIX
+def test_closed_stderr_stops_nothing() -> None:
+    body = """
+    for _ in range(1000):
+        streams.note("x" * 100)
+    streams.warn("x")
+    with streams.Output() as out:
+        out.write("done")
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([sys.executable, "-c", stand_in(body), "train"], stdout=subprocess.PIPE, stderr=writer)
+    os.close(writer)
+    assert (result.returncode, result.stdout) == (0, b"done")
+
+
+@POSIX
+def test_streams_closed_from_the_start() -> None:
+    body = """
+    streams.note("x")
+    with streams.Output() as out:
+        out.write("x")
+    """
+    command = f'"{sys.executable}" -c "$0" train'
+    result = subprocess.run(["sh", "-c", f"{command} <&- >&-", stand_in(body)], stderr=subprocess.PIPE)
+    assert result.returncode == 1
+    assert b"charrnn: error: standard output is closed" in result.stderr
+    result = subprocess.run(["sh", "-c", f"{command} <&- 2>&-", stand_in(body)], stdout=subprocess.PIPE)
+    assert (result.returncode, result.stdout) == (0, b"x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk() -> None:
+    body = """
+    with streams.Output() as out:
+        out.write("x")
+    """
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run([sys.executable, "-c", stand_in(body), "train"], stdout=full, stderr=subprocess.PIPE)
+        shown = subprocess.run([sys.executable, "-m", "charrnn", "--help"], stdout=full, stderr=subprocess.PIPE)
+    for each in (result, shown):
+        assert each.returncode == 1
+        assert each.stderr.startswith(b"charrnn: error: ")
+        assert each.stderr.endswith(b"No space left on device\n")
+        assert each.stderr.count(b"\n") == 1
+
+
+# ---- signals
+
+WAIT = """
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    streams.note("saved")
+    {ending}
+"""
+
+
+def interrupt(script: str, *signals: int) -> tuple[int, bytes]:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "train"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"ready\n"
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
+        return process.wait(30), process.stderr.read()
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", ["raise", "return", "raise ValueError", "pass"])
+def test_signals_save_and_kill(number: int, ending: str) -> None:
+    status, err = interrupt(stand_in(WAIT.replace("{ending}", ending)), number)
+    assert status == -number
+    lines = err.decode().splitlines()
+    assert lines[0] == "saved"
+    assert len(lines) == (2 if "ValueError" in ending else 1)
+
+
+@POSIX
+def test_a_signal_sent_twice_does_not_interrupt_saving() -> None:
+    script = stand_in(WAIT.replace("{ending}", "time.sleep(0.3); streams.note('whole')"))
+    status, err = interrupt(script, signal.SIGTERM, signal.SIGTERM)
+    assert (status, err) == (-signal.SIGTERM, b"saved\nwhole\n")
+
+
+@POSIX
+def test_a_later_signal_kills_at_once() -> None:
+    script = stand_in(WAIT.replace("{ending}", "time.sleep(60)")).replace(
+        "import signal,", "import signal; from charrnn.cli import main; main.SAME_SIGNAL_SECONDS = 0\nimport signal,"
+    )
+    assert interrupt(script, signal.SIGINT, signal.SIGTERM) == (-signal.SIGTERM, b"saved\n")
+
+
+@POSIX
+def test_ignored_signals_stay_ignored() -> None:
+    body = """
+    import os
+    os.kill(os.getpid(), signal.SIGINT)
+    streams.note("alive")
+    """
+    script = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + stand_in(body)
+    result = run_python(script, "train")
+    assert (result.returncode, result.stderr) == (0, b"alive\n")
+
+
+# ---- speed: what is not imported
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["--version"],
+        ["trian"],
+        *([name, "--help"] for name in COMMANDS),
+        *([name, "--no-such-option"] for name in COMMANDS),
+    ],
+    ids=" ".join,
+)
+def test_no_compiler_for_help_and_usage_errors(args: list[str]) -> None:
+    script = """
+    import sys
+    from charrnn.cli.main import main
+    status = main(sys.argv[1:])
+    assert not {"numba", "llvmlite", "numpy", "safetensors"} & sys.modules.keys(), "heavy"
+    sys.exit(status)
+    """
+    result = run_python(script, *args)
+    assert b"heavy" not in result.stderr
+    assert result.returncode == (0 if args[-1] in ("--help", "--version") else 2)
+    if args == ["--help"]:
+        assert b"Usage: charrnn" in result.stdout
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("charrnn tr", b"train"), ("charrnn info --js", b"--json")])
+def test_shell_completion(typed: str, offered: bytes) -> None:
+    script = """
+    import atexit, sys
+    from charrnn.cli.main import main
+    atexit.register(lambda: print("heavy", file=sys.stderr) if "numba" in sys.modules else None)
+    sys.exit(main([]))
+    """
+    words = typed.split(" ")
+    environment = {
+        **os.environ,
+        "_CHARRNN_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    result = run_python(script, env=environment)
+    assert result.returncode == 0
+    assert offered in result.stdout.split()
+    assert result.stderr == b""

@@ -1,0 +1,263 @@
+"""`charrnn sample`: what reaches standard output, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from charrnn.cli import sample as command
+from charrnn.cli import streams
+from charrnn.cli.main import main
+from charrnn.sampling import Piece
+from charrnn.text.vocabulary import EOS, Vocabulary
+from tests.toy_model import learn, toy_checkpoint, toy_model
+
+CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\x1b[\n")
+WORDS = learn("the cat sat on the mat\nthe dog ran\n", "word", pretokenized=True)
+BYTES = learn("", "byte")
+
+Run = Callable[..., tuple[int, bytes, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Run `charrnn sample` on a toy model: status, standard output, standard error."""
+
+    def call(*args: str, vocabulary: Vocabulary = CHARS, lines: bool = False) -> tuple[int, bytes, str]:
+        def open_model(*_: Any) -> Any:
+            loaded = SimpleNamespace(vocabulary=vocabulary, text=SimpleNamespace(lines=lines))
+            return toy_model(vocabulary, boundary=EOS if lines else -1), loaded
+
+        monkeypatch.setattr(command, "open_model", open_model)
+        status = main(["sample", *args])
+        out, err = capfdbinary.readouterr()
+        return status, out, err.decode()
+
+    return call
+
+
+def test_500_units_by_default(run: Run) -> None:
+    status, out, err = run("--seed", "1")
+    assert status == 0
+    assert len(out.decode().removesuffix("\n")) in (499, 500)
+    assert err == ""
+    assert out == run("--seed", "1")[1]
+    assert out != run("--seed", "2")[1]
+
+
+def test_a_seed_that_was_chosen_is_printed_and_repeats_the_sample(run: Run) -> None:
+    _, out, err = run("-n", "50")
+    assert err.startswith("seed ")
+    assert run("-n", "50", "--seed", err.split()[1])[1] == out
+
+
+def test_one_line_a_sample_for_models_of_lines(run: Run) -> None:
+    _, out, _ = run("--count", "20", "--seed", "1", lines=True)
+    assert out.count(b"\n") == 20
+    assert out.endswith(b"\n")
+    _, several, _ = run("--count", "1", "--seed", "1", "-n", "300", lines=True)
+    assert len(several.decode()) in (300, 301)
+    assert several.count(b"\n") > 3
+
+
+def test_a_prompt_is_literal_and_shown_with_echo_only(run: Run) -> None:
+    prompt = r"the\n quick"
+    _, plain, err = run("-p", prompt, "-n", "20", "--seed", "1")
+    _, echoed, _ = run("-p", prompt, "-n", "20", "--seed", "1", "--echo")
+    assert echoed == prompt.encode() + plain
+    assert err.count("charrnn: warning: ") == 1
+    assert r"'\\'" in err
+
+
+def test_prompts_from_a_file_are_completed_in_order(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(b"the\r\n\nlazy dog")
+    args = ("--prompt-file", str(file), "-n", "12", "--seed", "3", "--format", "jsonl", "--count", "2")
+    status, out, _ = run(*args)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [(r["prompt"], r["index"]) for r in records] == [(p, i) for p in ("the", "", "lazy dog") for i in (0, 1)]
+    assert set(records[0]) == {"prompt", "text", "index", "seed", "tokens", "stopped_by"}
+    alone = json.loads(run("-p", "lazy dog", "-n", "12", "--seed", "3", "--format", "jsonl")[1])
+    assert alone == records[4]
+    assert {(r["tokens"], r["stopped_by"], r["seed"], len(r["text"])) for r in records} == {(12, "length", 3, 12)}
+
+
+def test_an_empty_prompt_file_gives_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "none").touch()
+    assert run("--prompt-file", str(tmp_path / "none"), "--seed", "1") == (0, b"", "")
+
+
+def test_delimiters(run: Run) -> None:
+    args = ("--count", "3", "-n", "30", "--seed", "1")
+    bare = run(*args, "--delimiter", "")[1]
+    nul = run(*args, "--delimiter", r"\0")[1]
+    assert nul.count(b"\0") == 3
+    assert nul.replace(b"\0", b"") == bare
+    parts = nul.split(b"\0")[:3]
+    assert run(*args)[1] == b"".join(part if part.endswith(b"\n") else part + b"\n" for part in parts)
+    assert run(*args, "--delimiter", r"--\n")[1] == b"".join(part + b"--\n" for part in parts)
+
+
+def test_a_delimiter_is_not_doubled(run: Run) -> None:
+    whole = run("-n", "200", "--seed", "1", "--delimiter", "")[1].decode()
+    length = whole.index("\n") + 1
+    assert run("-n", str(length), "--seed", "1")[1].decode() == whole[:length]
+
+
+def test_only_what_a_sample_itself_ends_with_counts_as_its_delimiter() -> None:
+    written = FakeTerminal()
+    ends = [b"x\n", b"", b"a-", b"-", b"--"]
+    pieces = [Piece(0, index, data, 1, "line") for index, data in enumerate(ends)]
+    command._write_text(cast(Any, written), pieces, [b""], b"\n")
+    assert "".join(written.writes) == "x\n\na-\n-\n--\n"
+    written.writes.clear()
+    cut = [Piece(0, 0, b"a-", 2, None), Piece(0, 0, b"-", 3, "length"), Piece(0, 1, b"-", 1, "length")]
+    command._write_text(cast(Any, written), cut, [b""], b"--")
+    assert "".join(written.writes) == "a-----"
+
+
+def test_stop_texts_understand_escapes_and_are_not_printed(run: Run) -> None:
+    whole = run("-n", "300", "--seed", "1", "--delimiter", "")[1]
+    first = whole.split(b"\n")[0]
+    assert run("-n", "300", "--seed", "1", "--delimiter", "", "--stop", r"\n", "--stop", "zzzz")[1] == first
+    record = json.loads(run("-n", "300", "--seed", "1", "--stop", r"\n", "--format", "jsonl")[1])
+    assert (record["text"], record["stopped_by"]) == (first.decode(), "stop")
+
+
+def test_byte_models_write_raw_bytes(run: Run) -> None:
+    out = run("-n", "600", "--seed", "1", "-t", "9", "--delimiter", "", vocabulary=BYTES)[1]
+    assert len(out) == 600
+    with pytest.raises(UnicodeDecodeError):
+        out.decode()
+    record = json.loads(run("-n", "600", "--seed", "1", "-t", "9", "--format", "jsonl", vocabulary=BYTES)[1])
+    assert record["text"] == out.decode("utf-8", "replace")
+
+
+def test_no_unknown_word_is_printed(run: Run) -> None:
+    out = run("-n", "2000", "--seed", "1", "-t", "5", vocabulary=WORDS)[1]
+    assert b"<unk>" not in out
+    assert set(out.split()) <= set(b"the cat sat on mat dog ran".split())
+
+
+class FakeTerminal:
+    """Stands in for `streams.Output` on a terminal and keeps each write."""
+
+    terminal = True
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+
+    def write(self, data: str | bytes) -> None:
+        assert isinstance(data, str)
+        self.writes.append(data)
+
+    def __enter__(self) -> FakeTerminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("vocabulary", [CHARS, BYTES], ids=["char", "byte"])
+def test_a_terminal_gets_unit_by_unit_and_no_escape_sequences(
+    run: Run, monkeypatch: pytest.MonkeyPatch, vocabulary: Vocabulary
+) -> None:
+    terminal = FakeTerminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(streams, "Output", lambda: terminal)
+        run("-n", "400", "--seed", "1", "-t", "5", "--echo", "-p", "\x1b[31m\x9b", vocabulary=vocabulary)
+    text = "".join(terminal.writes)
+    assert text.startswith("\\x1b[31m")
+    assert len(terminal.writes) >= 400
+    assert not {c for c in text if c < " " and c not in "\n\t"} | {c for c in text if "\x7f" <= c <= "\x9f"}
+    piped = run("-n", "400", "--seed", "1", "-t", "5", "-p", "\x1b[31m\x9b", vocabulary=vocabulary)[1]
+    assert b"\x1b" in piped
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("--temperature", "-1"), "--temperature"),
+        (("-t", "nan"), "--temperature"),
+        (("-t", "inf"), "--temperature"),
+        (("-k", "0"), "--top-k"),
+        (("--top-p", "0"), "--top-p"),
+        (("--top-p", "1.01"), "--top-p"),
+        (("-n", "0"), "--length"),
+        (("-n", "banana"), "--length"),
+        (("--count", "0"), "--count"),
+        (("-n", "inf", "--count", "2"), "inf"),
+        (("-n", "inf", "--format", "jsonl"), "inf"),
+        (("--stop", ""), "--stop"),
+        (("--format", "xml"), "--format"),
+        (("--format", "jsonl", "--delimiter", "x"), "--delimiter"),
+        (("-p", "x", "--prompt-file", "y"), "--prompt-file"),
+        (("--precision", "bfloat16"), "--precision"),
+        (("--seed", "-1"), "--seed"),
+    ],
+)
+def test_usage_errors_are_one_line(args: tuple[str, ...], word: str, run: Run) -> None:
+    status, out, err = run(*args)
+    assert (status, out) == (2, b"")
+    assert err.startswith("charrnn: error: ")
+    assert err.count("\n") == 1
+    assert word in err
+
+
+def test_inf_with_several_prompts_is_a_usage_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("a\nb\n")
+    assert run("-n", "inf", "--prompt-file", str(tmp_path / "p"))[0] == 2
+
+
+def test_bad_files_have_status_1(run: Run, tmp_path: Path) -> None:
+    for path in ("missing.txt", str(tmp_path)):
+        status, out, err = run("--prompt-file", path)
+        assert (status, out, err.count("\n")) == (1, b"", 1)
+        assert path in err
+
+
+def charrnn(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """The command as a process of its own."""
+    return subprocess.run([sys.executable, "-m", "charrnn", *args], capture_output=True, check=False, **options)
+
+
+def test_the_whole_command(tmp_path: Path) -> None:
+    path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS, lines=True))
+    args = ("sample", "-c", path, "--count", "40", "--seed", "1", "-p", "the")
+    one, two = charrnn(*args, "--threads", "1"), charrnn(*args, "--threads", "2")
+    assert one.returncode == two.returncode == 0
+    assert one.stdout == two.stdout
+    assert one.stdout.count(b"\n") == 40
+    assert one.stderr.decode() == f"checkpoint {path}\n"
+    fewer = charrnn("sample", "-c", path, "--count", "3", "--seed", "1", "-p", "the").stdout
+    assert one.stdout.startswith(fewer)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_closed_pipe_ends_an_endless_sample_quietly(tmp_path: Path) -> None:
+    path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS))
+    command_line = [sys.executable, "-m", "charrnn", "sample", "-q", "-c", path, "-n", "inf"]
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len(process.stdout.read(1000)) == 1000
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_no_checkpoint_says_how_to_make_one(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "CHARRNN_CHECKPOINT"}
+    result = charrnn("sample", cwd=tmp_path, env=environment)
+    assert result.returncode == 1
+    assert b"charrnn train corpus.txt" in result.stderr
+    assert result.stderr.count(b"\n") == 1

@@ -1,0 +1,373 @@
+"""`charrnn score`: one record a line, whatever the bytes and however they arrive."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.cli import lines as line_reader
+from charrnn.cli import score as command
+from charrnn.cli import score_formats, streams
+from charrnn.cli.lines import read_chunks
+from charrnn.cli.main import main
+from charrnn.cli.visible import TerminalFilter, visible
+from charrnn.scoring import Line, Score, score_lines
+from charrnn.text.vocabulary import EOS, Vocabulary
+from tests.toy_model import learn, toy_checkpoint, toy_model
+
+CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\n")
+WORDS = learn("the cat sat on the mat\nthe dog ran <unk>\n", "word", pretokenized=True)
+BYTES = learn("", "byte")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+
+Run = Callable[..., tuple[int, bytes, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> Run:
+    """Run `charrnn score` on a toy model: status, standard output, standard error."""
+
+    def call(
+        *args: str, stdin: bytes | None = None, vocabulary: Vocabulary = CHARS, lines: bool = False
+    ) -> tuple[int, bytes, str]:
+        def open_model(*_: Any) -> Any:
+            loaded = SimpleNamespace(vocabulary=vocabulary, text=SimpleNamespace(lines=lines))
+            return toy_model(vocabulary, boundary=EOS if lines else -1), loaded
+
+        file = tmp_path / "stdin"
+        file.write_bytes(stdin or b"")
+        with monkeypatch.context() as patch, file.open("rb") as standard_input:
+            patch.setattr(command, "open_model", open_model)
+            patch.setattr(sys, "stdin", standard_input)
+            status = main(["score", *args])
+        out, err = capfdbinary.readouterr()
+        return status, out, err.decode()
+
+    return call
+
+
+def fields(out: bytes) -> list[list[bytes]]:
+    return [line.split(b"\t", 4) for line in out.removesuffix(b"\n").split(b"\n")]
+
+
+def test_every_line_gets_one_record_in_order(run: Run) -> None:
+    status, out, err = run(stdin=b"a\n\nb")
+    assert (status, err) == (0, "")
+    assert [(tokens, text) for _, tokens, _, _, text in fields(out)] == [(b"2", b"a"), (b"1", b""), (b"2", b"b")]
+    logprob, _, oov, bits, _ = fields(out)[0]
+    assert float(bits) == pytest.approx(-float(logprob) / 2 / math.log(2), abs=1e-6)
+    assert oov == b"0"
+
+
+def test_an_unterminated_last_line_is_a_sentence_like_any_other(run: Run) -> None:
+    assert run(stdin=b"the\nfox")[1] == run(stdin=b"the\nfox\n")[1]
+    assert run(stdin=b"") == (0, b"", "")
+    assert run(stdin=b"\n")[1].count(b"\n") == 1
+
+
+def test_a_final_carriage_return_is_not_scored(run: Run) -> None:
+    assert run(stdin=b"the\r\nfox\r\n")[1] == run(stdin=b"the\nfox\n")[1]
+    assert fields(run(stdin=b"a\rb\r\r\n")[1])[0][1] == b"5"
+
+
+def test_invalid_bytes_and_tabs_pass_through_with_one_warning(run: Run) -> None:
+    text = b"a\tb\xff\n\xfe\tthe\nok"
+    status, out, err = run(stdin=text)
+    assert status == 0
+    assert b"\n".join(record[4] for record in fields(out)) == text
+    assert fields(out)[0][2] == b"2"
+    assert err.count("charrnn: warning: ") == err.count("\n") == 1
+    assert run(stdin=text, vocabulary=BYTES)[2] == ""
+
+
+def test_a_byte_order_mark_is_left_out_and_said(run: Run) -> None:
+    _, out, err = run(stdin=b"\xef\xbb\xbfthe\nfox\n")
+    assert out == run(stdin=b"the\nfox\n")[1]
+    assert "byte order mark" in err
+
+
+def test_arguments_are_scored(run: Run, tmp_path: Path) -> None:
+    _, out, err = run("the", "fox\nquick", "")
+    assert err == ""
+    assert out == run(stdin=b"the\nfox\nquick\n\n")[1]
+    file = tmp_path / "the.txt"
+    file.write_text("x")
+    status, out, err = run(str(file))
+    assert (status, fields(out)[0][4]) == (0, str(file).encode())
+    assert f"charrnn score -i {file}" in err
+
+
+def test_a_file_and_stdin_give_the_same(run: Run, tmp_path: Path) -> None:
+    text = b"the quick\n\nbrown fox"
+    (tmp_path / "text").write_bytes(text)
+    assert run("-i", str(tmp_path / "text"))[1] == run(stdin=text)[1] == run("-i", "-", stdin=text)[1]
+
+
+def test_header_and_log_base(run: Run) -> None:
+    out = run("--header", "the")[1]
+    assert out.startswith(b"logprob\ttokens\toov\tbits_per_byte\ttext\n")
+    natural, binary, decimal = (float(run("--log-base", base, "the")[1].split(b"\t")[0]) for base in ("e", "2", "10"))
+    assert natural == pytest.approx(binary * math.log(2), abs=1e-5)
+    assert natural == pytest.approx(decimal * math.log(10), abs=1e-5)
+
+
+def test_jsonl(run: Run) -> None:
+    record = json.loads(run("--format", "jsonl", "the 漢")[1])
+    assert list(record)[:4] == ["text", "logprob", "tokens", "oov"]
+    assert list(record)[4:] == ["bytes", "characters", "bits_per_byte", "bits_per_character", "perplexity"]
+    assert (record["tokens"], record["oov"], record["bytes"], record["characters"]) == (6, 1, 8, 6)
+    detailed = json.loads(run("--per-token", "the 漢")[1])
+    tokens = detailed.pop("per_token")
+    assert detailed == record
+    assert [token["token"] for token in tokens] == ["t", "h", "e", " ", "漢", "\n"]
+    assert [token["oov"] for token in tokens] == [False] * 4 + [True, False]
+    assert math.fsum(token["logprob"] for token in tokens) == pytest.approx(record["logprob"])
+    assert json.loads(run("--format", "jsonl", stdin=b"a\xff")[1])["text"] == "a\ufffd"
+
+
+def test_summary(run: Run) -> None:
+    text = b"the cat zebra\n\nthe <unk> ran\n"
+    status, out, _ = run("--summary", stdin=text, vocabulary=WORDS)
+    total = json.loads(out)
+    records = [json.loads(line) for line in run("--format", "jsonl", stdin=text, vocabulary=WORDS)[1].splitlines()]
+    assert (status, out.count(b"\n")) == (0, 1)
+    assert (total["lines"], total["tokens"], total["oov"]) == (3, 9, 1)
+    for name in ("tokens", "oov", "bytes", "characters", "logprob"):
+        assert total[name] == pytest.approx(sum(record[name] for record in records))
+    assert total["bytes"] == len(text)
+    assert total["perplexity"] > total["perplexity_unk"]
+    assert json.loads(run("--summary", stdin=b"")[1])["lines"] == 0
+
+
+def test_a_stream_adds_nothing_at_its_end(run: Run) -> None:
+    text = b"the quick\nbrown fox"
+    total = json.loads(run("--stream", "--summary", stdin=text)[1])
+    assert (total["lines"], total["tokens"], total["bytes"]) == (2, len(text), len(text))
+    lines = fields(run("--stream", stdin=text)[1])
+    apart = fields(run(stdin=text)[1])
+    assert lines[0] == apart[0]
+    assert lines[1][0] != apart[1][0]
+    assert fields(run("--stream", stdin=text + b"\n", lines=True)[1]) == fields(run(stdin=text, lines=True)[1])
+
+
+def test_numbers_have_six_decimals_and_no_negative_zero() -> None:
+    assert score_formats.number(-1e-9) == "0.000000"
+    assert score_formats.number(-0.0) == "0.000000"
+    assert score_formats.number(-1.25) == "-1.250000"
+    assert score_formats.number(-0.0004, 3) == "0.000"
+    assert score_formats.number(-10.0, 0) == "-10"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text"),
+    [(CHARS, "[bold]the\x1b[31m 漢\t"), (BYTES, "é[red]\x1b"), (WORDS, "the zebra :smile:")],
+    ids=["char", "byte", "word"],
+)
+def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text: str) -> None:
+    def row(colour: bool) -> str:
+        (scores,) = score_lines(toy_model(vocabulary), vocabulary, [[Line(text.encode())]], per_token=True)
+        return score_formats.Table(vocabulary, 1.0, colour=colour).row(scores[0]).decode()
+
+    plain, coloured = row(False), row(True)
+    assert plain.endswith("  " + visible(text) + "\n")
+    assert "\x1b" not in plain
+    pieces = coloured.split("\x1b[")
+    assert pieces[0] + "".join(piece.split("m", 1)[1] for piece in pieces[1:]) == plain
+    assert len({piece.split("m", 1)[0] for piece in pieces[1:]}) > 2
+
+
+def test_a_long_row_is_not_wrapped() -> None:
+    score = Score(b"x" * 900, 2, 0, 2, 2, -1.0, -1.0, -1.0, ("x" * 900, "\n"), (-0.5, -0.5), (False, False))
+    assert score_formats.Table(CHARS, 1.0, colour=True).row(score).count(b"\n") == 1
+
+
+def test_the_table_is_what_a_terminal_gets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = run("--format", "table", "the")[1].decode()
+    assert out.split("\n")[0].split() == ["logprob", "tokens", "oov", "bits/byte", "text"]
+    assert out.split("\n")[1].split()[1:3] + out.split()[-1:] == ["4", "0", "the"]
+    monkeypatch.setattr(streams, "stdout_is_terminal", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run("the")[1].decode() == out
+    raw = run("--format", "tsv", "the\x1b[31m")[1]
+    assert raw.endswith(b"\tthe\\x1b[31m\n")
+
+
+def test_visible() -> None:
+    assert visible("naïve 漢 \x1b[1m\x9b\x7f\n", keep="\n") == "naïve 漢 \\x1b[1m\\x9b\\x7f\n"
+    pieces = TerminalFilter()
+    assert pieces.feed(b"\xe6\xbc") + pieces.feed(b"\xa2\t\x00") == "漢\t\\x00"
+    assert TerminalFilter().feed(b"\xe6\xbc", last=True) == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("the", "-i", "file"), "--input"),
+        (("--format", "xml", "the"), "--format"),
+        (("--log-base", "3", "the"), "--log-base"),
+        (("--per-token", "--format", "tsv", "the"), "--per-token"),
+        (("--header", "--format", "jsonl", "the"), "--header"),
+        (("--precision", "bfloat16", "the"), "--precision"),
+    ],
+)
+def test_usage_errors_are_one_line(args: tuple[str, ...], word: str, run: Run) -> None:
+    status, out, err = run(*args)
+    assert (status, out, err.count("\n")) == (2, b"", 1)
+    assert word in err
+
+
+def test_no_input_on_a_terminal_is_a_usage_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "stdin_is_terminal", lambda: True)
+    status, out, err = run()
+    assert (status, out, err.count("\n")) == (2, b"", 1)
+    assert run("the")[0] == 0
+
+
+def test_bad_files_have_status_1(run: Run, tmp_path: Path) -> None:
+    for path in ("missing.txt", str(tmp_path)):
+        status, out, err = run("-i", path)
+        assert (status, out, err.count("\n")) == (1, b"", 1)
+        assert path in err
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    read, write = os.pipe()
+    yield read, write
+    for descriptor in (read, write):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+@POSIX
+def test_what_a_pipe_holds_is_handed_on_before_waiting_for_more(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    chunks = read_chunks(read, "pipe")
+    os.write(write, b"a\nb\nhal")
+    assert next(chunks) == [Line(b"a"), Line(b"b")]
+    os.write(write, b"f\nc\n")
+    assert next(chunks) == [Line(b"half"), Line(b"c")]
+    os.write(write, b"rest")
+    os.close(write)
+    assert list(chunks) == [[Line(b"rest", ended=False)]]
+
+
+@POSIX
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"", b"x", b"\r", b"abc\xff", b"y" * 50]), max_size=60),
+    st.booleans(),
+    st.integers(1, 64),
+    st.integers(1, 20),
+)
+def test_lines_survive_however_they_are_read(pieces: list[bytes], ended: bool, limit: int, size: int) -> None:
+    text = b"\n".join(pieces) + b"\n" * ended
+    read, write = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(write, "wb", buffering=0) as file:
+            for start in range(0, len(text), size):
+                file.write(text[start : start + size])
+
+    writer = threading.Thread(target=feed)
+    writer.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(line_reader, "_FIRST_CHUNK", limit)
+            patch.setattr(line_reader, "_LARGEST_CHUNK", limit)
+            result = [line for chunk in read_chunks(read, "pipe") for line in chunk]
+    finally:
+        writer.join()
+        os.close(read)
+    expected = [Line(line.removesuffix(b"\r")) for line in text.split(b"\n")]
+    last = expected.pop()
+    if not text.endswith(b"\n") and text:
+        expected.append(Line(last.data, ended=False))
+    assert result == expected
+
+
+def test_chunks_are_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "many"
+    file.write_bytes(b"yes\n" * 300_000)
+    with file.open("rb") as opened:
+        sizes = [len(chunk) for chunk in read_chunks(opened.fileno(), "many")]
+    assert sum(sizes) == 300_000
+    assert sizes[0] <= 1024
+    assert max(sizes) * 4 <= line_reader._LARGEST_CHUNK + line_reader._READ
+
+
+def charrnn(path: Path, *args: str) -> list[str]:
+    return [sys.executable, "-m", "charrnn", "score", "-q", "-c", str(path), *args]
+
+
+@POSIX
+def test_the_command_answers_a_conversation(tmp_path: Path) -> None:
+    path = toy_checkpoint(tmp_path / "m.safetensors", CHARS)
+    with subprocess.Popen(charrnn(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for text in (b"the fox", b"", b"quick"):
+            process.stdin.write(text + b"\n")
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], 60)[0]
+            assert process.stdout.readline().endswith(b"\t" + text + b"\n")
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+@POSIX
+def test_head_ends_an_endless_pipe(tmp_path: Path) -> None:
+    path = toy_checkpoint(tmp_path / "m.safetensors", CHARS)
+    endless = [sys.executable, "-c", "import os\nwhile True: os.write(1, b'y\\n' * 999)"]
+    with (
+        subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source,
+        subprocess.Popen(charrnn(path), stdin=source.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        assert source.stdout is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        source.stdout.close()
+        assert process.stdout.readline().endswith(b"\ty\n")
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+        source.wait(60)
+
+
+def test_a_real_model_scores_the_same_alone_in_company_and_on_any_threads(tmp_path: Path) -> None:
+    path = toy_checkpoint(tmp_path / "m.safetensors", CHARS)
+    text = b"".join(b"the quick brown fox"[: n % 20] * (1 + n % 3) + b"\n" for n in range(200)) + b"lazy " * 300
+    file = tmp_path / "text"
+    file.write_bytes(text)
+
+    def run(*args: str) -> bytes:
+        return subprocess.run(charrnn(path, *args), capture_output=True, check=True).stdout
+
+    whole = run("-i", str(file), "--format", "jsonl", "--threads", "1")
+    assert run("-i", str(file), "--format", "jsonl", "--threads", "2") == whole
+    records = whole.splitlines()
+    for number in (0, 7, 58, 200):
+        assert run("--format", "jsonl", text.split(b"\n")[number].decode()).splitlines() == [records[number]]
+
+
+@POSIX
+def test_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:
+    path = toy_checkpoint(tmp_path / "m.safetensors", CHARS)
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *charrnn(path)]
+    result = subprocess.run(shell, capture_output=True, check=False)
+    assert (result.returncode, result.stderr.count(b"\n")) == (1, 1)

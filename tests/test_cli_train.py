@@ -1,0 +1,317 @@
+"""`charrnn train` as a command: what it prints where, what it refuses, how it is interrupted and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn.kernels.compile
+from charrnn import checkpoint
+from charrnn.cli import progress, streams
+from charrnn.cli.main import main
+from charrnn.cli.train import default_output
+from charrnn.training import events
+
+# The tests move the cache of corpora; where compiled code is kept has been decided by then.
+assert charrnn.kernels.compile.__name__
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+TEXT = "".join(f"the {animal} {verb}s.\n" for animal in ("cat", "dog", "hen") for verb in ("sit", "run", "eat")) * 9
+SMALL = [
+    *("--hidden-size", "8", "--layers", "1", "--embedding-size", "4"),
+    *("--batch-size", "2", "--seq-length", "8", "--threads", "1"),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a corpus in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHARRNN_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path
+
+
+class Result:
+    """What a command left behind."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+        self.last = err.splitlines()[-1] if err else ""
+
+
+@pytest.fixture
+def charrnn_train(capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """A function that runs `charrnn train` with the small model and these arguments."""
+
+    def call(*args: str, small: bool = True) -> Result:
+        status = main(["train", *args, *(SMALL if small else [])])
+        out, err = capfdbinary.readouterr()
+        return Result(status, out.decode(), err.decode())
+
+    return call
+
+
+def test_trains_and_says_how_to_sample(charrnn_train: Any) -> None:
+    result = charrnn_train("text.txt", "--steps", "30")
+    assert (result.status, result.out) == (0, "")
+    assert result.last == "charrnn sample -c checkpoints/text.safetensors"
+    assert "seed 0" in result.err
+    assert "30 steps" in result.err
+    assert main([*shlex.split(result.last)[1:], "-n", "5", "--seed", "1"]) == 0
+
+
+def test_json_is_one_object_on_stdout(charrnn_train: Any) -> None:
+    result = charrnn_train("text.txt", "--steps", "30", "--json", "-q", "-o", "deep/er/model.safetensors")
+    assert result.err == ""
+    found = json.loads(result.out)
+    assert list(found) == [
+        *("checkpoint", "parameters", "vocabulary", "steps", "epochs", "seconds", "tokens_per_second"),
+        *("train_loss", "val_loss", "val_bits_per_byte", "val_bits_per_character", "best_step", "stopped_by"),
+    ]
+    assert found["checkpoint"] == "deep/er/model.safetensors"
+    assert (found["steps"], found["stopped_by"]) == (30, "steps")
+    assert found["vocabulary"] == len(checkpoint.load("deep/er/model.safetensors").vocabulary)
+    assert found["val_bits_per_byte"] == pytest.approx(found["val_loss"] / np.log(2))
+
+
+def test_the_log_has_every_event(charrnn_train: Any) -> None:
+    result = charrnn_train("text.txt", "--steps", "50", "--eval-every", "25", "--log", "log.jsonl", "--json")
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["event"] for line in lines if line["event"] != "step"] == [
+        *("start", "validation", "checkpoint", "validation", "checkpoint", "end")
+    ]
+    start, end = lines[0], lines[-1]
+    assert {"model", "text", "training", "versions", "threads", "precision", "corpus", "vocabulary"} <= start.keys()
+    assert start["training"]["steps"] == 50
+    steps = [line for line in lines if line["event"] == "step"]
+    wanted = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second", "seconds")
+    assert all(name in line for line in steps for name in wanted)
+    assert [line["step"] for line in steps][-1] == 50
+    validation = next(line for line in lines if line["event"] == "validation")
+    assert {"step", "loss", "bits_per_byte", "perplexity", "best", "seconds"} <= validation.keys()
+    del end["event"]
+    assert end == json.loads(result.out)
+    charrnn_train("text.txt", "--resume", "--steps", "60", "--log", "log.jsonl")
+    assert len(Path("log.jsonl").read_text(encoding="utf-8").splitlines()) > len(lines)
+
+
+def test_an_existing_output_is_kept(charrnn_train: Any) -> None:
+    assert charrnn_train("text.txt", "--steps", "3").status == 0
+    before = Path("checkpoints/text.safetensors").read_bytes()
+    refused = charrnn_train("text.txt", "--steps", "3")
+    assert refused.status == 2
+    assert "--resume" in refused.last
+    assert "--force" in refused.last
+    assert Path("checkpoints/text.safetensors").read_bytes() == before
+    assert charrnn_train("text.txt", "--steps", "4", "--force").status == 0
+
+
+def test_resume(charrnn_train: Any) -> None:
+    fresh = charrnn_train("text.txt", "--steps", "10", "--resume")
+    assert fresh.status == 0
+    assert "does not exist yet" in fresh.err
+    finished = charrnn_train("--resume", "--json", small=False)
+    assert finished.status == 0
+    assert "is finished" in finished.err
+    assert json.loads(finished.out)["steps"] == 10
+    assert charrnn_train("text.txt", "--steps", "10", "--resume", "--json").out == finished.out
+    longer = charrnn_train("--resume", "--steps", "20", "--json", small=False)
+    assert json.loads(longer.out)["steps"] == 20
+    assert "not the run" in longer.err
+    changed = charrnn_train("--resume", "--lr", "0.5", small=False)
+    assert changed.status == 2
+    assert "--learning-rate is 0.5" in changed.last
+
+
+def test_resume_with_nothing_to_resume(charrnn_train: Any) -> None:
+    assert charrnn_train("--resume").status == 1  # what `checkpoint.find` says
+    assert charrnn_train("--resume", "-o", "none.safetensors").status == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "says"),
+    [
+        ([], 2, "no corpus"),
+        (["none.txt"], 1, "none.txt"),
+        (["."], 1, ""),
+        (["text.txt", "--hidden-size", "0"], 2, "--hidden-size"),
+        (["text.txt", "--max-time", "banana"], 2, "--max-time"),
+        (["text.txt", "--lr", "nan"], 2, "--lr"),
+        (["text.txt", "--optimizer", "adan"], 2, "did you mean adam"),
+        (["text.txt", "--cell", "lstm,gru", "--layers", "3"], 2, "--cell names 2"),
+        (["text.txt", "--peepholes", "--cell", "gru"], 2, "--peepholes"),
+        (["text.txt", "--schedule", "plateau", "--val-fraction", "0"], 2, "plateau"),
+        (["text.txt", "--precision", "bfloat16"], 2, "float32"),
+        (["text.txt", "--resume", "--force"], 2, "--force"),
+        (["text.txt", "--resume", "--dry-run"], 2, "--dry-run"),
+        (["text.txt", "--init-from", "none.safetensors"], 1, "none.safetensors"),
+        (["text.txt", "--steps", "2", "--log", "no/such/folder/log"], 1, "--log"),
+        (["text.txt", "--steps", "2", "-o", "text.txt/model.safetensors"], 1, "text.txt"),
+        (["text.txt", "--steps", "9", "--lr", "1e38", "--optimizer", "sgd", "--val-fraction", "0"], 3, "diverged"),
+    ],
+)
+def test_failures_are_one_line(charrnn_train: Any, args: list[str], status: int, says: str) -> None:
+    result = charrnn_train(*args, small=False)
+    assert result.status == status
+    assert result.out == ""
+    assert result.last.startswith("charrnn: error: ")
+    assert says in result.last
+    assert "Traceback" not in result.err
+
+
+def test_dry_run_writes_nothing(charrnn_train: Any, folder: Path) -> None:
+    result = charrnn_train("text.txt", "--dry-run", "--json")
+    assert result.status == 0
+    for word in ("units", "parameters", "memory", "tokens per second", "time"):
+        assert word in result.err
+    assert {"vocabulary", "parameters", "memory", "tokens_per_second", "steps", "seconds"} <= json.loads(
+        result.out
+    ).keys()
+    assert sorted(path.name for path in folder.iterdir() if path.name != "cache") == ["text.txt"]
+
+
+def test_settings_come_from_flags_then_file(charrnn_train: Any) -> None:
+    Path("run.toml").write_text(
+        'steps = 5\nlearning-rate = 0.01\ncell = ["gru", "lstm"]\nlines = true\nhidden-size = 6\n'
+    )
+    assert charrnn_train("text.txt", "--config", "run.toml", "--steps", "7", small=False).status == 0
+    saved = checkpoint.load("checkpoints/text.safetensors")
+    assert saved.training["options"]["steps"] == 7
+    assert saved.training["options"]["learning_rate"] == 0.01
+    assert saved.model.cells == ("gru", "lstm")
+    assert saved.text.lines
+    Path("run.toml").write_text("step = 5\n")
+    refused = charrnn_train("text.txt", "--config", "run.toml")
+    assert refused.status == 2
+    assert "did you mean steps" in refused.last
+
+
+def test_a_limit_of_time_prints_the_command_that_repeats_it(charrnn_train: Any) -> None:
+    result = charrnn_train("text.txt", "--max-time", "2", "--json", "--dropout", "0.1")
+    found = json.loads(result.out)
+    assert found["stopped_by"] == "max-time"
+    line = next(line for line in result.err.splitlines() if "--steps" in line)
+    command = shlex.split(line[line.index("charrnn train") :])
+    assert command[command.index("--steps") + 1] == str(found["steps"])
+    assert command[command.index("--dropout") + 1] == "0.1"
+    assert "--max-time" not in command
+    again = charrnn_train(*command[2:], "--json", small=False)
+    assert json.loads(again.out)["steps"] == found["steps"]
+
+
+def test_a_piped_corpus(charrnn_train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pipe(text: str, *args: str) -> Result:
+        Path("piped").write_text(text)
+        with Path("piped").open() as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            result: Result = charrnn_train(*args)
+            return result
+
+    assert pipe(TEXT, "-", "--steps", "5").status == 0
+    assert Path("checkpoints/stdin.safetensors").exists()
+    again = charrnn_train("--resume", "--steps", "8")
+    assert again.status == 2
+    assert "pipe it again" in again.last
+    assert pipe(TEXT + "x", "-", "--resume", "--steps", "8").status == 1
+    assert pipe(TEXT, "-", "--resume", "--steps", "8").status == 0
+
+
+@pytest.mark.parametrize(
+    ("corpus", "name"),
+    [("text.txt", "text"), ("a/emma.txt.gz", "emma"), ("-", "stdin"), ("x.y.z", "x.y"), ("plain", "plain")],
+)
+def test_default_output(corpus: str, name: str) -> None:
+    assert default_output(corpus) == Path("checkpoints") / f"{name}.safetensors"
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_killed_by_a_signal_it_saves_and_dies_of_it(
+    folder: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHARRNN_CACHE_DIR")  # where compiled code is, too
+    # Enough steps that it is still at it when the signal comes, and no validation before that.
+    args = ["text.txt", "--steps", "200000", "--eval-every", "200000", "--sample-every", "5", "-o", "x.safetensors"]
+    command = [sys.executable, "-m", "charrnn", "train", *args, *SMALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("  | "):  # a sample: it is training
+                break
+        process.send_signal(number)
+        rest = process.stderr.read().splitlines()
+    assert process.returncode == -number
+    assert rest[-1].endswith("to go on: charrnn train --resume -o x.safetensors")
+    step = checkpoint.load("x.safetensors").training["progress"]["step"]
+    assert 0 < step < 200000
+
+
+class FakeEvents:
+    """Events as they come, without a model."""
+
+    @staticmethod
+    def start() -> events.Start:
+        model = {"cells": ("lstm",), "hidden_size": 8, "embedding_size": 0}
+        training: dict[str, Any] = dict.fromkeys(("learning_rate", "dropout", "weight_decay", "clip_norm"), 0.5)
+        training |= {"optimizer": "adamw", "schedule": "cosine", "seed": 0, "eval_every": 10, "patience": 3}
+        sizes = {"training": {"tokens": 100, "bytes": 200, "characters": 100}}
+        return events.Start(
+            1.0, 0, 1000, 100, 4, 8, 5000, 30, model, {}, training, sizes, versions={}, threads=1, precision="float32"
+        )
+
+    @staticmethod
+    def step(step: int, seconds: float) -> events.Step:
+        return events.Step(seconds, step, 1000, step / 100, 2.0, 0.1, 1.0, 1234.0)
+
+
+def test_plain_lines_come_at_most_every_thirty_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Display() as display:
+        display.show(FakeEvents.start())
+        capsys.readouterr()
+        for second in range(2, 92):
+            display.show(FakeEvents.step(second * 10, float(second)))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "step 310 of 1,000" in lines[0]
+    assert "loss 2.000 (1.443 bits per byte)" in lines[0]
+    assert "1,234 tokens per second" in lines[0]
+    assert "1m 07s left" in lines[0]
+
+
+def test_the_live_display_shows_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.LiveDisplay() as display:
+        display.show(FakeEvents.start())
+        display.show(FakeEvents.step(10, 5.0))
+        display.show(events.Validation(6.0, 10, 1.5, 2.5, 2.5, 4.5, True))
+        display.show(events.Sampled(7.0, 10, "[bold]hello\x1b[2J\a\nworld"))
+        display.show(events.Note(8.0, "[red]a remark"))
+        display.show(events.Diverged(8.0, 12, 10, 1))
+    shown = capsys.readouterr().err
+    assert "[bold]hello\\x1b[2J\\x07" in shown
+    assert "[red]a remark" in shown
+    assert "half the learning rate" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_a_live_display_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(progress.make_display()) is progress.Display
+    monkeypatch.setattr(streams, "stderr_is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    streams.set_quiet(False)
+    assert type(progress.make_display()) is progress.LiveDisplay
+
+
+def test_durations() -> None:
+    assert [progress.duration_text(s) for s in (-3, 0.4, 59.4, 60, 3599, 7260)] == [
+        *("0s", "0s", "59s", "1m 00s", "59m 59s", "2h 01m")
+    ]

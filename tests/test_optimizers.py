@@ -1,0 +1,185 @@
+"""Each update rule against plain NumPy and against PyTorch; clipping; the same bits for any split."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.config import OPTIMIZERS, TrainingConfig
+from charrnn.kernels import optimizers as kernels
+from charrnn.training.optimizer import MOMENTS, Optimizer, segments
+
+Views = dict[str, np.ndarray]
+
+
+def make_parameters(dtype: Any = np.float64, rows: int = 37, seed: int = 0) -> tuple[np.ndarray, Views]:
+    """A flat vector with a matrix, a bias and another matrix in it."""
+    flat = np.random.default_rng(seed).normal(size=rows * 20 + 20 + 300).astype(dtype)
+    a = rows * 20
+    return flat, {"w": flat[:a].reshape(rows, 20), "b": flat[a : a + 20], "u": flat[a + 20 :].reshape(15, 20)}
+
+
+def config(optimizer: str, **options: Any) -> TrainingConfig:
+    return TrainingConfig(batch_size=1, seq_length=1, learning_rate=0.01, optimizer=optimizer, **options)
+
+
+def run(
+    settings_: TrainingConfig, gradients: list[np.ndarray], dtype: Any = np.float64, threads: int = 1
+) -> np.ndarray:
+    flat, views = make_parameters(dtype)
+    optimizer = Optimizer(settings_, flat, views, threads=threads)
+    for n, gradient in enumerate(gradients):
+        optimizer.update(gradient, optimizer.gradient_norm(gradient), 0.01 / (1 + n))
+    return flat
+
+
+def make_gradients(count: int = 5, dtype: Any = np.float64) -> list[np.ndarray]:
+    size = make_parameters()[0].size
+    return [np.random.default_rng(n + 1).normal(size=size).astype(dtype) for n in range(count)]
+
+
+def reference(settings_: TrainingConfig, gradients: list[np.ndarray]) -> np.ndarray:
+    """The update rules as their papers and PyTorch's documentation write them."""
+    p, views = make_parameters()
+    decay = np.zeros_like(p)
+    for start, stop, matrix in segments(p, views):
+        decay[start:stop] = settings_.weight_decay * matrix
+    m, v = np.zeros_like(p), np.zeros_like(p)
+    for n, gradient in enumerate(gradients):
+        lr, g = 0.01 / (1 + n), gradient.copy()
+        if settings_.clip_norm:
+            g *= min(1.0, settings_.clip_norm / float(np.linalg.norm(g)))
+        if settings_.clip_value:
+            g = np.clip(g, -settings_.clip_value, settings_.clip_value)
+        if settings_.optimizer == "adamw":
+            p -= lr * decay * p
+        else:
+            g = g + decay * p
+        if settings_.optimizer in ("adam", "adamw"):
+            m = 0.9 * m + 0.1 * g
+            v = 0.999 * v + 0.001 * g**2
+            p -= lr * (m / (1 - 0.9 ** (n + 1))) / (np.sqrt(v / (1 - 0.999 ** (n + 1))) + 1e-8)
+        elif settings_.optimizer == "rmsprop":
+            v = 0.99 * v + 0.01 * g**2
+            p -= lr * g / (np.sqrt(v) + 1e-8)
+        elif settings_.optimizer == "adagrad":
+            v = v + g**2
+            p -= lr * g / (np.sqrt(v) + 1e-10)
+        else:
+            m = settings_.momentum * m + g
+            p -= lr * m
+    return p
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"clip_norm": 2.0, "clip_value": 0.1}])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_update_rules(optimizer: str, options: dict[str, float]) -> None:
+    gradients = make_gradients()
+    chosen = config(optimizer, **options)
+    expected = reference(chosen, gradients)
+    np.testing.assert_allclose(run(chosen, gradients), expected, rtol=1e-10, atol=1e-12)
+    single = [g.astype(np.float32) for g in gradients]
+    np.testing.assert_allclose(run(chosen, single, np.float32), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_no_gradient_keeps_vectors_and_shrinks_decayed_matrices(optimizer: str) -> None:
+    before, views = make_parameters()
+    zero = [np.zeros_like(before)]
+    assert np.array_equal(run(config(optimizer), zero), before)
+    after = run(config(optimizer, weight_decay=0.1), zero)
+    bias = slice(views["w"].size, views["w"].size + views["b"].size)
+    assert np.array_equal(after[bias], before[bias])
+    matrices = np.delete(np.abs(after) < np.abs(before), np.r_[bias])
+    assert matrices.mean() > 0.95  # RMSprop and Adagrad may step over zero
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_same_bits_at_any_number_of_threads(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.training.optimizer.THREADED", 1)
+    results = []
+    for threads in (1, 2, 3):
+        flat, views = make_parameters(np.float32, rows=11_000)  # several chunks, the last one odd
+        learner = Optimizer(config(optimizer, weight_decay=0.01, clip_norm=1.0), flat, views, threads=threads)
+        for n in range(3):
+            gradient = np.random.default_rng(n).normal(size=flat.size).astype(np.float32)
+            learner.update(gradient, learner.gradient_norm(gradient), 0.01)
+        results.append([flat, *learner.moments.values()])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert np.array_equal(a, b)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.lists(st.integers(1, 9), max_size=4), tail=st.integers(1, 4095), seed=st.integers(0, 99))
+def test_same_bits_wherever_the_vector_is_cut(cuts: list[int], tail: int, seed: int) -> None:
+    size = 10 * kernels.BLOCK + tail
+    random = np.random.default_rng(seed)
+    start: list[Any] = [random.random(size, dtype=np.float32) for _ in range(4)]
+    scalars: list[Any] = [np.float32(x) for x in (0.5, np.inf, 0.01, 0.999, 0.002, 0.1, 0.001, 3.0, 1e-8)]
+    whole = [a.copy() for a in start]
+    kernels.adam(*whole, *scalars)
+    edges = [0, *sorted({cut * kernels.BLOCK for cut in cuts}), size]
+    parts = [a.copy() for a in start]
+    for low, high in itertools.pairwise(edges):
+        kernels.adam(*(a[low:high] for a in parts), *scalars)
+    for a, b in zip(whole, parts, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_gradient_norm() -> None:
+    flat, views = make_parameters(np.float32, rows=1000)
+    optimizer = Optimizer(config("sgd"), flat, views)
+    gradient = np.full(flat.size, 1e25, np.float32)  # whose squares float32 cannot hold
+    assert optimizer.gradient_norm(gradient) == pytest.approx(1e25 * np.sqrt(flat.size), rel=1e-6)
+    for bad in (np.nan, np.inf, -np.inf):
+        gradient[flat.size // 2] = bad
+        assert not np.isfinite(optimizer.gradient_norm(gradient))
+
+
+def test_segments_must_cover_the_vector() -> None:
+    flat, views = make_parameters()
+    assert segments(flat, views) == [(0, 740, True), (740, 760, False), (760, 1060, True)]
+    del views["b"]
+    with pytest.raises(ValueError, match="cover"):
+        segments(flat, views)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("clip", [0.0, 2.0])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_against_pytorch(optimizer: str, decay: float, clip: float) -> None:
+    torch = pytest.importorskip("torch")
+    flat, views = make_parameters()
+    tensors = {name: torch.nn.Parameter(torch.tensor(view.copy())) for name, view in views.items()}
+    groups = [
+        {"params": [t for t in tensors.values() if t.ndim == 2], "weight_decay": decay},
+        {"params": [t for t in tensors.values() if t.ndim == 1], "weight_decay": 0.0},
+    ]
+    peer = {
+        "adamw": lambda: torch.optim.AdamW(groups, lr=0.01),
+        "adam": lambda: torch.optim.Adam(groups, lr=0.01),
+        "rmsprop": lambda: torch.optim.RMSprop(groups, lr=0.01),
+        "adagrad": lambda: torch.optim.Adagrad(groups, lr=0.01),
+        "sgd": lambda: torch.optim.SGD(groups, lr=0.01, momentum=0.9),
+    }[optimizer]()
+    ours = Optimizer(config(optimizer, weight_decay=decay, clip_norm=clip), flat, views)
+    assert set(ours.moments) == set(MOMENTS[optimizer])
+    for gradient in make_gradients(20):
+        gradient = gradient.copy()
+        offset = 0
+        for tensor in tensors.values():
+            tensor.grad = torch.tensor(gradient[offset : offset + tensor.numel()].reshape(tensor.shape))
+            offset += tensor.numel()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(tensors.values(), clip)
+        peer.step()
+        ours.update(gradient, ours.gradient_norm(gradient), 0.01)
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(views[name], tensor.detach().numpy(), rtol=2e-6, atol=1e-9)
