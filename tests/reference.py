@@ -3,6 +3,8 @@ kernels."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from charrnn.config import ModelConfig
@@ -16,7 +18,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def step(
-    config: ModelConfig, layer: int, weights: dict[str, Array], x: Array, h: Array, c: Array
+    config: ModelConfig, layer: int, weights: Mapping[str, Array], x: Array, h: Array, c: Array
 ) -> tuple[Array, Array]:  # fmt: skip
     """One step of one layer for one sequence: x (E), h and c (H) of the step before; new h and c."""
     H = config.hidden_size
@@ -26,8 +28,9 @@ def step(
         a = x @ W + h @ U + b
         return (np.tanh(a) if config.activation == "tanh" else np.maximum(a, 0)), c
     if cell == "lstm":
-        p = weights.get(f"layers.{layer}.peepholes", np.zeros((3, H)))
-        i, f, g, o = np.split(x @ W + h @ U + b, 4)
+        p: Array = weights.get(f"layers.{layer}.peepholes", np.zeros((3, H)))
+        gates: list[Array] = np.split(x @ W + h @ U + b, 4)
+        i, f, g, o = gates
         i, f, g = sigmoid(i + p[0] * c), sigmoid(f + p[1] * c), np.tanh(g)
         c = f * c + i * g
         return sigmoid(o + p[2] * c) * np.tanh(c), c
@@ -45,17 +48,17 @@ def step(
     return (1 - z) * n + z * h, c
 
 
-def log_probs(config: ModelConfig, views: dict[str, Array], ids: list[int], boundary: int = -1) -> Array:
+def log_probs(config: ModelConfig, views: Mapping[str, Array], ids: list[int], boundary: int = -1) -> Array:
     """log P of every unit (T, V) after each of the units `ids` (T), from a zero state."""
     weights = {name: view.astype(np.float64) for name, view in views.items()}
     H, V = config.hidden_size, config.vocabulary_size
-    states = [(np.zeros(H), np.zeros(H)) for _ in config.cells]
+    states: list[tuple[Array, Array]] = [(np.zeros(H), np.zeros(H)) for _ in config.cells]
     output = weights["embedding.weight" if config.tie_weights else "output.weight"]
     rows = []
     for unit in ids:
         if unit == boundary:
             states = [(np.zeros(H), np.zeros(H)) for _ in config.cells]
-        x = weights["embedding.weight"][unit] if config.embedding_size else np.eye(V)[unit]
+        x: Array = weights["embedding.weight"][unit] if config.embedding_size else np.eye(V)[unit]
         for layer, (h, c) in enumerate(states):
             states[layer] = step(config, layer, weights, x, h, c)
             x = states[layer][0]

@@ -201,7 +201,7 @@ def test_a_terminal_gets_unit_by_unit_and_no_escape_sequences(
         (("--format", "xml"), "--format"),
         (("--format", "jsonl", "--delimiter", "x"), "--delimiter"),
         (("-p", "x", "--prompt-file", "y"), "--prompt-file"),
-        (("--precision", "bfloat16"), "--precision"),
+        (("--precision", "float16"), "--precision"),
         (("--seed", "-1"), "--seed"),
     ],
 )

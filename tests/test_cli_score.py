@@ -220,7 +220,7 @@ def test_visible() -> None:
         (("--log-base", "3", "the"), "--log-base"),
         (("--per-token", "--format", "tsv", "the"), "--per-token"),
         (("--header", "--format", "jsonl", "the"), "--header"),
-        (("--precision", "bfloat16", "the"), "--precision"),
+        (("--precision", "float16", "the"), "--precision"),
     ],
 )
 def test_usage_errors_are_one_line(args: tuple[str, ...], word: str, run: Run) -> None:

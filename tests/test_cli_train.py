@@ -151,7 +151,7 @@ def test_resume_with_nothing_to_resume(charrnn_train: Any) -> None:
         (["text.txt", "--cell", "lstm,gru", "--layers", "3"], 2, "--cell names 2"),
         (["text.txt", "--peepholes", "--cell", "gru"], 2, "--peepholes"),
         (["text.txt", "--schedule", "plateau", "--val-fraction", "0"], 2, "plateau"),
-        (["text.txt", "--precision", "bfloat16"], 2, "float32"),
+        (["text.txt", "--precision", "float16"], 2, "float32"),
         (["text.txt", "--resume", "--force"], 2, "--force"),
         (["text.txt", "--resume", "--dry-run"], 2, "--dry-run"),
         (["text.txt", "--init-from", "none.safetensors"], 1, "none.safetensors"),

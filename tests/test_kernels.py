@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from charrnn.kernels import dropout, functions, inputs, matmul, packing, softmax
 from charrnn.kernels.arrays import Array
@@ -13,16 +16,16 @@ from charrnn.kernels.threads import Job, Threads
 SIZES = [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 31, 33, 63, 64, 65, 70]
 
 
-def poisoned(shape: tuple[int, ...], dtype: type) -> tuple[Array, Array]:
+def poisoned(shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
     """An array of zeros inside a larger one full of NaN, and that larger one."""
-    outer = np.full([size + 4 for size in shape], np.nan, dtype)
+    outer: Array = np.full([size + 4 for size in shape], np.nan, dtype)
     inner = outer[tuple(slice(2, -2) for _ in shape)]
     inner[...] = 0
     return inner, outer
 
 
 def packed(b: Array) -> Array:
-    panels = np.full(matmul.panels_shape(*b.shape, b.dtype), np.nan, b.dtype)
+    panels = np.full(matmul.panels_shape(b.shape[0], b.shape[1], b.dtype), np.nan, b.dtype)
     packing.pack(b, 0, b.shape[1], panels, 0, len(panels))
     other = np.full_like(panels, np.nan)
     packing.pack_transposed(np.ascontiguousarray(b.T), 0, len(b), other, 0, len(panels))
@@ -31,7 +34,7 @@ def packed(b: Array) -> Array:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_of_every_shape(dtype: type) -> None:
+def test_products_of_every_shape(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     tiles, panel = matmul.empty_scratch(dtype)
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
@@ -163,7 +166,7 @@ def test_dropout_keeps_the_mean_and_depends_on_its_key_alone() -> None:
 def test_jobs_are_done_once_each(threads: int) -> None:
     done = [np.zeros(count, int) for count in (1, 7, 0, 30)]
 
-    def job(counter: np.ndarray, cost: int) -> Job:  # type: ignore[type-arg]
+    def job(counter: NDArray[np.int_], cost: int) -> Job:
         def work(first: int, last: int, thread: int) -> None:
             assert 0 <= thread < threads
             counter[first:last] += 1

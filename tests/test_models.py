@@ -9,6 +9,7 @@ import pytest
 
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.kernels.arrays import Ids
 from charrnn.models import LanguageModel, language_model, layout
 from tests import reference
 from tests.gradcheck import OPTIONS
@@ -29,7 +30,7 @@ def make(config: ModelConfig, *, threads: int = 1, boundary: int = -1) -> Langua
     return model
 
 
-def text(T: int, B: int, seed: int = 0, vocabulary: int = 11) -> np.ndarray:  # type: ignore[type-arg]
+def text(T: int, B: int, seed: int = 0, vocabulary: int = 11) -> Ids:
     return np.random.default_rng(seed).integers(0, vocabulary, (T, B)).astype(np.int32)
 
 

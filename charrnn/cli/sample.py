@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Annotated
 
 from charrnn.cli import streams
-from charrnn.cli.model import open_model, require_precision
+from charrnn.cli.model import open_model
 from charrnn.cli.options import (
     CheckpointOption,
     PrecisionOption,
@@ -130,7 +130,6 @@ def sample(
 ) -> None:
     """Write text like the text a checkpoint was trained on."""
     streams.set_quiet(quiet)
-    require_precision(precision)
     stops = tuple(streams.encode(text) for text in stop or ())
     if b"" in stops:
         raise UsageError("--stop is empty; it must be at least one character")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli import streams
-from charrnn.cli.model import open_model, require_precision
+from charrnn.cli.model import open_model
 from charrnn.cli.options import (
     CheckpointOption,
     PrecisionOption,
@@ -73,12 +73,11 @@ def score(
         bool, option("--summary", group="Output", help="One JSON object over all input instead.")
     ] = False,
     threads: ThreadsOption = None,
-    precision: PrecisionOption = "auto",
+    precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
 ) -> None:
     """Say how probable each line of a text is."""
     streams.set_quiet(quiet)
-    require_precision(precision)
     if texts and input is not None:
         raise UsageError("a TEXT and --input are both given; leave one of them out")
     if not texts and input is None and streams.stdin_is_terminal():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -13,7 +15,6 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli import train_options as options
-from charrnn.cli.model import require_precision
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
 from charrnn.cli.progress import duration_text, make_display, start_lines
 from charrnn.cli.train_log import TrainingLog
@@ -101,7 +102,6 @@ def train(
     """
     elapsed = stopwatch()
     streams.set_quiet(quiet)
-    require_precision(precision or "auto")
     given = {
         name: value
         for name, value in context.params.items()
@@ -120,14 +120,15 @@ def train(
     from charrnn.training.setup import Request
 
     request = Request(corpus or [], path, given, val, init_from, count)
+    if dry_run:
+        with tempfile.TemporaryDirectory() as nothing_kept:
+            show_estimate(dataclasses.replace(request, cache=Path(nothing_kept)), elapsed, as_json)
+        return
     started = start_or_resume(request, resume, elapsed)
     if isinstance(started, dict):
         result = started
     else:
         task, model = started
-        if dry_run:
-            show_estimate(task, model, as_json)
-            return
         result = run(request, task, model, log, repeat=max_time is not None)
     if as_json:
         with streams.Output() as out:
@@ -232,10 +233,12 @@ def follow(run: Generator[events.Event], handle: Callable[[events.Event], None])
     return last
 
 
-def show_estimate(task: Task, model: LanguageModel, as_json: bool) -> None:
+def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool) -> None:
     """What --dry-run says."""
+    from charrnn.training import setup
     from charrnn.training.estimate import estimate
 
+    task, model = setup.prepare(request, elapsed)
     found, start = estimate(task, model)
     for line in start_lines(start):
         streams.note(line)

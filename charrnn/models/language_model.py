@@ -12,6 +12,7 @@ from charrnn.config import ModelConfig
 from charrnn.kernels import inputs, matmul, rounding, softmax
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job, Threads
+from charrnn.kernels.tile import HAS_BFLOAT16
 from charrnn.models import exchange
 from charrnn.models.buffers import Buffers
 from charrnn.models.initialise import initialise
@@ -21,6 +22,13 @@ from charrnn.models.stack import Stack
 
 # Logits are computed for as many rows at a time as keep them within this many numbers, whatever the vocabulary.
 LOGITS_AT_ONCE = 1 << 22
+
+
+def resolve_precision(precision: str) -> str:
+    """The precision that "auto" stands for: bfloat16 on a CPU with an instruction for its products, else float32."""
+    if precision == "auto":
+        return "bfloat16" if HAS_BFLOAT16 else "float32"
+    return precision
 
 
 class LanguageModel:

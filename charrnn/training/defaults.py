@@ -1,26 +1,31 @@
 """What was not asked for, chosen from the corpus; and how much memory a run needs.
 
-| training tokens       | hidden | dropout | streams x steps | passes, without a budget |
-|-----------------------|--------|---------|-----------------|--------------------------|
-| fewer than 100,000    | 128    | 0.2     | 16 x 32         | 60                       |
-| fewer than 3 million  | 256    | 0.1     | 32 x 64         | ten million tokens       |
-| more                  | 256    | 0       | 64 x 64         | ten million tokens       |
+| training tokens       | layers x hidden | dropout | streams x steps | passes               |
+|-----------------------|-----------------|---------|-----------------|----------------------|
+| fewer than 100,000    | 1 x 128         | 0.5     | 16 x 32         | 40                   |
+| fewer than 500,000    | 1 x 256         | 0.3     | 32 x 64         | 20, without a budget |
+| fewer than 3 million  | 2 x 256         | 0.1     | 32 x 64         | 10, without a budget |
+| more                  | 2 x 256         | 0       | 64 x 64         | 3, without a budget  |
 
-Always: two LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
-Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout.
+Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
+Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
+hold under a limit of time as well: more of them only overfit.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.models import resolve_precision
 from charrnn.models.layout import parameter_count, tensor_shapes
 
 SEED = 0
@@ -28,8 +33,28 @@ VAL_FRACTION = 0.1
 MAX_WORDS = 100_000
 EMBEDDING = 64  # for characters and bytes
 LEARNING_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}
-PASSES_TOKENS = 10_000_000
 PATIENCE = 6
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Defaults for corpora of fewer than `below` tokens."""
+
+    below: float
+    layers: int
+    hidden_size: int
+    dropout: float
+    batch_size: int
+    seq_length: int
+    epochs: float
+
+
+SCALES = (
+    Scale(100_000, 1, 128, 0.5, 16, 32, 40),
+    Scale(500_000, 1, 256, 0.3, 32, 64, 20),
+    Scale(3_000_000, 2, 256, 0.1, 32, 64, 10),
+    Scale(math.inf, 2, 256, 0.0, 64, 64, 3),
+)
 MEMORY_SHARE = 0.8  # of what is free that defaults may fill
 BUDGETS = ("epochs", "steps", "max_time")
 
@@ -48,10 +73,15 @@ def resolve_text(given: Options) -> TextConfig:
     return TextConfig(**(chosen | given_fields(TextConfig, given)))
 
 
-def resolve_cells(given: Options) -> tuple[str, ...]:
+def scale_of(tokens: int) -> Scale:
+    """The defaults for a corpus with that many `tokens` to train on."""
+    return next(scale for scale in SCALES if tokens < scale.below)
+
+
+def resolve_cells(given: Options, scale: Scale) -> tuple[str, ...]:
     """The kind of each layer, from --cell and --layers."""
     cells: tuple[str, ...] = given.get("cell", ("lstm",))
-    layers = given.get("layers", 2 if len(cells) == 1 else len(cells))
+    layers = given.get("layers", scale.layers if len(cells) == 1 else len(cells))
     if len(cells) == 1:
         return cells * int(layers)
     if len(cells) != layers:
@@ -61,35 +91,39 @@ def resolve_cells(given: Options) -> tuple[str, ...]:
 
 def resolve_model(given: Options, text: TextConfig, vocabulary_size: int, tokens: int) -> ModelConfig:
     """The network for a corpus with that many `tokens` to train on."""
-    hidden = given.get("hidden_size", 128 if tokens < 100_000 else 256)
+    scale = scale_of(tokens)
+    hidden = given.get("hidden_size", scale.hidden_size)
     words = text.unit == "word" or given.get("tie_weights", False)
     chosen = {"hidden_size": hidden, "embedding_size": hidden if words else EMBEDDING}
     return ModelConfig(
-        vocabulary_size=vocabulary_size, cells=resolve_cells(given), **(chosen | given_fields(ModelConfig, given))
+        vocabulary_size=vocabulary_size,
+        cells=resolve_cells(given, scale),
+        **(chosen | given_fields(ModelConfig, given)),
     )
 
 
 def resolve_training(given: Options, text: TextConfig, model: ModelConfig, tokens: int) -> TrainingConfig:
     """How to train `model` on that many `tokens`. Raises CharrnnError when the machine cannot hold it."""
-    small, large, words = tokens < 100_000, tokens >= 3_000_000, text.unit == "word"
+    scale, words = scale_of(tokens), text.unit == "word"
     optimizer = given.get("optimizer", "adamw")
     chosen: dict[str, Any] = {
-        "batch_size": 16 if small else 64 if large else 32,
-        "seq_length": 35 if words else 32 if small else 64,
+        "batch_size": scale.batch_size,
+        "seq_length": 35 if words else scale.seq_length,
         "learning_rate": LEARNING_RATES.get(optimizer, 1e-3),
-        "dropout": (0.2 if small else 0.0 if large else 0.1) + (0.2 if words else 0.0),
+        "dropout": min(0.5, scale.dropout + (0.2 if words else 0.0)),
         "weight_decay": 0.01 if optimizer == "adamw" else 0.0,
         "clip_norm": 1.0,
         "warmup": 100,
         "seed": SEED,
         "val_fraction": VAL_FRACTION,
     }
-    if not any(given.get(budget) for budget in BUDGETS):
-        chosen["epochs"] = float(min(60, max(1, round(PASSES_TOKENS / max(1, tokens)))))
+    unlimited = not any(given.get(budget) for budget in BUDGETS)
+    if unlimited:
         chosen["patience"] = PATIENCE
+    if unlimited or (scale is SCALES[0] and not (given.get("epochs") or given.get("steps"))):
+        chosen["epochs"] = scale.epochs
     fields = given_fields(TrainingConfig, given)
-    if fields.get("precision", "auto") == "auto":
-        fields["precision"] = "float32"
+    fields["precision"] = resolve_precision(fields.get("precision", "auto"))
     config = TrainingConfig(**(chosen | fields))
     return fit_into_memory(model, config, fixed="batch_size" in given)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Request:
     val: str | None = None
     init_from: str | None = None
     threads: int = 1
+    cache: Path = field(default_factory=user_cache_directory)  # where encoded corpora are kept
 
 
 def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = False) -> tuple[Task, LanguageModel]:
@@ -56,7 +57,7 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
     config = defaults.resolve_training(given, text, model_config, tokens)
     if corpus.validation is None:
         config = _without_validation(config)
-    model = make_model(model_config, text, request.threads)
+    model = make_model(model_config, text, config, request.threads)
     if initial is None:
         model.initialise(config.seed)
     else:
@@ -94,7 +95,7 @@ def resume(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
             "give that one, or start a new run with --init-from"
         )
-    model = make_model(run.model, run.text, request.threads)
+    model = make_model(run.model, run.text, config, request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
     return Task(corpus, run.text, config, request.output, source, run, elapsed, samples), model
 
@@ -137,9 +138,10 @@ def recorded_source(run: Checkpoint) -> dict[str, Any]:
     return source
 
 
-def make_model(config: ModelConfig, text: TextConfig, threads: int) -> LanguageModel:
+def make_model(config: ModelConfig, text: TextConfig, training: TrainingConfig, threads: int) -> LanguageModel:
     """A network, reset at the end of each line where lines are texts of their own."""
-    return LanguageModel(config, threads=threads, boundary=EOS if text.lines else -1)
+    bfloat16 = training.precision == "bfloat16"
+    return LanguageModel(config, threads=threads, boundary=EOS if text.lines else -1, bfloat16=bfloat16)
 
 
 MODEL_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name != "vocabulary_size")
@@ -179,6 +181,6 @@ def _read(request: Request, text: TextConfig, fraction: float, seed: int, vocabu
         val_path=request.val,
         val_fraction=fraction,
         seed=seed,
-        cache_dir=user_cache_directory(),
+        cache_dir=request.cache,
         vocabulary=vocabulary,
     )
