@@ -115,55 +115,15 @@ def advance(
     `state` (S, B, H) and `previous` (B,), the last unit of each sample, are updated in place. `uniforms` (n, B) in
     [0, 1) decide the draws. With `config.one_line` fewer units are drawn once every sample has reached an end-of-line.
     """
-    units = np.empty(uniforms.shape, np.int32)
-    ended = np.zeros(len(previous), np.bool_)
-    for step, row in enumerate(uniforms):
-        hidden = model.forward(previous[None], state)
-        previous[:] = draw(model.logits(hidden[0]), row, config)
-        units[step] = previous
-        ended |= previous == EOS
-        if config.one_line and ended.all():
-            return units[: step + 1]
-    return units
-
-
-def draw(logits: NDArray[np.floating], uniforms: NDArray[np.float64], config: SamplingConfig) -> NDArray[np.int64]:
-    """Choose one unit from each row of logits (B, V) by the uniform numbers (B,) in [0, 1); never the unknown unit.
-
-    Temperature comes first, then top-k, then top-p on what is left; equal logits are ranked by unit id.
-    """
-    scores = logits.astype(np.float64)
-    scores[:, UNKNOWN] = -np.inf
-    if config.temperature == 0:
-        best: NDArray[np.int64] = scores.argmax(axis=1)
-        return best
-    scores -= scores.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, as it should
-        scores /= config.temperature
-    if config.top_k or config.top_p < 1:
-        scores[~_best(scores, config)] = -np.inf
-    cumulative = np.cumsum(np.exp(scores), axis=1)
-    totals = cumulative[:, -1]
-    # Rounding could lift the product to the total itself, which no unit exceeds.
-    targets = np.minimum(uniforms * totals, np.nextafter(totals, 0.0))
-    chosen: NDArray[np.int64] = (cumulative <= targets[:, None]).sum(axis=1)
-    return chosen
-
-
-def _best(scores: NDArray[np.float64], config: SamplingConfig) -> NDArray[np.bool_]:
-    """Which units of scores (B, V) top-k and then top-p keep; of equal ones those with the lowest ids."""
-    ranked = np.sort(scores, axis=1)[:, ::-1][:, : config.top_k or None]
-    weights = np.exp(ranked)
-    cumulative = np.cumsum(weights, axis=1)
-    if config.top_p < 1:
-        counts = (cumulative - weights < config.top_p * cumulative[:, -1:]).sum(axis=1)
-    else:
-        counts = np.full(len(scores), ranked.shape[1])
-    last = np.take_along_axis(ranked, counts[:, None] - 1, axis=1)
-    above, level = scores > last, scores == last
-    places = counts[:, None] - above.sum(axis=1, keepdims=True)
-    keep: NDArray[np.bool_] = above | (level & (np.cumsum(level, axis=1) <= places))
-    return keep
+    return model.generate(
+        previous,
+        state,
+        uniforms,
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        line_end=EOS if config.one_line else -1,
+    )
 
 
 @dataclass(slots=True)

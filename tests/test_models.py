@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.kernels.arrays import Ids
 from charrnn.models import LanguageModel, language_model, layout
+from charrnn.models.generation import step_by_step
 from tests import reference
 from tests.gradcheck import OPTIONS
 
@@ -153,3 +155,40 @@ def test_the_layout_can_be_read_without_numba(tmp_path: Path) -> None:
 
     code = "import sys, charrnn.models.layout, charrnn.models; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("boundary", [-1, 1])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_is_generated_does_not_depend_on_how(name: str, boundary: int, bfloat16: bool) -> None:
+    config = CONFIGS[name]
+    options: dict[str, Any] = {"temperature": 0.9, "top_k": 9, "top_p": 0.95}
+    uniforms = np.random.default_rng(0).random((12, 4))
+    results = []
+    for threads, cuts in ((1, [12]), (2, [5, 6, 12]), (0, [])):
+        model = LanguageModel(config, threads=max(threads, 1), boundary=boundary, bfloat16=bfloat16)
+        model.initialise(4)
+        previous, state = np.ones(4, np.int32), model.zero_state(4)
+        if cuts:
+            starts = [0, *cuts[:-1]]
+            parts = [
+                model.generate(previous, state, uniforms[a:b], **options) for a, b in zip(starts, cuts, strict=True)
+            ]
+            units = np.concatenate(parts)
+        else:
+            units = step_by_step(model, previous, state, uniforms, 0.9, 9, 0.95, -1)
+        results.append((units, previous, state))
+    assert len(np.unique(results[0][0])) > 3
+    for other in results[1:]:
+        for ours, theirs in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["lstm", "mixed"])
+def test_generation_ends_when_every_line_has(name: str) -> None:
+    model = make(CONFIGS[name])
+    uniforms = np.random.default_rng(0).random((200, 3))
+    units = model.generate(np.ones(3, np.int32), model.zero_state(3), uniforms, line_end=1)
+    first_ends = [int(np.argmax(column == 1)) for column in units.T]
+    assert (units == 1).any(axis=0).all()
+    assert len(units) == max(first_ends) + 1 < 200

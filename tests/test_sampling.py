@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.sampling import SamplingConfig, draw, encode_prompt, read_prompts, sample
+from charrnn.kernels import draw as kernel
+from charrnn.sampling import SamplingConfig, encode_prompt, read_prompts, sample
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN
 from tests.toy_model import ToyModel, learn, toy_model
@@ -20,6 +22,12 @@ from tests.toy_model import ToyModel, learn, toy_model
 CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\n")
 WORDS = learn("the cat sat on the mat\nthe dog ran\n", "word", pretokenized=True)
 BYTES = learn("", "byte")
+
+
+def draw(logits: NDArray[np.float32], uniforms: NDArray[np.float64], config: SamplingConfig) -> NDArray[np.int64]:
+    """One unit for each row of logits (B, V) and uniform number (B,)."""
+    rows = zip(logits.copy(), uniforms, strict=True)
+    return np.array([kernel.draw(row, u, config.temperature, config.top_k, config.top_p) for row, u in rows])
 
 
 def texts(prompts: Sequence[bytes], vocabulary: Any = CHARS, stride: int = 64, count: int = 1, **options: Any) -> Any:

@@ -49,6 +49,14 @@ class ToyModel:
             total += hidden[:, column : column + 1] * self.weight[:, column]
         return total
 
+    def generate(
+        self, previous: Any, state: Any, uniforms: Any, *, temperature: float, top_k: int, top_p: float, line_end: int
+    ) -> NDArray[np.int32]:
+        from charrnn.models.generation import step_by_step
+
+        model = cast("LanguageModel", self)
+        return step_by_step(model, previous, state, uniforms, temperature, top_k, top_p, line_end)
+
     def target_log_probs(self, hidden: NDArray[np.float32], targets: NDArray[np.int32]) -> NDArray[np.float64]:
         logits = self.logits(hidden.reshape(-1, hidden.shape[2])).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)

@@ -29,6 +29,16 @@ def float_bits(typingctx: Any, x: Any) -> Any:
     return types.uint32(types.float32), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_float(typingctx: Any, bits: Any) -> Any:
+    """The float32 that has these uint32 bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.uint32), codegen
+
+
 def pair(x: Any, y: Any) -> Any:
     """Two numbers, float32 or already bfloat16, as a pair."""
     raise NotImplementedError  # compiled forms below

@@ -15,6 +15,7 @@ from charrnn.kernels.threads import Job, Threads
 from charrnn.kernels.tile import HAS_BFLOAT16
 from charrnn.models import exchange
 from charrnn.models.buffers import Buffers
+from charrnn.models.generation import Generator, step_by_step
 from charrnn.models.initialise import initialise
 from charrnn.models.layers import Packed, flat, product_job, sum_job
 from charrnn.models.layout import parameter_count, parameter_shapes
@@ -52,13 +53,14 @@ class LanguageModel:
         self._gradient: Array = np.zeros_like(self.parameters)
         self._gradients = self._views(self._gradient)
         self._threads = Threads(threads)
+        self.run = self._threads.run
         operand = np.dtype(np.uint16) if bfloat16 else self.dtype
-        self._buffers = Buffers(self.dtype, operand)
+        self.buffers = Buffers(self.dtype, operand)
         self._scratch = [matmul.empty_scratch(operand) for _ in range(threads)]
-        self._stack = Stack(config, self.views, self._gradients, boundary, self._threads, self._buffers)
+        self.stack = Stack(config, self.views, self._gradients, boundary, self._threads, self.buffers)
         weight = "embedding.weight" if config.tie_weights else "output.weight"
         self._output, self._doutput = self.views[weight], self._gradients[weight]
-        self._to_logits = Packed(self._output, 0, config.hidden_size, operand, transposed=True)
+        self.to_logits = Packed(self._output, 0, config.hidden_size, operand, transposed=True)
         self._to_dhidden: Packed | None = None
         self.refresh()
 
@@ -87,21 +89,22 @@ class LanguageModel:
     def refresh(self) -> None:
         """Note that `parameters` changed: packed copies of the weights are made anew when next needed."""
         self._packed_forward = self._packed_backward = False
+        self._generator: Generator | None = None
 
     def zero_state(self, batch: int) -> Array:
         """The state before any text: (S, B, H), S arrays for h of every layer and c of every LSTM layer."""
-        return np.zeros((self._stack.states, batch, self.config.hidden_size), self.dtype)
+        return np.zeros((self.stack.states, batch, self.config.hidden_size), self.dtype)
 
     def _pack_forward(self) -> None:
         if not self._packed_forward:
-            self._threads.run([*self._stack.pack(backward=False), self._to_logits.job()])
+            self.run([*self.stack.pack(backward=False), self.to_logits.job()])
             self._packed_forward = True
 
     def _pack_backward(self) -> None:
         if not self._packed_backward:
             if self._to_dhidden is None:
-                self._to_dhidden = Packed(self._output, 0, self.config.hidden_size, self._buffers.operand)
-            self._threads.run([*self._stack.pack(backward=True), self._to_dhidden.job()])
+                self._to_dhidden = Packed(self._output, 0, self.config.hidden_size, self.buffers.operand)
+            self.run([*self.stack.pack(backward=True), self._to_dhidden.job()])
             self._packed_backward = True
 
     def forward(self, ids: Ids, state: Array) -> Array:
@@ -110,24 +113,24 @@ class LanguageModel:
         The result is overwritten by the next call.
         """
         self._pack_forward()
-        return self._stack.forward(ids, state)
+        return self.stack.forward(ids, state)
 
     def logits(self, hidden: Array) -> Array:
         """Unnormalised log-probabilities (N, V) of every unit to come next, for hidden states (N, H)."""
         self._pack_forward()
         result: Array = np.empty((hidden.shape[0], self.config.vocabulary_size), self.dtype)
         work = self._logits_work(np.ascontiguousarray(hidden)[np.newaxis], result[np.newaxis])[0]
-        self._threads.run([Job(hidden.shape[0], 1, work)])
+        self.run([Job(hidden.shape[0], 1, work)])
         return result
 
     def _logits_work(self, hidden: Array, logits: Array) -> tuple[Callable[[int, int, int], None], Array]:
         """What computes rows of logits (1, N, V) = hidden W' + b, and hidden (1, N, H) as products read it."""
-        operand = self._buffers.operand_of("hidden", hidden)
+        operand = self.buffers.operand_of("hidden", hidden)
 
         def work(begin: int, end: int, thread: int) -> None:
             inputs.fill_rows(logits, self.views["output.bias"], begin, end)
             rounding.store_operands(hidden, operand, begin, end)
-            matmul.add_products(operand, self._to_logits.panels, logits, begin, end)
+            matmul.add_products(operand, self.to_logits.panels, logits, begin, end)
 
         return work, operand
 
@@ -141,15 +144,33 @@ class LanguageModel:
         rows, ids = flat(hidden)[np.newaxis], targets.reshape(-1)
         log_probs = np.empty(ids.size)
         for start, stop in self._row_chunks(ids.size):
-            logits = self._buffers.get("logits", 1, stop - start, self.config.vocabulary_size)
+            logits = self.buffers.get("logits", 1, stop - start, self.config.vocabulary_size)
             compute, _ = self._logits_work(rows[:, start:stop], logits)
 
             def work(begin: int, end: int, thread: int) -> None:
                 compute(begin, end, thread)  # noqa: B023 - run before the next chunk
                 softmax.target_log_probs(logits[0], ids[start:stop], log_probs[start:stop], begin, end)  # noqa: B023
 
-            self._threads.run([Job(stop - start, 1, work)])
+            self.run([Job(stop - start, 1, work)])
         return log_probs.reshape(targets.shape)
+
+    def generate(
+        self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], *, temperature: float = 1.0,
+        top_k: int = 0, top_p: float = 1.0, line_end: int = -1,
+    ) -> Ids:  # fmt: skip
+        """Draw up to n units for each of B samples, (n, B), by uniform numbers (n, B) in [0, 1).
+
+        `previous` (B) holds the last unit of each sample; it and `state` (S, B, H) are moved on. Fewer units are drawn
+        where every sample has drawn `line_end` before. See `kernels/draw.py` for temperature, top-k and top-p. A sample
+        does not depend on its neighbours, nor on how its units are divided into calls.
+        """
+        self._pack_forward()
+        options = (float(temperature), int(top_k), float(top_p), int(line_end))
+        if len(set(self.config.cells)) > 1 or self.dtype != np.float32:
+            return step_by_step(self, previous, state, uniforms, *options)
+        if self._generator is None:
+            self._generator = Generator(self)
+        return self._generator.run(previous, state, uniforms, *options)
 
     def gradient(
         self, ids: Ids, targets: Ids, state: Array, *, dropout: float = 0.0, seed: int = 0, step: int = 0
@@ -162,13 +183,13 @@ class LanguageModel:
         self._pack_forward()
         self._pack_backward()
         key = int(np.random.SeedSequence([seed, step, 1]).generate_state(1)[0]) if dropout else 0
-        hidden = self._stack.forward(ids, state, rate=dropout, key=key)
+        hidden = self.stack.forward(ids, state, rate=dropout, key=key)
         self._gradient[:] = 0
-        dhidden = self._buffers.get("dhidden", *hidden.shape)
+        dhidden = self.buffers.get("dhidden", *hidden.shape)
         log_probs, jobs = self._softmax_gradient(flat(hidden), targets.reshape(-1), flat(dhidden))
-        self._stack.backward(dhidden)
-        self._threads.run([*jobs, *self._stack.weight_jobs(self._scratch)])
-        self._stack.add_table_gradient(self._scratch)
+        self.stack.backward(dhidden)
+        self.run([*jobs, *self.stack.weight_jobs(self._scratch)])
+        self.stack.add_table_gradient(self._scratch)
         return -float(np.mean(log_probs)), self._gradient
 
     def _softmax_gradient(
@@ -185,9 +206,9 @@ class LanguageModel:
         log_probs = np.empty(targets.size)
         jobs: list[Job] = []
         for start, stop in self._row_chunks(targets.size):
-            self._threads.run(jobs)  # those of the chunk before, whose logits are about to be overwritten
-            logits = self._buffers.get("logits", 1, stop - start, V)
-            dlogits = self._buffers.operand_of("logits", logits)
+            self.run(jobs)  # those of the chunk before, whose logits are about to be overwritten
+            logits = self.buffers.get("logits", 1, stop - start, V)
+            dlogits = self.buffers.operand_of("logits", logits)
             compute, operand = self._logits_work(hidden[np.newaxis, start:stop], logits)
             part = dhidden[np.newaxis, start:stop]
 
@@ -200,7 +221,7 @@ class LanguageModel:
                 part[:, begin:end] = 0  # noqa: B023
                 matmul.add_products(dlogits, panels, part, begin, end)  # noqa: B023
 
-            self._threads.run([Job(stop - start, 1, work)])
+            self.run([Job(stop - start, 1, work)])
             jobs = [
                 product_job(dlogits[0], V, operand[0], 0, self._doutput, 0, H, self._scratch),
                 sum_job(logits[0], self._gradients["output.bias"]),

@@ -1,0 +1,162 @@
+"""Writing text: step, draw, step again, for many samples side by side, without leaving compiled code.
+
+A step is one of the cells' own forward kernels over a window of one unit, so that what is drawn from is what scoring
+computes. The kernel takes stacks whose layers are all of one cell; which cell is the type of the `stack` argument.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numba import types
+from numba.extending import overload
+
+from charrnn.kernels.arrays import Array, Flags, Ids
+from charrnn.kernels.compile import OPTIONS, kernel
+from charrnn.kernels.draw import draw
+from charrnn.kernels.gru import gru_forward
+from charrnn.kernels.lstm import lstm_forward
+from charrnn.kernels.matmul import add_products
+from charrnn.kernels.rnn import rnn_forward
+from charrnn.kernels.rounding import store_operand
+
+
+class LSTMStack(NamedTuple):
+    """L layers of LSTM: packed weights and, for one step of B rows, the arrays of `lstm_forward`, each (L, …)."""
+
+    gates: Array  # (L, 1, B, 4H)
+    h: Array  # (L, 2, B, H)
+    h_operand: Array
+    c: Array  # (L, 2, B, H)
+    recurrent: Array
+    peepholes: Array  # (L, 3, H) or (L, 0, H)
+
+
+class GRUStack(NamedTuple):
+    """L layers of GRU, as `LSTMStack`, with the arrays of `gru_forward`."""
+
+    gates: Array
+    h: Array
+    h_operand: Array
+    side: Array  # (L, 1, B, H)
+    side_operand: Array
+    recurrent_rz: Array
+    recurrent_n: Array
+    bias_hn: Array  # (L, H) or (L, 0)
+    reset: int
+
+
+class RNNStack(NamedTuple):
+    """L plain layers, as `LSTMStack`, with the arrays of `rnn_forward`."""
+
+    gates: Array
+    h: Array
+    h_operand: Array
+    recurrent: Array
+    relu: bool
+
+
+class Ends(NamedTuple):
+    """What is below and above the stack."""
+
+    embedding: Array  # (V, E); one-hot input: W_ih of the first layer (V, G)
+    rows: Array  # (1, B, E)
+    rows_operand: Array
+    first: Array  # packed W_ih of the first layer; one-hot input: no panels
+    inputs: Array  # packed W_ih of every layer (L, …), that of the first unused
+    bias: Array  # (L, G)
+    output: Array  # packed W of the softmax
+    output_bias: Array  # (V)
+    logits: Array  # (1, B, V) float32
+    keep: Array  # (1, B)
+    boundary: int  # the unit at whose input the state is reset, or -1
+
+
+def step_layer(stack: Any, layer: int, keep: Array, begin: int, end: int) -> None:
+    """From the input's part of the gates of a layer to its new state, for one step."""
+    raise NotImplementedError  # compiled forms below
+
+
+@overload(step_layer, jit_options=OPTIONS)
+def _step_layer(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+    def lstm(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+        h, c = stack.h[layer], stack.c[layer]
+        lstm_forward(
+            stack.gates[layer], stack.recurrent[layer], stack.peepholes[layer], h, stack.h_operand[layer], c, h[1:],
+            keep, begin, end,
+        )  # fmt: skip
+        c[0, begin:end] = c[1, begin:end]
+
+    def gru(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+        h = stack.h[layer]
+        gru_forward(
+            stack.gates[layer], stack.recurrent_rz[layer], stack.recurrent_n[layer], stack.bias_hn[layer], stack.reset,
+            h, stack.h_operand[layer], stack.side[layer], stack.side_operand[layer], h[1:], keep, begin, end,
+        )  # fmt: skip
+
+    def rnn(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+        h = stack.h[layer]
+        rnn_forward(
+            stack.gates[layer], stack.recurrent[layer], stack.relu, h, stack.h_operand[layer], h[1:], keep, begin, end
+        )  # fmt: skip
+
+    if not isinstance(stack, types.NamedTuple):
+        return None
+    return {LSTMStack: lstm, GRUStack: gru, RNNStack: rnn}[stack.instance_class]
+
+
+@kernel
+def generate(
+    stack: LSTMStack | GRUStack | RNNStack, ends: Ends, previous: Ids, uniforms: Array, temperature: float, top_k: int,
+    top_p: float, line_end: int, ended: Flags, units: Ids, begin: int, end: int,
+) -> int:  # fmt: skip
+    """Draw up to n units for the samples from `begin` to `end`, into units (n, B), by uniforms (n, B); returns how
+    many.
+
+    previous (B): the last unit of each sample; it and step 0 of the states go on. Once each of the samples drew
+    `line_end`, which `ended` (B) notes, the rest of `units` is left as it is.
+    """
+    layers = stack.h.shape[0]
+    V, E = ends.embedding.shape
+    open_lines = end - begin
+    for n in range(units.shape[0]):
+        for b in range(begin, end):
+            unit = previous[b]
+            ends.keep[0, b] = 0 if unit == ends.boundary else 1
+            source, gates, bias = ends.embedding[unit], stack.gates[0, 0, b], ends.bias[0]
+            for j in range(gates.size):
+                gates[j] = bias[j]
+            if ends.first.shape[0]:
+                row = ends.rows[0, b]
+                for j in range(E):
+                    row[j] = source[j]
+                store_operand(row, ends.rows_operand[0, b])
+            else:
+                for j in range(E):
+                    gates[j] += source[j]
+        if ends.first.shape[0]:
+            add_products(ends.rows_operand, ends.first, stack.gates[0], begin, end)
+        for layer in range(layers):
+            if layer > 0:
+                for b in range(begin, end):
+                    gates, bias = stack.gates[layer, 0, b], ends.bias[layer]
+                    for j in range(gates.size):
+                        gates[j] = bias[j]
+                add_products(stack.h_operand[layer - 1, 1:], ends.inputs[layer], stack.gates[layer], begin, end)
+            step_layer(stack, layer, ends.keep, begin, end)
+            stack.h[layer, 0, begin:end] = stack.h[layer, 1, begin:end]
+        for b in range(begin, end):
+            logits = ends.logits[0, b]
+            for v in range(V):
+                logits[v] = ends.output_bias[v]
+        add_products(stack.h_operand[layers - 1, 1:], ends.output, ends.logits, begin, end)
+        for b in range(begin, end):
+            unit = draw(ends.logits[0, b], uniforms[n, b], temperature, top_k, top_p)
+            units[n, b] = unit
+            previous[b] = unit
+            if unit == line_end and not ended[b]:
+                ended[b] = True
+                open_lines -= 1
+        if open_lines == 0:
+            return n + 1
+    return len(units)

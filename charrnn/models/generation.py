@@ -1,0 +1,131 @@
+"""The arrays that `kernels/generate.py` writes text with, made from a network whose layers are all of one cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charrnn.kernels import draw, generate
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.generate import Ends, GRUStack, LSTMStack, RNNStack
+from charrnn.kernels.threads import Job
+from charrnn.models.layers import GRULayer, Layer, LSTMLayer, Packed
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from charrnn.models.language_model import LanguageModel
+
+
+def one_of_each(layers: list[Layer], name: str) -> Array:
+    """An array of every layer, stacked: (L, …)."""
+    return np.stack([getattr(layer, name) for layer in layers])
+
+
+def panels_of_each(packed: list[Packed]) -> Array:
+    """The panels of every layer, stacked: (L, …)."""
+    return np.stack([one.panels for one in packed])
+
+
+class Generator:
+    """Draws units from a model as it is now; `weights_changed` models need a new one."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        self.stack = model.stack
+        layers = self.stack.layers
+        first = layers[0]
+        self.embedding = model.views.get("embedding.weight", first.weights["weight_ih"])
+        none = np.empty((0, *layers[0].recurrent[0].panels.shape[1:]), layers[0].recurrent[0].panels.dtype)
+        self.first = none if first.input is None else first.input.panels
+        if len(layers) > 1:
+            above = [layer.input.panels for layer in layers[1:] if layer.input is not None]
+            self.inputs = np.stack([above[0], *above])
+        else:
+            self.inputs = none[np.newaxis]
+        self.bias = np.stack([layer.weights["bias"] for layer in layers])
+        self.recurrent = panels_of_each([layer.recurrent[0] for layer in layers])
+        self.recurrent_n = panels_of_each([layer.recurrent[-1] for layer in layers])
+
+    def run(
+        self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float, top_k: int, top_p:
+        float, line_end: int,
+    ) -> Ids:  # fmt: skip
+        """See `LanguageModel.generate`."""
+        n, B = uniforms.shape
+        stack, ends = self._arrays(B)
+        layers = self.stack.layers
+        rows = iter(state)
+        for index in range(len(layers)):
+            stack.h[index, 0] = next(rows)
+            if isinstance(stack, LSTMStack):
+                stack.c[index, 0] = next(rows)
+        units = np.full((n, B), max(line_end, 0), np.int32)
+        ended = np.zeros(B, np.bool_)
+        drawn = np.zeros(self.model.threads, np.int64)
+
+        def work(begin: int, end: int, thread: int) -> None:
+            drawn[thread] = generate.generate(
+                stack, ends, previous, uniforms, temperature, top_k, top_p, line_end, ended, units, begin, end
+            )
+
+        self.model.run([Job(B, 1, work)])
+        rows = iter(state)
+        for index in range(len(layers)):
+            next(rows)[:] = stack.h[index, 0]
+            if isinstance(stack, LSTMStack):
+                next(rows)[:] = stack.c[index, 0]
+        return units[: drawn.max()]
+
+    def _arrays(self, B: int) -> tuple[LSTMStack | GRUStack | RNNStack, Ends]:
+        """Views of this size into the scratch of the model."""
+        stack, buffers, config = self.stack, self.model.buffers, self.model.config
+        layers = stack.layers
+        L, H, V = len(layers), config.hidden_size, config.vocabulary_size
+        E = self.embedding.shape[1]
+
+        def get(name: str, *shape: int) -> Array:
+            return buffers.get(f"generate.{name}", *shape)
+
+        def operand(name: str, array: Array) -> Array:
+            flat = array.reshape(-1, *array.shape[-2:])
+            rounded = buffers.operand_of(f"generate.{name}", flat)
+            return rounded.reshape(*array.shape[:-1], rounded.shape[-1])
+
+        rows = get("rows", 1, B, E)
+        ends = Ends(
+            self.embedding, rows, operand("rows", rows), self.first, self.inputs, self.bias,
+            self.model.to_logits.panels, self.model.views["output.bias"], get("logits", 1, B, V), get("keep", 1, B),
+            self.model.boundary,
+        )  # fmt: skip
+        gates, h = get("gates", L, 1, B, layers[0].G), get("h", L, 2, B, H)
+        h_operand = operand("h", h)
+        if isinstance(layers[0], LSTMLayer):
+            peepholes = one_of_each(layers, "peepholes")
+            return LSTMStack(gates, h, h_operand, get("c", L, 2, B, H), self.recurrent, peepholes), ends
+        if isinstance(layers[0], GRULayer):
+            side = get("side", L, 1, B, H)
+            return GRUStack(
+                gates, h, h_operand, side, operand("side", side), self.recurrent, self.recurrent_n,
+                one_of_each(layers, "bias_hn"), layers[0].reset,
+            ), ends  # fmt: skip
+        return RNNStack(gates, h, h_operand, self.recurrent, config.activation == "relu"), ends
+
+
+def step_by_step(
+    model: LanguageModel, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float,
+    top_k: int, top_p: float, line_end: int,
+) -> Ids:  # fmt: skip
+    """The same for any network, a call a step: layers of several cells are no one type for compiled code to loop
+    over."""
+    ended = np.zeros(previous.size, np.bool_)
+    units = np.empty(uniforms.shape, np.int32)
+    for n, row in enumerate(uniforms):
+        logits = model.logits(model.forward(previous[np.newaxis], state)[0]).astype(np.float32)
+        for b in range(previous.size):
+            previous[b] = units[n, b] = draw.draw(logits[b], row[b], temperature, top_k, top_p)
+        ended |= previous == line_end
+        if ended.all():
+            return units[: n + 1]
+    return units
