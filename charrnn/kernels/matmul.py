@@ -27,8 +27,8 @@ tile_5 = make_tile(5, TILE_VECTORS, masked=False)
 tile_6 = make_tile(6, TILE_VECTORS, masked=False)
 strip = make_tile(TILE_ROWS, 1, masked=True)
 
-# Blocks of `add_transposed_product`: 512 steps of K for 48 tiles and one panel stay in a second-level cache of 1 MB.
-BLOCK_STEPS, BLOCK_TILES = 512, 48
+# Blocks of `add_transposed_product`: a panel of 512 steps of K stays in the second-level cache while tiles stream by.
+BLOCK_STEPS, BLOCK_TILES = 512, 96
 
 
 def packed_type(operand: np.typing.DTypeLike) -> np.dtype[Any]:
