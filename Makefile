@@ -41,12 +41,13 @@ types: $(VENV)/.installed-dev
 wheel-check: $(VENV)/.created
 	.ci/wheel-check $(BIN)/python
 
-# The model of a fresh clone: fixed steps and seed, saved once more without its training state.
+# The model of a fresh clone: fixed passes and seed, saved once more without its training state.
 checkpoint: $(VENV)/.installed
-	$(BIN)/charrnn train corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.3 --steps 3000 --seed 1 \
+	$(BIN)/charrnn train corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.5 --epochs 40 --seed 0 \
 	    -o checkpoints/demo-training.safetensors --force
 	$(BIN)/python -c 'from pathlib import Path; from charrnn import checkpoint; \
 	    checkpoint.save(Path("checkpoints/demo.safetensors"), checkpoint.load(Path("checkpoints/demo-training.safetensors")))'
+	rm checkpoints/demo-training.safetensors
 	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
 
 clean:

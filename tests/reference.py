@@ -48,6 +48,32 @@ def step(
     return (1 - z) * n + z * h, c
 
 
+def from_checkpoint(config: ModelConfig, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters by the names used here, from a checkpoint's tensors, whose matrices are transposed.
+
+    Of PyTorch's two biases the sum counts, but for the new gate of the GRU, which adds each in its place.
+    """
+    H = config.hidden_size
+    weights = {name: tensor for name, tensor in tensors.items() if name.startswith(("embedding.", "output."))}
+    for layer, cell in enumerate(config.cells):
+        mine = {
+            name.removeprefix(f"cells.{layer}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"cells.{layer}.")
+        }
+        if not mine:
+            kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            mine = {kind: tensors[f"rnn.{kind}_l{layer}"] for kind in kinds}
+            first, second = mine.pop("bias_ih"), mine.pop("bias_hh").copy()
+            if cell == "gru":
+                mine["bias_hn"] = second[2 * H :].copy()
+                second[2 * H :] = 0
+            mine["bias"] = first + second
+        for kind, tensor in mine.items():
+            weights[f"layers.{layer}.{kind}"] = tensor.T if kind.startswith("weight") else tensor
+    return weights
+
+
 def log_probs(config: ModelConfig, views: Mapping[str, Array], ids: list[int], boundary: int = -1) -> Array:
     """log P of every unit (T, V) after each of the units `ids` (T), from a zero state."""
     weights = {name: view.astype(np.float64) for name, view in views.items()}

@@ -1,0 +1,121 @@
+"""Running commands in this process, and small models trained once through the command line for all tests."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+from unittest import mock
+
+import pytest
+
+VARIABLES = ("CHARRNN_CHECKPOINT", "CHARRNN_THREADS", "CHARRNN_DEBUG")
+TINY = ("--hidden-size", "12", "--batch-size", "4", "--seq-length", "16", "--threads", "1")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command came to."""
+
+    status: int
+    out: bytes
+    err: str
+
+
+class Command(Protocol):
+    """Runs `charrnn ARGS` in this process; `stdin` None is a closed one."""
+
+    def __call__(self, *args: str | Path, stdin: bytes | None = b"") -> Result: ...
+
+
+def run_command(*args: str | Path, stdin: bytes | None = b"") -> Result:
+    """See `Command`."""
+    from charrnn.cli.main import main
+
+    written, said = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(buffer, "utf-8", newline="\n") for buffer in (written, said))
+    with contextlib.ExitStack() as stack:
+        source: IO[str] | None = None
+        if stdin is not None:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            file.write(stdin)
+            file.seek(0)
+            source = stack.enter_context(open(file.fileno(), encoding="utf-8", closefd=False))
+        stack.enter_context(mock.patch.object(sys, "stdin", source))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        status = main(list(map(str, args)))
+        out.flush()
+        err.flush()
+    return Result(status, written.getvalue(), said.getvalue().decode())
+
+
+def sentences(count: int, seed: int = 0) -> str:
+    """So many lines that a small model soon learns something of, with a few characters and words that are rare."""
+    choose = random.Random(seed).choice
+    lines = []
+    for number in range(count):
+        subject, verb = choose(("the cat", "a dog", "one hen", "our señor")), choose(("sits", "runs", "eats", "naps"))
+        lines.append(f"{subject} {verb}{choose(('', ' here', ' at 7', ', too'))}{choose('..!?')}")
+        if number % 50 == 49:
+            lines.append(f"Was it «{subject.split()[1]}{number}»?")
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's settings do not reach the tests, and the tests' corpora not the user's cache; compiled code does."""
+    from charrnn.kernels.compile import user_cache_directory
+
+    cache = tmp_path_factory.mktemp("cache")
+    compiled = user_cache_directory() / "kernels"
+    with contextlib.suppress(OSError):
+        compiled.mkdir(parents=True, exist_ok=True)
+        (cache / "kernels").symlink_to(compiled.resolve(), target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.delenv(name, raising=False)
+        patch.setenv("CHARRNN_CACHE_DIR", str(cache))
+        yield
+
+
+@pytest.fixture(scope="session")
+def charrnn() -> Command:
+    """A function that runs a command in this process."""
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, environment: None) -> dict[str, Path]:
+    """Checkpoints by name: one of each unit, and one of lines."""
+    folder = tmp_path_factory.mktemp("models")
+    corpus = folder / "corpus.txt"
+    corpus.write_text(sentences(400), encoding="utf-8")
+    options = {
+        "char": (),
+        "byte": ("--unit", "byte", "--cell", "gru"),
+        "word": ("--unit", "word"),
+        "pretokenized": ("--unit", "word", "--pretokenized", "--cell", "rnn"),
+        "lines": ("--lines", "--cell", "gru"),
+    }
+    paths = {name: folder / f"{name}.safetensors" for name in options}
+    for name, given in options.items():
+        result = run_command("train", corpus, *TINY, *given, "--steps", "60", "-q", "-o", paths[name])
+        assert (result.status, result.err) == (0, ""), name
+    return paths
+
+
+@pytest.fixture(scope="session")
+def larger_texts() -> Path:
+    """The folder of larger texts that are not part of the project."""
+    folder = os.environ.get("CHARRNN_TEST_DATA")
+    if not folder or not Path(folder, "tinyshakespeare.txt").is_file():
+        pytest.skip("CHARRNN_TEST_DATA names no folder with tinyshakespeare.txt and names.txt")
+    return Path(folder)

@@ -1,0 +1,246 @@
+"""The README tells the truth: every command in it runs, what it shows of the demo model is what comes out.
+
+A command runs as it stands in a folder of its own that holds every file the README speaks of. Only `charrnn` is a
+script in front of the real one, which makes training end after two small steps.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn import checkpoint
+from charrnn.kernels.compile import CACHED, user_cache_directory
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+DEMO = "checkpoints/demo.safetensors"
+POSIX = pytest.mark.skipif(os.name == "nt" or shutil.which("bash") is None, reason="a POSIX shell")
+
+# What would install, download or make something, and what stands in the project for it to work.
+NOT_RUN = {
+    "make demo": "Makefile",
+    "make test": "Makefile",
+    "python3 -m venv .venv": "pyproject.toml",
+    ". .venv/bin/activate": "pyproject.toml",
+    ".venv/bin/pip install .": "pyproject.toml",
+    "pip install .": "pyproject.toml",
+    "pipx install .": "pyproject.toml",
+    "python -m charrnn": "charrnn/__main__.py",
+    r"py -m venv .venv": "pyproject.toml",
+    r".venv\Scripts\pip install .": "pyproject.toml",
+}
+# Said in passing, the name of a command rather than one to type.
+NAMES = re.compile(r"charrnn( (train|sample|score|info))?")
+PROGRAMS = ("charrnn ", "make ", "pip ", "pipx ", "python ", "python3 ", ". ")
+TINY = ["--hidden-size", "8", "--layers", "1", "--batch-size", "2", "--seq-length", "8", "--threads", "1"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the README and what it shows below it."""
+
+    text: str
+    shown: str = ""
+
+
+def code_blocks() -> list[tuple[str, str]]:
+    """Language and text of every block of code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[Command]:
+    """Every command: lines of the blocks for shells, what follows a prompt in a console, code within a sentence."""
+    found = []
+    for language, block in code_blocks():
+        if language in ("sh", "bat"):
+            found += [Command(line) for line in block.splitlines() if line and not line.startswith("#")]
+        elif language == "console":
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                text, _, shown = part.partition("\n")
+                found.append(Command(text, shown))
+        else:
+            assert language == "python", f"what is a block of {language!r}?"
+    for code in re.findall(r"`([^`]+)`", PROSE):
+        text = " ".join(code.split())
+        if text.startswith(PROGRAMS) and not NAMES.fullmatch(text):
+            found.append(Command(text))
+    return list(dict.fromkeys(found))
+
+
+def runnable(text: str) -> str:
+    """A command as a POSIX shell takes it, and such that it ends."""
+    if text.startswith(".venv\\"):
+        text = text.replace("\\", "/")
+    return text.removeprefix(".venv/bin/").removeprefix(".venv/Scripts/").replace("tail -f", "tail -n +1")
+
+
+COMMANDS = commands()
+RUN = list({runnable(command.text): command for command in COMMANDS if command.text not in NOT_RUN}.values())
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The user's environment, with `charrnn` and `python3` from `home` and corpora cached there."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHARRNN_")}
+    path = os.pathsep.join([str(home / "bin"), os.environ["PATH"]])
+    return kept | {"PATH": path, "CHARRNN_CACHE_DIR": str(home / "cache"), "PYTHONPATH": str(ROOT)}
+
+
+def script(file: Path, body: str) -> None:
+    """Write a program for the shell."""
+    file.write_text(f"#!/bin/sh\n{body}\n")
+    file.chmod(0o755)
+
+
+def write_texts(folder: Path) -> None:
+    """The files that the README speaks of, small."""
+    shutil.copytree(ROOT / "corpora", folder / "corpora", ignore=shutil.ignore_patterns("__pycache__"))
+    names = (folder / "corpora" / "dinosaurs.txt").read_text().splitlines(keepends=True)
+    prose = (
+        "".join(f"the {size} {animal} sits on a mat.\n" for size in ("big", "old") for animal in ("cat", "dog")) * 40
+    )
+    docs = folder / "corpora" / "python-docs.txt"
+    docs.write_text(prose)
+    for name in ("novel.txt", "heldout.txt", "ptb.train.txt", "ptb.valid.txt"):
+        (folder / name).write_text(prose)
+    (folder / "lines.txt").write_text("".join(names[::100]) + "\nxk cd 99\nno newline")
+    (folder / "app.log").write_text("Triceratops\nxk cd 99\n")
+    (folder / "prompts.txt").write_text("Tyr\nMega\n")
+    (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """bin/ with the programs, cache/ with the user's compiled code, work/ with all files and checkpoints."""
+    home = tmp_path_factory.mktemp("readme")
+    for name in ("bin", "cache", "work"):
+        (home / name).mkdir()
+    if CACHED:
+        (home / "cache" / "kernels").symlink_to(user_cache_directory() / "kernels")
+    tiny = " ".join(TINY)
+    script(home / "bin" / "python3", f'exec "{sys.executable}" "$@"')
+    script(
+        home / "bin" / "charrnn",
+        f'[ "$1" != train ] || set -- "$@" --steps 2 {tiny}\nexec "{sys.executable}" -m charrnn "$@"',
+    )
+    work = home / "work"
+    write_texts(work)
+    (work / "checkpoints").mkdir()
+    shutil.copy(ROOT / DEMO, work / DEMO)
+    begun = [sys.executable, "-m", "charrnn", "train", "novel.txt", "--steps", "1", *TINY]
+    subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
+    for name in re.findall(r"checkpoints/[\w-]+\.safetensors", README):
+        if not (work / name).exists():
+            shutil.copy(work / DEMO, work / name)
+    return home
+
+
+def test_every_command_is_known() -> None:
+    """A command is run, or listed with a reason; nothing is listed that is not in the README."""
+    assert len(RUN) > 25
+    assert set(NOT_RUN) <= {command.text for command in COMMANDS}
+    strange = [command.text for command in RUN if not re.search(r"\b(charrnn|get\.py)\b", command.text)]
+    assert strange == []
+
+
+@pytest.mark.parametrize("text", NOT_RUN)
+def test_what_is_not_run_could_be(text: str) -> None:
+    file = ROOT / NOT_RUN[text]
+    assert file.is_file()
+    if text.startswith("make "):
+        assert re.search(rf"^{text.removeprefix('make ')}:", file.read_text(), re.MULTILINE)
+    elif file.name == "pyproject.toml":
+        assert tomllib.loads(file.read_text())["project"]["scripts"] == {"charrnn": "charrnn.cli.main:main"}
+
+
+@POSIX
+@pytest.mark.parametrize("command", RUN, ids=lambda command: command.text)
+def test_command_runs(command: Command, home: Path, tmp_path: Path) -> None:
+    text = runnable(command.text)
+    folder = tmp_path / "work"
+    shutil.copytree(home / "work", folder)
+    writes = "charrnn train" in text and "--resume" not in text  # which is refused where a checkpoint exists
+    for file in (folder / "checkpoints").iterdir():
+        if file.name != "demo.safetensors" and (writes or file.name not in text):
+            file.unlink()
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {text}"],
+        cwd=folder,
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert (done.returncode, "charrnn: error" in done.stderr) == (0, False), done.stderr
+    redirected = re.search(r"> ([\w.]+)$", text)
+    if redirected:
+        assert (folder / redirected[1]).stat().st_size > 0
+    elif "charrnn train" in text or "get.py" in text:
+        assert (done.stdout + done.stderr).strip()
+    else:
+        assert done.stdout.strip()
+    if command.shown and DEMO in text:
+        compare(done.stdout, command.shown)
+
+
+def compare(printed: str, shown: str) -> None:
+    """The same text; numbers with a fraction may differ a little, from one processor to the next."""
+    number = r"-?\d+\.\d+"
+    expected = [line for line in shown.splitlines() if not line.startswith("checkpoint ")]
+    assert [re.sub(number, "#", line) for line in printed.splitlines()] == [re.sub(number, "#", x) for x in expected]
+    shown_numbers = [float(x) for x in re.findall(number, "\n".join(expected))]
+    assert [float(x) for x in re.findall(number, printed)] == pytest.approx(shown_numbers, rel=1e-3)
+
+
+def test_lines_shown_are_complete() -> None:
+    """The demo's output is compared only if some is shown for it."""
+    shown = [command for command in COMMANDS if command.shown and DEMO in command.text]
+    assert {command.text.split()[1] for command in shown} == {"sample", "score"}
+
+
+def test_links_lead_to_files() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", PROSE)
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_options_and_variables_exist() -> None:
+    """What is named in passing is in the program as well."""
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "charrnn").rglob("*.py"))
+    assert [name for name in sorted(set(re.findall(r"CHARRNN_\w+", README))) if name not in source] == []
+    assert [name for name in sorted(set(re.findall(r"`(--[a-z-]+)", README))) if f'"{name}"' not in source] == []
+
+
+@pytest.mark.peers
+def test_checkpoint_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block runs in a clone, and its probabilities are those that `charrnn score` reports."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    (block,) = (text for language, text in code_blocks() if language == "python")
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    probabilities = names["probabilities"].detach()
+    vocabulary = checkpoint.load(Path(DEMO)).vocabulary
+    for unit in "TAR":
+        output = subprocess.run(
+            [sys.executable, "-m", "charrnn", "score", "-c", DEMO, "-q", "--format", "jsonl", "--per-token", unit],
+            capture_output=True,
+            check=True,
+        ).stdout
+        logprob = json.loads(output)["per_token"][0]["logprob"]
+        found = float(torch.log(probabilities[0, 0, vocabulary.units.index(unit)]))
+        assert found == pytest.approx(logprob, rel=1e-4)
