@@ -375,13 +375,23 @@ def test_json_is_the_result_and_nothing_else(corpus: Path) -> None:
     heldout = text[int(0.9 * len(text)) :]
     there = summary("model.safetensors", "--stream", stdin=heldout.encode())
     assert found["val_loss"] == pytest.approx(math.log(there["perplexity_unk"]), abs=1e-3)
-    assert found["val_bits_per_byte"] == pytest.approx(
-        found["val_loss"] / math.log(2) * len(heldout) / len(heldout.encode())
-    )
-    assert found["val_bits_per_character"] == pytest.approx(found["val_loss"] / math.log(2))
+    assert found["val_bits_per_byte"] == pytest.approx(there["bits_per_byte"], rel=1e-3)
+    assert found["val_bits_per_character"] == pytest.approx(there["bits_per_character"], rel=1e-3)
     without = train(corpus, "without.safetensors", "--steps", "5", "--val-fraction", "0")
     assert without.keys() == RESULT
     assert [without[name] for name in sorted(RESULT) if name.startswith("val_")] == [None] * 3
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_bits_per_byte_count_the_spelling_of_unknown_units(corpus: Path, unit: str) -> None:
+    heldout = corpus.with_name("heldout.txt")
+    heldout.write_text("the quokka sat on the éléphant\na wombat ran\n", encoding="utf-8")
+    found = train(corpus, "model.safetensors", "--unit", unit, "--val", str(heldout), "--steps", "20")
+    there = summary("model.safetensors", "--stream", "-i", str(heldout))
+    assert there["oov"] > 0
+    assert there["perplexity"] > 1.5 * there["perplexity_unk"]
+    assert found["val_bits_per_byte"] == pytest.approx(there["bits_per_byte"], rel=1e-3)
+    assert found["val_bits_per_character"] == pytest.approx(there["bits_per_character"], rel=1e-3)
 
 
 def test_the_log_tells_everything(corpus: Path) -> None:

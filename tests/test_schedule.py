@@ -137,4 +137,6 @@ def test_a_timed_plan_keeps_within_its_limit(step: float, token: float, held_out
     assert planner.budget is not None
     interval = planner.interval(plan.total)
     cost = plan.total * step + plan.total // interval * (planner.budget.validation + planner.budget.save)
-    assert plan.total == 1 or 1.0 + cost + planner.budget.reserve <= limit + step
+    # The interval was planned for nearly the same total, so there may be one validation more than was thought.
+    spare = step + planner.budget.validation + planner.budget.save
+    assert plan.total == 1 or 1.0 + cost + planner.budget.reserve <= limit + spare

@@ -211,8 +211,8 @@ def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, 
         except KeyboardInterrupt:
             streams.note(resume_command(task) if saved else "interrupted before there was anything to save")
             raise
-    if repeat and isinstance(plan[0], events.Start):
-        exact = len(plan) == 1 and plan[0].total_steps == end.steps and task.resumed is None
+    if repeat and task.resumed is None and isinstance(plan[0], events.Start):
+        exact = len(plan) == 1 and plan[0].total_steps == end.steps
         words = "the same again" if exact else "much the same again, as the plan changed on the way"
         streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
     return end.result()

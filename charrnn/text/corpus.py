@@ -25,7 +25,7 @@ from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary
 
-LAYOUT = 1  # of the encoded files: a change makes old ones be written anew
+LAYOUT = 2  # of the encoded files: a change makes old ones be written anew
 RECORD = "corpus.json"
 WORK_PREFIX = ".new-"
 STALE_SECONDS = 24 * 3600
@@ -36,11 +36,13 @@ class Part:
     """The training or validation part. `ids` is a memory-mapped array of the smallest unsigned integer type.
 
     `bytes` (of UTF-8) and `characters` are those of the text as it was read; an end of line counts one of each.
+    `spelling` is the log-probability in nats that the spelling of its unknown units adds to that of the ids.
     """
 
     ids: NDArray[np.unsignedinteger]
     bytes: int
     characters: int
+    spelling: float = 0.0
 
 
 @dataclass
@@ -192,4 +194,4 @@ def _open_part(entry: Path, value: dict[str, Any]) -> Part:
     if path.stat().st_size != part.length * np.dtype(part.dtype).itemsize:
         raise ValueError(f"{path} is not complete")
     ids = np.asarray(np.memmap(path, part.dtype, mode="r"))
-    return Part(ids, part.bytes, part.characters)
+    return Part(ids, part.bytes, part.characters, part.spelling)

@@ -17,8 +17,8 @@ from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
 from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Spool, WordCoder, make_coder, smallest_type
 from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_text, whole_lines, whole_words
-from charrnn.text.units import LINE_END
-from charrnn.text.vocabulary import UNIT_NAMES, Vocabulary
+from charrnn.text.units import LINE_END, REPLACEMENT
+from charrnn.text.vocabulary import UNIT_NAMES, UNKNOWN, Vocabulary
 
 Stretch = tuple[Spool, int, int]  # the codes of a spool from, to
 Note = tuple[int | None, str]  # which source it is about, and what to say
@@ -26,13 +26,14 @@ Note = tuple[int | None, str]  # which source it is about, and what to say
 
 @dataclass(frozen=True)
 class EncodedPart:
-    """A file of ids: its name, their type and number, and what they stand for."""
+    """A file of ids: its name, their type and number, and what they stand for, see `corpus.Part`."""
 
     file: str
     dtype: str
     length: int
     bytes: int
     characters: int
+    spelling: float
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def encode_sources(
         _check_enough(counts, coder, config, [source.name for source in sources], reading)
         vocabulary = given or _learn(counts, coder, config, reading.notes)
         ids = coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
-        train = _write(work / "train.ids", reading.train, ids, counts, coder, train_spaces)
+        train = _write(work / "train.ids", reading.train, ids, counts, coder, train_spaces, vocabulary)
         validation = None
         if reading.validation:
             counts, spaces = _count(reading.validation, coder)
-            validation = _write(work / "validation.ids", reading.validation, ids, counts, coder, spaces)
+            validation = _write(work / "validation.ids", reading.validation, ids, counts, coder, spaces, vocabulary)
     return Encoded(vocabulary, train, validation, reading.digests, reading.notes)
 
 
@@ -227,6 +228,20 @@ def _learn(counts: NDArray[np.int64], coder: Coder, config: TextConfig, notes: l
     return Vocabulary.learn(by_unit, config, unspelled=unspelled)
 
 
+def _spelling(
+    ids: NDArray[np.unsignedinteger], counts: NDArray[np.int64], coder: Coder, vocabulary: Vocabulary
+) -> float:
+    """The log-probability of the spelling of all counted units that are unknown, given that they are."""
+    unknown = np.flatnonzero((ids == UNKNOWN) & (counts > 0))
+    characters = coder.lengths()[1]
+    units = [coder.unit(int(code)) for code in unknown]
+    spelled = [
+        REPLACEMENT * int(characters[code]) if unit == UNSPELLED else unit
+        for code, unit in zip(unknown, units, strict=True)
+    ]
+    return float(vocabulary.spelling_log_probs(spelled) @ counts[unknown])
+
+
 def _write(
     path: Path,
     stretches: list[Stretch],
@@ -234,6 +249,7 @@ def _write(
     counts: NDArray[np.int64],
     coder: Coder,
     spaces: int,
+    vocabulary: Vocabulary,
 ) -> EncodedPart:
     """Write the ids of `stretches` to `path`; `ids` is the id of each code."""
     with path.open("wb") as file:
@@ -243,4 +259,5 @@ def _write(
     unit_bytes, unit_characters = coder.lengths()
     length = int(counts.sum())
     size, characters = int(counts @ unit_bytes), int(counts @ unit_characters)
-    return EncodedPart(path.name, ids.dtype.name, length, size + spaces, characters + spaces)
+    spelling = _spelling(ids, counts, coder, vocabulary)
+    return EncodedPart(path.name, ids.dtype.name, length, size + spaces, characters + spaces, spelling)

@@ -21,7 +21,10 @@ WINDOW = 64  # steps in one call
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`loss` is in nats per token, an unknown unit costing the probability of `<unk>` only."""
+    """`loss` is in nats per token, an unknown unit costing the probability of `<unk>` only.
+
+    The bits count its spelling too, so that models with different vocabularies compare.
+    """
 
     loss: float
     bits_per_byte: float
@@ -60,7 +63,7 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> E
         summed -= float(model.target_log_probs(hidden, targets)[counts].sum())
         counted += int(counts.sum())
     loss = summed / counted
-    bits = loss / math.log(2) * total
+    bits = (loss * total - part.spelling) / math.log(2)
     return Evaluation(loss, bits / part.bytes, bits / part.characters, counted)
 
 
