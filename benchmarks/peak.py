@@ -17,7 +17,7 @@ from charrnn.kernels.tile import HAS_BFLOAT16, VECTOR_BYTES, BFloat
 
 ACCUMULATORS = 12
 LANES = VECTOR_BYTES // 4
-STEPS = 200_000
+STEPS = 4_000_000
 
 
 def make_loop(*, bfloat16: bool) -> Any:
@@ -85,7 +85,7 @@ def peak(*, bfloat16: bool, threads: int) -> float:
     operations = 2.0 * LANES * (2 if bfloat16 and HAS_BFLOAT16 else 1) * ACCUMULATORS * STEPS * threads
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda seed: spin(bfloat16, seed, 1), seeds))
-        for _ in range(30):
+        for _ in range(10):
             start = time.perf_counter()
             list(pool.map(lambda seed: spin(bfloat16, seed, STEPS), seeds))
             best = max(best, operations / (time.perf_counter() - start))
