@@ -11,7 +11,7 @@ import pytest
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.kernels.arrays import Ids
-from charrnn.models import LanguageModel, language_model, layout
+from charrnn.models import LanguageModel, layout, output
 from charrnn.models.generation import step_by_step
 from tests import reference
 from tests.gradcheck import OPTIONS
@@ -92,7 +92,7 @@ def test_a_large_vocabulary_is_computed_in_chunks(monkeypatch: pytest.MonkeyPatc
     loss, gradient = model.gradient(ids, targets, model.zero_state(7))
     whole = gradient.copy()
     log_probs = model.target_log_probs(model.forward(ids, model.zero_state(7)), targets)
-    monkeypatch.setattr(language_model, "LOGITS_AT_ONCE", 11 * 10)
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 11 * 15)
     assert model.gradient(ids, targets, model.zero_state(7))[0] == loss
     np.testing.assert_array_equal(gradient, whole)
     np.testing.assert_array_equal(model.target_log_probs(model.forward(ids, model.zero_state(7)), targets), log_probs)

@@ -117,8 +117,10 @@ def train(
         raise UsageError("no corpus given; name a text file, or - for stdin")
     count = resolve_threads(threads)
 
+    from charrnn.cli.compiling import announce_compilation
     from charrnn.training.setup import Request
 
+    announce_compilation()
     request = Request(corpus or [], path, given, val, init_from, count)
     if dry_run:
         with tempfile.TemporaryDirectory() as nothing_kept:

@@ -26,28 +26,31 @@ def exponentials(row: Array) -> float:
 
 @kernel
 def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, begin: int, end: int) -> None:
-    """logits (N, V): in, logits; out, the gradient of `scale` times the summed loss. log_probs (N) float64: log p of
-    targets.
+    """logits (T, B, V): in, logits; out, the gradient of `scale` times the summed loss. targets (T, B).
 
-    Only the rows from `begin` to `end`.
+    log_probs (T, B) float64: log p of the targets. Only the rows from `begin` to `end`.
     """
-    for n in range(begin, end):
-        row = logits[n]
-        y = targets[n]
-        target_logit = row[y] - largest(row)
-        total = exponentials(row)
-        log_probs[n] = target_logit - math.log(total)
-        factor = logits.dtype.type(scale / total)
-        for v in range(row.size):
-            row[v] *= factor
-        row[y] -= logits.dtype.type(scale)
+    for t in range(logits.shape[0]):
+        for b in range(begin, end):
+            row = logits[t, b]
+            y = targets[t, b]
+            target_logit = row[y] - largest(row)
+            total = exponentials(row)
+            log_probs[t, b] = target_logit - math.log(total)
+            factor = logits.dtype.type(scale / total)
+            for v in range(row.size):
+                row[v] *= factor
+            row[y] -= logits.dtype.type(scale)
 
 
 @kernel
 def target_log_probs(logits: Array, targets: Ids, log_probs: Array, begin: int, end: int) -> None:
-    """log_probs (N) float64 = log p of the targets, for the rows from `begin` to `end`; logits (N, V) are
-    overwritten."""
-    for n in range(begin, end):
-        row = logits[n]
-        target_logit = row[targets[n]] - largest(row)
-        log_probs[n] = target_logit - math.log(exponentials(row))
+    """log_probs (T, B) float64 = log p of targets (T, B), for the rows from `begin` to `end`.
+
+    logits (T, B, V) are overwritten.
+    """
+    for t in range(logits.shape[0]):
+        for b in range(begin, end):
+            row = logits[t, b]
+            target_logit = row[targets[t, b]] - largest(row)
+            log_probs[t, b] = target_logit - math.log(exponentials(row))

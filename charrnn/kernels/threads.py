@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
+Work = Callable[[int, int, int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -14,7 +16,17 @@ class Job:
 
     count: int
     cost: int
-    work: Callable[[int, int, int], None]
+    work: Work
+
+
+def one_after_another(*works: Work) -> Work:
+    """All of `works` on the same things."""
+
+    def work(first: int, last: int, thread: int) -> None:
+        for part in works:
+            part(first, last, thread)
+
+    return work
 
 
 class Threads:

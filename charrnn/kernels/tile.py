@@ -142,7 +142,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
             here = builder.add(panel, builder.mul(k, const(PANEL_BYTES)))
             raw = ir.VectorType(ir.IntType(32), lanes) if pairs else vector
             right = [load(builder.add(here, const(VECTOR_BYTES * v)), raw) for v in range(vectors)]
-            fma = function(f"llvm.fma.{kind}", vector, vector, vector, vector)
+            fma = function(f"llvm.fmuladd.{kind}", vector, vector, vector, vector)  # fused where the CPU can
 
             def multiply_add(left: Any, right: Any, total: Any) -> Any:
                 """total + left right, or with pairs total + the sum of both products."""

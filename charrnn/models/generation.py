@@ -94,10 +94,10 @@ class Generator:
             return rounded.reshape(*array.shape[:-1], rounded.shape[-1])
 
         rows = get("rows", 1, B, E)
+        logits, keep = get("logits", 1, B, V), get("keep", 1, B)
         ends = Ends(
             self.embedding, rows, operand("rows", rows), self.first, self.inputs, self.bias,
-            self.model.to_logits.panels, self.model.views["output.bias"], get("logits", 1, B, V), get("keep", 1, B),
-            self.model.boundary,
+            self.model.output.to_logits.panels, self.model.output.bias, logits, keep, self.model.boundary,
         )  # fmt: skip
         gates, h = get("gates", L, 1, B, layers[0].G), get("h", L, 2, B, H)
         h_operand = operand("h", h)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import ModelConfig
-from charrnn.kernels import inputs, matmul, rounding, softmax
+from charrnn.kernels import matmul
 from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.threads import Job, Threads
+from charrnn.kernels.threads import Job, Threads, Work, one_after_another
 from charrnn.kernels.tile import HAS_BFLOAT16
 from charrnn.models import exchange
 from charrnn.models.buffers import Buffers
 from charrnn.models.generation import Generator, step_by_step
 from charrnn.models.initialise import initialise
-from charrnn.models.layers import Packed, flat, product_job, sum_job
+from charrnn.models.layers import flat
 from charrnn.models.layout import parameter_count, parameter_shapes
+from charrnn.models.output import Output
 from charrnn.models.stack import Stack
 
-# Logits are computed for as many rows at a time as keep them within this many numbers, whatever the vocabulary.
-LOGITS_AT_ONCE = 1 << 22
+ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
 
 
 def resolve_precision(precision: str) -> str:
@@ -52,6 +52,7 @@ class LanguageModel:
         self.views = self._views(self.parameters)
         self._gradient: Array = np.zeros_like(self.parameters)
         self._gradients = self._views(self._gradient)
+        self._zeroing = Job(-(-self._gradient.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
         self._threads = Threads(threads)
         self.run = self._threads.run
         operand = np.dtype(np.uint16) if bfloat16 else self.dtype
@@ -59,9 +60,10 @@ class LanguageModel:
         self._scratch = [matmul.empty_scratch(operand) for _ in range(threads)]
         self.stack = Stack(config, self.views, self._gradients, boundary, self._threads, self.buffers)
         weight = "embedding.weight" if config.tie_weights else "output.weight"
-        self._output, self._doutput = self.views[weight], self._gradients[weight]
-        self.to_logits = Packed(self._output, 0, config.hidden_size, operand, transposed=True)
-        self._to_dhidden: Packed | None = None
+        self.output = Output(
+            self.views[weight], self.views["output.bias"], self._gradients[weight], self._gradients["output.bias"],
+            self.buffers,
+        )  # fmt: skip
         self.refresh()
 
     def _views(self, vector: Array) -> dict[str, Array]:
@@ -71,6 +73,9 @@ class LanguageModel:
             views[name] = vector[start : start + prod(shape)].reshape(shape)
             start += prod(shape)
         return views
+
+    def _zero_gradient(self, first: int, last: int, thread: int) -> None:
+        self._gradient[first * ZEROED_AT_ONCE : last * ZEROED_AT_ONCE] = 0
 
     def initialise(self, seed: int) -> None:
         """Set all parameters to random values to start training from."""
@@ -95,63 +100,47 @@ class LanguageModel:
         """The state before any text: (S, B, H), S arrays for h of every layer and c of every LSTM layer."""
         return np.zeros((self.stack.states, batch, self.config.hidden_size), self.dtype)
 
-    def _pack_forward(self) -> None:
+    def _pack(self, *, backward: bool = False) -> None:
+        """Bring the packed copies of the weights up to date; for a gradient, also zero the last one."""
+        jobs: list[Job] = []
         if not self._packed_forward:
-            self.run([*self.stack.pack(backward=False), self.to_logits.job()])
-            self._packed_forward = True
-
-    def _pack_backward(self) -> None:
-        if not self._packed_backward:
-            if self._to_dhidden is None:
-                self._to_dhidden = Packed(self._output, 0, self.config.hidden_size, self.buffers.operand)
-            self.run([*self.stack.pack(backward=True), self._to_dhidden.job()])
-            self._packed_backward = True
+            jobs += [*self.stack.pack(backward=False), *self.output.pack(backward=False)]
+        if backward:
+            if not self._packed_backward:
+                jobs += [*self.stack.pack(backward=True), *self.output.pack(backward=True)]
+            jobs.append(self._zeroing)
+        self.run(jobs)
+        self._packed_forward = True
+        self._packed_backward |= backward
 
     def forward(self, ids: Ids, state: Array) -> Array:
         """Hidden states (T, B, H) after each of the units ids (T, B). `state` (S, B, H) moves on to the last step.
 
         The result is overwritten by the next call.
         """
-        self._pack_forward()
-        return self.stack.forward(ids, state)
+        self._pack()
+        hidden = self.stack.prepare(ids, state)
+        self.run([Job(ids.shape[1], 1, self.stack.forward_rows)])
+        self.stack.copy_state(state)
+        return hidden
 
     def logits(self, hidden: Array) -> Array:
         """Unnormalised log-probabilities (N, V) of every unit to come next, for hidden states (N, H)."""
-        self._pack_forward()
-        result: Array = np.empty((hidden.shape[0], self.config.vocabulary_size), self.dtype)
-        work = self._logits_work(np.ascontiguousarray(hidden)[np.newaxis], result[np.newaxis])[0]
-        self.run([Job(hidden.shape[0], 1, work)])
+        self._pack()
+        N = hidden.shape[0]
+        result: Array = np.empty((N, self.config.vocabulary_size), self.dtype)
+        work = self.output.logits_rows(np.ascontiguousarray(hidden)[np.newaxis], result[np.newaxis])
+        self.run([Job(N, 1, work)])
         return result
-
-    def _logits_work(self, hidden: Array, logits: Array) -> tuple[Callable[[int, int, int], None], Array]:
-        """What computes rows of logits (1, N, V) = hidden W' + b, and hidden (1, N, H) as products read it."""
-        operand = self.buffers.operand_of("hidden", hidden)
-
-        def work(begin: int, end: int, thread: int) -> None:
-            inputs.fill_rows(logits, self.views["output.bias"], begin, end)
-            rounding.store_operands(hidden, operand, begin, end)
-            matmul.add_products(operand, self.to_logits.panels, logits, begin, end)
-
-        return work, operand
-
-    def _row_chunks(self, rows: int) -> list[tuple[int, int]]:
-        size = max(1, LOGITS_AT_ONCE // self.config.vocabulary_size)
-        return [(start, min(start + size, rows)) for start in range(0, rows, size)]
 
     def target_log_probs(self, hidden: Array, targets: Ids) -> npt.NDArray[np.float64]:
         """log P(target) (T, B), natural, for hidden states (T, B, H) and the units that came next, targets (T, B)."""
-        self._pack_forward()
-        rows, ids = flat(hidden)[np.newaxis], targets.reshape(-1)
-        log_probs = np.empty(ids.size)
-        for start, stop in self._row_chunks(ids.size):
-            logits = self.buffers.get("logits", 1, stop - start, self.config.vocabulary_size)
-            compute, _ = self._logits_work(rows[:, start:stop], logits)
-
-            def work(begin: int, end: int, thread: int) -> None:
-                compute(begin, end, thread)  # noqa: B023 - run before the next chunk
-                softmax.target_log_probs(logits[0], ids[start:stop], log_probs[start:stop], begin, end)  # noqa: B023
-
-            self.run([Job(stop - start, 1, work)])
+        self._pack()
+        rows, ids = flat(hidden)[np.newaxis], targets.reshape(1, -1)  # all positions side by side
+        log_probs = np.empty(ids.shape)
+        for chunk in self.output.chunks(ids.size, 1):
+            work = self.output.log_probs_rows(rows[:, chunk], ids[:, chunk], log_probs[:, chunk])
+            self.run([Job(chunk.stop - chunk.start, 1, work)])
         return log_probs.reshape(targets.shape)
 
     def generate(
@@ -164,7 +153,7 @@ class LanguageModel:
         where every sample has drawn `line_end` before. See `kernels/draw.py` for temperature, top-k and top-p. A sample
         does not depend on its neighbours, nor on how its units are divided into calls.
         """
-        self._pack_forward()
+        self._pack()
         options = (float(temperature), int(top_k), float(top_p), int(line_end))
         if len(set(self.config.cells)) > 1 or self.dtype != np.float32:
             return step_by_step(self, previous, state, uniforms, *options)
@@ -180,50 +169,27 @@ class LanguageModel:
         Backpropagation through time over the window (Werbos 1990), truncated at its start. `state` (S, B, H) moves on
         to the last step. Dropout masks depend on `seed` and `step`. The gradient is overwritten by the next call.
         """
-        self._pack_forward()
-        self._pack_backward()
+        self._pack(backward=True)
         key = int(np.random.SeedSequence([seed, step, 1]).generate_state(1)[0]) if dropout else 0
-        hidden = self.stack.forward(ids, state, rate=dropout, key=key)
-        self._gradient[:] = 0
+        T, B = ids.shape
+        hidden = self.stack.prepare(ids, state, rate=dropout, key=key)
         dhidden = self.buffers.get("dhidden", *hidden.shape)
-        log_probs, jobs = self._softmax_gradient(flat(hidden), targets.reshape(-1), flat(dhidden))
-        self.stack.backward(dhidden)
+        self.stack.prepare_backward(dhidden)
+        log_probs = np.empty((T, B))
+        # Threads meet only where they must: between chunks of logits that replace each other, and before the weights.
+        rows: list[Work] = [self.stack.forward_rows]
+        chunks = self.output.chunks(T, B)
+        for chunk in chunks:
+            rows.append(
+                self.output.gradient_rows(hidden[chunk], targets[chunk], log_probs[chunk], dhidden[chunk], 1 / ids.size)
+            )
+            if chunk is not chunks[-1]:
+                self.run([Job(B, 1, one_after_another(*rows))])
+                self.run(self.output.weight_jobs(hidden[chunk], self._scratch))
+                rows = []
+        self.run([Job(B, 1, one_after_another(*rows, self.stack.backward_rows))])
+        jobs = self.output.weight_jobs(hidden[chunks[-1]], self._scratch)
         self.run([*jobs, *self.stack.weight_jobs(self._scratch)])
         self.stack.add_table_gradient(self._scratch)
+        self.stack.copy_state(state)
         return -float(np.mean(log_probs)), self._gradient
-
-    def _softmax_gradient(
-        self, hidden: Array, targets: Ids, dhidden: Array
-    ) -> tuple[npt.NDArray[np.float64], list[Job]]:  # fmt: skip
-        """log P(target) (N,), with dhidden (N, H) filled; and the jobs left over, for the gradients of the output
-        layer.
-
-        loss = -mean log softmax(hidden W' + b)[target], chunk by chunk of rows.
-        """
-        assert self._to_dhidden is not None
-        panels = self._to_dhidden.panels
-        H, V = self.config.hidden_size, self.config.vocabulary_size
-        log_probs = np.empty(targets.size)
-        jobs: list[Job] = []
-        for start, stop in self._row_chunks(targets.size):
-            self.run(jobs)  # those of the chunk before, whose logits are about to be overwritten
-            logits = self.buffers.get("logits", 1, stop - start, V)
-            dlogits = self.buffers.operand_of("logits", logits)
-            compute, operand = self._logits_work(hidden[np.newaxis, start:stop], logits)
-            part = dhidden[np.newaxis, start:stop]
-
-            def work(begin: int, end: int, thread: int) -> None:
-                compute(begin, end, thread)  # noqa: B023 - run before the next chunk
-                softmax.cross_entropy(
-                    logits[0], targets[start:stop], 1 / targets.size, log_probs[start:stop], begin, end  # noqa: B023
-                )  # fmt: skip
-                rounding.store_operands(logits, dlogits, begin, end)  # noqa: B023
-                part[:, begin:end] = 0  # noqa: B023
-                matmul.add_products(dlogits, panels, part, begin, end)  # noqa: B023
-
-            self.run([Job(stop - start, 1, work)])
-            jobs = [
-                product_job(dlogits[0], V, operand[0], 0, self._doutput, 0, H, self._scratch),
-                sum_job(logits[0], self._gradients["output.bias"]),
-            ]
-        return log_probs, jobs

@@ -21,6 +21,8 @@ from charrnn.kernels.threads import Job, Threads
 from charrnn.models.buffers import Buffers
 from charrnn.models.layers import LAYERS, Layer, Scratch, product_job
 
+WORTH_A_THREAD = 10_000_000  # multiply-adds, of which one thread does a hundred thousand in a microsecond
+
 
 def strip_prefix(views: dict[str, Array], prefix: str) -> dict[str, Array]:
     """The entries whose names start with `prefix`, without it."""
@@ -53,9 +55,9 @@ class Stack:
         """Jobs that pack all weights of one direction; to be run after the weights changed."""
         return [job for layer in self.layers for job in layer.pack(backward=backward)]
 
-    def forward(self, ids: Ids, state: Array, *, rate: float = 0.0, key: int = 0) -> Array:
-        """Hidden states of the top layer (T, B, H), also as `out_operand` of the last layer, for ids (T, B); state (S,
-        B, H) is read, and left at the last step.
+    def prepare(self, ids: Ids, state: Array, *, rate: float = 0.0, key: int = 0) -> Array:
+        """Take up a window: ids (T, B), the state (S, B, H) before it. Returns where `forward_rows` puts the hidden
+        states of the top layer, (T, B, H).
 
         rate: dropout; key: what its masks depend on.
         """
@@ -71,12 +73,14 @@ class Stack:
             for before in layer.state(0):
                 before[:] = next(rows)
         self._build_table(ids)
-        self.threads.run([Job(B, 1, self._forward_rows)])
+        return self.layers[-1].out
+
+    def copy_state(self, state: Array) -> None:
+        """state (S, B, H) = that after the last step of the window."""
         rows = iter(state)
         for layer in self.layers:
-            for after in layer.state(T):
+            for after in layer.state(self.keep.shape[0]):
                 next(rows)[:] = after
-        return self.layers[-1].out
 
     def _build_table(self, ids: Ids) -> None:
         """What the first layer's gates get from each distinct unit of the window: table (U, G)."""
@@ -101,9 +105,18 @@ class Stack:
                 rounding.store_operands(self.rows, self.rows_operand, begin, end)
                 matmul.add_products(self.rows_operand, first.input.panels, self.table, begin, end)
 
-        self.threads.run([Job(U, 1, work)])
+        self._run([Job(U, first.G * (self.rows.shape[2] if self.embedding is not None else 1), work)])
 
-    def _forward_rows(self, begin: int, end: int, thread: int) -> None:
+    def _run(self, jobs: list[Job]) -> None:
+        """Do jobs, without other threads where waking them would take longer."""
+        if sum(job.count * job.cost for job in jobs) >= WORTH_A_THREAD:
+            self.threads.run(jobs)
+            return
+        for job in jobs:
+            job.work(0, job.count, 0)
+
+    def forward_rows(self, begin: int, end: int, thread: int) -> None:
+        """From the table to the hidden states of every layer, for some rows of the batch."""
         inputs.look_up(self.table[0], self._local, self.layers[0].gates, begin, end)
         below = None
         for layer in self.layers:
@@ -119,16 +132,15 @@ class Stack:
     def _layer_key(self, layer: Layer) -> np.uint32:
         return np.uint32((self.key + 0x85EBCA6B * (layer.index + 1)) & 0xFFFFFFFF)
 
-    def backward(self, dout: Array) -> None:
-        """From the gradient of the last `forward`'s result, dout (T, B, H), which is overwritten, to every layer's
-        gates."""
+    def prepare_backward(self, dout: Array) -> None:
+        """Take up the gradient of `forward_rows`'s result, dout (T, B, H), which `backward_rows` overwrites."""
         for layer in self.layers:
             layer.prepare_backward()
         self._dout = dout
         self._dx = self.buffers.get("dx", *dout.shape) if len(self.layers) > 1 else dout
-        self.threads.run([Job(dout.shape[1], 1, self._backward_rows)])
 
-    def _backward_rows(self, begin: int, end: int, thread: int) -> None:
+    def backward_rows(self, begin: int, end: int, thread: int) -> None:
+        """From dout to the gradient of every layer's gates, for some rows of the batch."""
         dout, dx = self._dout, self._dx
         for layer in reversed(self.layers):
             if self.rate > 0:
@@ -140,7 +152,7 @@ class Stack:
                 dout, dx = dx, dout
 
     def weight_jobs(self, scratch: Scratch) -> list[Job]:
-        """Jobs that add up the gradients of the layers' weights after `backward`, and the table's, `dtable` (1, U,
+        """Jobs that add up the gradients of the layers' weights after `backward_rows`, and the table's, `dtable` (1, U,
         G)."""
         jobs: list[Job] = []
         below = None
@@ -176,5 +188,5 @@ class Stack:
 
         E, dweight = drows.shape[2], first.gradients["weight_ih"]
         product = product_job(self.rows_operand[0], E, dtable[0], 0, dweight, 0, first.G, scratch)
-        self.threads.run([Job(U, first.G * E, work), product])
+        self._run([Job(U, first.G * E, work), product])
         inputs.add_rows(drows[0], distinct, self.dembedding)

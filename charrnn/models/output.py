@@ -1,0 +1,96 @@
+"""The softmax over the vocabulary: hidden states to log-probabilities, and back.
+
+logits = hidden W' + b        loss = -mean log softmax(logits)[target]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.kernels import inputs, matmul, rounding, softmax
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.threads import Job, Work
+from charrnn.models.buffers import Buffers
+from charrnn.models.layers import Packed, Scratch, flat, product_job, sum_job
+
+# Logits are computed for as many steps at a time as keep them within this many numbers, whatever the vocabulary.
+LOGITS_AT_ONCE = 1 << 22
+
+
+class Output:
+    """The output layer over views into the flat vectors: weight (V, H), bias (V) and their gradients."""
+
+    def __init__(self, weight: Array, bias: Array, dweight: Array, dbias: Array, buffers: Buffers) -> None:
+        self.weight, self.bias, self.dweight, self.dbias, self.buffers = weight, bias, dweight, dbias, buffers
+        self.V, self.H = weight.shape
+        self.to_logits = Packed(weight, 0, self.H, buffers.operand, transposed=True)
+        self._to_hidden: Packed | None = None
+
+    def pack(self, *, backward: bool) -> list[Job]:
+        """Jobs that pack the weight for the forward or the backward direction."""
+        if not backward:
+            return [self.to_logits.job()]
+        if self._to_hidden is None:
+            self._to_hidden = Packed(self.weight, 0, self.H, self.buffers.operand)
+        return [self._to_hidden.job()]
+
+    def chunks(self, T: int, B: int) -> list[slice]:
+        """The steps of a window (T, B) cut into runs whose logits are computed at once."""
+        size = max(1, LOGITS_AT_ONCE // (B * self.V))
+        return [slice(start, min(start + size, T)) for start in range(0, T, size)]
+
+    def logits_rows(self, hidden: Array, logits: Array) -> Work:
+        """What computes rows of logits (T, B, V) from hidden (T, B, H)."""
+        operand = self.buffers.operand_of("hidden", hidden)
+
+        def work(begin: int, end: int, thread: int) -> None:
+            inputs.fill_rows(logits, self.bias, begin, end)
+            rounding.store_operands(hidden, operand, begin, end)
+            matmul.add_products(operand, self.to_logits.panels, logits, begin, end)
+
+        return work
+
+    def log_probs_rows(self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64]) -> Work:
+        """What computes rows of log_probs (T, B), those of targets (T, B), from hidden (T, B, H)."""
+        logits = self.buffers.get("logits", *targets.shape, self.V)
+        compute_logits = self.logits_rows(hidden, logits)
+
+        def work(begin: int, end: int, thread: int) -> None:
+            compute_logits(begin, end, thread)
+            softmax.target_log_probs(logits, targets, log_probs, begin, end)
+
+        return work
+
+    def gradient_rows(
+        self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float
+    ) -> Work:  # fmt: skip
+        """What computes rows of log_probs and dhidden (T, B, H), the gradient of `scale` times the summed loss.
+
+        The logits keep their own gradient, for `weight_jobs`.
+        """
+        logits = self.buffers.get("logits", *targets.shape, self.V)
+        dlogits = self.buffers.operand_of("logits", logits)
+        compute_logits = self.logits_rows(hidden, logits)
+        assert self._to_hidden is not None
+        panels = self._to_hidden.panels
+
+        def work(begin: int, end: int, thread: int) -> None:
+            compute_logits(begin, end, thread)
+            softmax.cross_entropy(logits, targets, scale, log_probs, begin, end)
+            rounding.store_operands(logits, dlogits, begin, end)
+            dhidden[:, begin:end] = 0
+            matmul.add_products(dlogits, panels, dhidden, begin, end)
+
+        return work
+
+    def weight_jobs(self, hidden: Array, scratch: Scratch) -> list[Job]:
+        """Jobs that add to the gradients of the weights after `gradient_rows` has been run for all rows."""
+        T, B, _ = hidden.shape
+        logits = self.buffers.get("logits", T, B, self.V)
+        dlogits, operand = (
+            flat(self.buffers.operand_of("logits", logits)),
+            flat(self.buffers.operand_of("hidden", hidden)),
+        )
+        product = product_job(dlogits, self.V, operand, 0, self.dweight, 0, self.H, scratch)
+        return [product, sum_job(flat(logits), self.dbias)]
