@@ -18,12 +18,12 @@ class Announcer(event.Listener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.compiled = 0
-        self.spoke = 0.0
+        self.spoke: float | None = None
 
     def on_start(self, event: event.Event) -> None:
         """A kernel that no earlier run left compiled is about to be."""
         now = time.perf_counter()
-        if not self.compiled:
+        if self.spoke is None:
             kept = "; it is kept for the next time" if CACHED else ""
             streams.note(f"compiling  the numerical code for this processor{kept}")
             self.spoke = now
