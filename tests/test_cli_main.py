@@ -520,7 +520,8 @@ def test_a_signal_sent_twice_does_not_interrupt_saving() -> None:
 @POSIX
 def test_a_later_signal_kills_at_once() -> None:
     script = stand_in(WAIT.replace("{ending}", "time.sleep(60)")).replace(
-        "import signal,", "import signal; from charrnn.cli import main; main.SAME_SIGNAL_SECONDS = 0\nimport signal,"
+        "import signal,",
+        "import signal; from charrnn.cli import signals; signals.SAME_SIGNAL_SECONDS = 0\nimport signal,",
     )
     assert interrupt(script, signal.SIGINT, signal.SIGTERM) == (-signal.SIGTERM, b"saved\n")
 

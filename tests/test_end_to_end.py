@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,15 @@ def test_an_endless_sample_ends_with_its_reader(models: dict[str, Path]) -> None
 
 
 @POSIX
+@pytest.mark.parametrize("delay", [0.1, 0.5, 1.5])
+def test_a_command_with_nothing_to_save_dies_of_a_signal(models: dict[str, Path], delay: float) -> None:
+    command = [sys.executable, "-m", "charrnn", "sample", "-n", "inf", "-c", str(models["char"])]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+
+
 def test_training_from_a_pipe_is_training_from_the_file(corpus: Path) -> None:
     options = ["--steps", "30", "--eval-every", "10"]
     found = train(corpus, "file.safetensors", *options)

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
-import threading
-import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -25,6 +21,7 @@ import typer.main
 from charrnn import __version__
 from charrnn.cli import streams
 from charrnn.cli.options import nearest
+from charrnn.cli.signals import catch_signals, die_of
 from charrnn.errors import CharrnnError
 
 # Each command is the function of this name in the module charrnn.cli.<name>.
@@ -38,17 +35,6 @@ COMMANDS = {
 # The parser's own exceptions. Only some have a public name; what they have in common is found from one that does.
 ParserUsageError: Any = typer.BadParameter.__bases__[0]
 ParserError: Any = ParserUsageError.__bases__[0]
-
-# A signal that comes twice within this time was sent once: `timeout` signals its child and then the whole group.
-SAME_SIGNAL_SECONDS = 1.0
-
-
-class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived. A command may save and print how to go on; `main` then dies of the signal."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 class Command(typer.core.TyperCommand):
@@ -145,47 +131,6 @@ def build_app() -> Any:
     return typer.main.get_command(app)
 
 
-class Signals:
-    """Which signal, if any, asked the process to end."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._time = 0.0
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Interrupt the command once; a later signal, when it is busy saving, kills it there and then."""
-        if self.received is None:
-            self.received = number
-            self._time = time.monotonic()
-            raise Interrupted(number)
-        if time.monotonic() - self._time >= SAME_SIGNAL_SECONDS:
-            die_of(number)
-
-
-@contextmanager
-def catch_signals() -> Iterator[Signals]:
-    """Turn SIGINT and SIGTERM into `Interrupted`, except where the parent process wanted them ignored."""
-    signals = Signals()
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                previous[number] = signal.signal(number, signals.handle)
-    try:
-        yield signals
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def die_of(number: int) -> NoReturn:
-    """End the process the way the signal would have, so that shells and `make` see it."""
-    if os.name != "nt":
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    os._exit(128 + number)
-
-
 def _one_line(error: Any, args: Sequence[str]) -> str:
     """The message for an exception of the parser."""
     context = getattr(error, "ctx", None)
@@ -253,9 +198,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Does not return after SIGINT or SIGTERM: when the command has saved, the process dies of the signal.
     """
     streams.set_quiet(False)
-    with catch_signals() as signals:
+    given = sys.argv[1:] if args is None else args
+    with catch_signals(saves="train" in given[:1]) as signals:
         try:
-            status = _run(sys.argv[1:] if args is None else args)
+            status = _run(given)
         except KeyboardInterrupt:  # arrived while an error was being reported
             status = 130
     if signals.received is not None:

@@ -17,6 +17,7 @@ from charrnn.cli import streams
 from charrnn.cli import train_options as options
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
 from charrnn.cli.progress import duration_text, make_display, start_lines
+from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_log import TrainingLog
 from charrnn.errors import UsageError
 from charrnn.training import events
@@ -226,6 +227,7 @@ def follow(run: Generator[events.Event], handle: Callable[[events.Event], None])
     try:
         for last in run:
             handle(last)
+            raise_if_received()
     except KeyboardInterrupt as interrupt:
         handle(run.throw(interrupt))  # raises it at once if it arose in the run, which has saved by now
         for event in run:

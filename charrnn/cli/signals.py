@@ -1,0 +1,82 @@
+"""SIGINT and SIGTERM: a command with nothing to save dies at once, training saves first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+# A signal that comes twice within this time was sent once: `timeout` signals its child and then the whole group.
+SAME_SIGNAL_SECONDS = 1.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM arrived. A command may save and print how to go on; `main` then dies of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Signals:
+    """Which signal, if any, asked the process to end; `saves` is whether the command has something to save first."""
+
+    def __init__(self, *, saves: bool) -> None:
+        self.saves = saves
+        self.received: int | None = None
+        self._time = 0.0
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt the command once; a later signal, when it is busy saving, kills it there and then.
+
+        An exception can be lost where a signal happens to arrive, in the middle of an import for one, so a command
+        that has nothing to save is not left to one.
+        """
+        if not self.saves:
+            die_of(number)
+        if self.received is None:
+            self.received = number
+            self._time = time.monotonic()
+            raise Interrupted(number)
+        if time.monotonic() - self._time >= SAME_SIGNAL_SECONDS:
+            die_of(number)
+
+
+_caught: Signals | None = None
+
+
+def raise_if_received() -> None:
+    """Raise `Interrupted` again, should the first one have been lost."""
+    if _caught is not None and _caught.received is not None:
+        raise Interrupted(_caught.received)
+
+
+@contextmanager
+def catch_signals(*, saves: bool) -> Iterator[Signals]:
+    """Turn SIGINT and SIGTERM into `Interrupted`, except where the parent process wanted them ignored."""
+    global _caught
+    _caught = signals = Signals(saves=saves)
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, signals.handle)
+    try:
+        yield signals
+    finally:
+        _caught = None
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def die_of(number: int) -> NoReturn:
+    """End the process the way the signal would have, so that shells and `make` see it."""
+    if os.name != "nt":
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(128 + number)
