@@ -127,7 +127,7 @@ def test_help_of_a_command_has_groups_and_defaults(run: Any, flag: str) -> None:
     out = run("train", flag).out
     assert "Usage: charrnn train [OPTIONS] [CORPUS]..." in out
     headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Arguments:", "Budget:", "Model:", "Options:", "Text:"]
+    assert headings == ["Arguments:", "Budget:", "Model:", "Options:", "Text:", "Run:"]
     assert "[default: planned]" in out
     assert "[default: 0.25]" in out
     assert "[default: random]" in out

@@ -264,7 +264,7 @@ class FakeEvents:
         model = {"cells": ("lstm",), "hidden_size": 8, "embedding_size": 0}
         training: dict[str, Any] = dict.fromkeys(("learning_rate", "dropout", "weight_decay", "clip_norm"), 0.5)
         training |= {"optimizer": "adamw", "schedule": "cosine", "seed": 0, "eval_every": 10, "patience": 3}
-        sizes = {"training": {"tokens": 100, "bytes": 200, "characters": 100}}
+        sizes = {"training": {"tokens": 100, "bytes": 200, "characters": 100, "spelling": 0.0}}
         return events.Start(
             1.0, 0, 1000, 100, 4, 8, 5000, 30, model, {}, training, sizes, versions={}, threads=1, precision="float32"
         )

@@ -392,6 +392,19 @@ def test_json_is_the_result_and_nothing_else(corpus: Path) -> None:
     assert [without[name] for name in sorted(RESULT) if name.startswith("val_")] == [None] * 3
 
 
+def test_resuming_a_moved_file_and_with_too_small_a_budget(corpus: Path) -> None:
+    train(corpus, "model.safetensors", "--steps", "20")
+    Path("model.safetensors").rename("moved.safetensors")
+    found = run_command("train", "--resume", "-o", "moved.safetensors")
+    assert found.status == 0
+    assert found.err.splitlines()[-1] == "charrnn sample -c moved.safetensors"
+    refused = run_command("train", "--resume", "-o", "moved.safetensors", "--steps", "10")
+    assert refused.status == 2
+    assert "the run is at step 20 and the budget is 10 steps" in refused.err
+    missing = run_command("train", "--resume", "-o", "missing.safetensors")
+    assert (missing.status, "missing.safetensors" in missing.err) == (2, True)
+
+
 @pytest.mark.parametrize("unit", ["char", "word"])
 def test_bits_per_byte_count_the_spelling_of_unknown_units(corpus: Path, unit: str) -> None:
     heldout = corpus.with_name("heldout.txt")

@@ -309,6 +309,18 @@ def test_divergence_goes_back_and_halves_the_learning_rate(text_file: Path, hook
     assert all(np.isfinite(tensor).all() for tensor in (*saved.weights.values(), *saved.training_tensors.values()))
 
 
+def test_divergence_before_the_first_checkpoint_goes_back_to_the_start(text_file: Path, hooked: type[Hooked]) -> None:
+    bad = [3]
+    hooked.hook = staticmethod(lambda step: math.nan if step in bad and bad.pop() else None)
+    task = make_task(text_file)
+    happened = run(task, make_model(task, hooked))
+    (diverged,) = of(events.Diverged, happened)
+    assert (diverged.step, diverged.back_to) == (3, 0)
+    end = happened[-1]
+    assert isinstance(end, events.End)
+    assert end.steps == 40
+
+
 def test_divergence_again_and_again_is_the_end(text_file: Path, hooked: type[Hooked]) -> None:
     hooked.hook = staticmethod(lambda step: math.inf if step == 12 else None)
     task = make_task(text_file)

@@ -228,13 +228,21 @@ CheckpointOption: TypeAlias = Annotated[
         "-c",
         "--checkpoint",
         metavar="FILE",
+        group="Model",
         help="The model.",
         default="$CHARRNN_CHECKPOINT, else the newest in checkpoints/",
     ),
 ]
 SeedOption: TypeAlias = Annotated[
     int | None,
-    option("--seed", metavar="N", parser=whole_number(0, MAX_SEED), help="Same seed, same bytes.", default="random"),
+    option(
+        "--seed",
+        metavar="N",
+        parser=whole_number(0, MAX_SEED),
+        group="Run",
+        help="Same seed, same bytes.",
+        default="random",
+    ),
 ]
 ThreadsOption: TypeAlias = Annotated[
     int | None,
@@ -242,19 +250,21 @@ ThreadsOption: TypeAlias = Annotated[
         "--threads",
         metavar="N",
         parser=whole_number(1, 1024),
+        group="Run",
         help="Threads to compute with; the result does not depend on it.",
         default="$CHARRNN_THREADS, else all processors",
     ),
 ]
 PrecisionOption: TypeAlias = Annotated[
-    str, option("--precision", choices=PRECISIONS, help="Precision of the products.")
+    str, option("--precision", choices=PRECISIONS, group="Run", help="Precision of the products.")
 ]
-QuietOption: TypeAlias = Annotated[bool, option("-q", "--quiet", help="Warnings and errors only.")]
+QuietOption: TypeAlias = Annotated[bool, option("-q", "--quiet", group="Run", help="Warnings and errors only.")]
 ConfigOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--config",
         metavar="FILE.toml",
+        rich_help_panel="Run",
         is_eager=True,
         callback=_read_config,
         help="Settings: the long option names as keys. Flags win over them.",

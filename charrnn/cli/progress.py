@@ -153,10 +153,10 @@ class Display:
             yield f"{duration_text(left)} left"
 
     def bits_per_byte(self, loss: float) -> float:
-        """A loss in nats per token as bits per byte of the training text."""
+        """A loss in nats per token as bits per byte of the training text, the spelling of unknown units counted."""
         assert self.start is not None
         sizes = self.start.corpus["training"]
-        return loss / math.log(2) * float(sizes["tokens"]) / float(sizes["bytes"])
+        return float(loss * sizes["tokens"] - sizes["spelling"]) / math.log(2) / float(sizes["bytes"])
 
     def time_left(self, seconds: float) -> float | None:
         """Seconds until the plan is fulfilled, at the speed so far."""

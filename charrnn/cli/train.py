@@ -19,7 +19,7 @@ from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolv
 from charrnn.cli.progress import duration_text, make_display, start_lines
 from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_log import TrainingLog
-from charrnn.errors import UsageError
+from charrnn.errors import CharrnnError, UsageError
 from charrnn.training import events
 
 if TYPE_CHECKING:
@@ -154,7 +154,10 @@ def choose_output(corpora: list[str] | None, output: str | None, resume: bool) -
     if resume:
         from charrnn.checkpoint import DEMO_NAME, find
 
-        path = find(None)
+        try:
+            path = find(None)
+        except CharrnnError:
+            raise CharrnnError("there is no run to resume in checkpoints; name its file with --output") from None
         if path.name != DEMO_NAME:
             return path
     return Path("checkpoints") / "stdin.safetensors"
@@ -185,7 +188,9 @@ def start_or_resume(
         return setup.resume(request, recorded, elapsed, samples=live)
     if resume:
         if not request.corpora:
-            raise UsageError("no run to resume and no corpus given; name a text file, or the checkpoint with --output")
+            raise UsageError(
+                f"there is no run to resume in {request.output}; name its checkpoint with --output, or give a corpus"
+            )
         streams.note(f"{request.output} does not exist yet: training starts from the beginning")
     return setup.prepare(request, elapsed, samples=live)
 

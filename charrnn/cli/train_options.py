@@ -107,7 +107,7 @@ Layers: TypeAlias = Annotated[
         parser=whole_number(1),
         group="Model",
         help="Recurrent layers.",
-        default="2",
+        default="by corpus",
     ),
 ]
 EmbeddingSize: TypeAlias = Annotated[
@@ -253,7 +253,7 @@ Epochs: TypeAlias = Annotated[
         parser=number(0, above=True),
         group="Budget",
         help="Passes over the corpus. The first budget reached ends training.",
-        default="by corpus if no budget is given",
+        default="by corpus, if no budget is given or the corpus is small",
     ),
 ]
 Steps: TypeAlias = Annotated[

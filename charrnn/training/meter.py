@@ -18,7 +18,8 @@ class Meter:
         self._clock = clock
         self._losses: list[float] = []
         self._seconds = 0.0
-        self._total = [0, 0.0]  # steps, seconds
+        self._total = [0, 0.0]  # steps, seconds; without the first one, which may have had to compile
+        self._first: float | None = None
         self._interval = [0, 0.0]
         self._read_at = self._clock()
 
@@ -26,9 +27,11 @@ class Meter:
         """Count a step, with its loss and its duration."""
         self._losses.append(loss)
         self._seconds += seconds
-        for sums in (self._total, self._interval):
+        for sums in (self._interval,) if self._first is None else (self._total, self._interval):
             sums[0] += 1
             sums[1] += seconds
+        if self._first is None:
+            self._first = seconds
 
     def pending(self) -> bool:
         """Whether there is anything to read."""
@@ -56,6 +59,6 @@ class Meter:
         return seconds / steps if steps else None
 
     def mean_speed(self) -> float:
-        """Tokens per second over all steps, the time for validation left out."""
-        steps, seconds = self._total
+        """Tokens per second over all steps but the first, the time for validation left out."""
+        steps, seconds = self._total if self._total[0] else (1, self._first or 0.0)
         return steps * self.tokens_per_step / seconds if seconds else 0.0

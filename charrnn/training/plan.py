@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from charrnn.config import TrainingConfig
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, UsageError
 from charrnn.training.schedule import Plan
 from charrnn.training.speed import Speed
 from charrnn.training.state import Progress
@@ -129,6 +129,11 @@ class Planner:
         """Plan for a number of steps; True when that replaces another plan, whose schedule is thus abandoned."""
         assert self.fixed is not None
         plans, total = progress.plans, self.fixed[0]
+        if total < progress.step:
+            raise UsageError(
+                f"the run is at step {progress.step:,} and the budget is {total:,} steps; "
+                "give a larger --steps or --epochs"
+            )
         if plans and plans[-1].total == total:
             return False
         progress.plans = [Plan(0, total)]

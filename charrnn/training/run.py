@@ -57,7 +57,6 @@ class Run:
         self.changed = False
         if task.resumed is not None:
             self._resume(task.resumed)
-        self._keep_good_state()
 
     def _resume(self, resumed: Checkpoint) -> None:
         if resumed.training.get("layout") != self.learner.layout():
@@ -85,6 +84,7 @@ class Run:
                 f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
                 "from here on this is not the run that it would have been without interruption"
             )
+        self._keep_good_state()
         yield self._begin()
 
     def rehearse(self, seconds: float) -> tuple[events.Start, Speed]:

@@ -125,7 +125,8 @@ def finished_result(request: Request, run: Checkpoint) -> dict[str, Any] | None:
     result = run.training.get("result")
     if not isinstance(result, dict) or dataclasses.asdict(resumed_config(request, run)) != run.training["options"]:
         return None
-    return {name: result.get(name, run.timings.get(name)) for name in RESULT}
+    found = {name: result.get(name, run.timings.get(name)) for name in RESULT}
+    return found | {"checkpoint": str(request.output)}  # which may have been moved
 
 
 def recorded_source(run: Checkpoint) -> dict[str, Any]:

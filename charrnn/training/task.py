@@ -52,11 +52,16 @@ class Task:
 
 
 def corpus_sizes(corpus: Corpus) -> dict[str, Any]:
-    """Digest, and tokens, bytes and characters of each part."""
+    """Digest, and of each part tokens, bytes, characters and the log-probability of unknown units' spelling."""
     sizes: dict[str, Any] = {"digest": corpus.digest}
     for name, part in (("training", corpus.train), ("validation", corpus.validation)):
         if part is not None:
-            sizes[name] = {"tokens": len(part.ids), "bytes": part.bytes, "characters": part.characters}
+            sizes[name] = {
+                "tokens": len(part.ids),
+                "bytes": part.bytes,
+                "characters": part.characters,
+                "spelling": part.spelling,
+            }
     return sizes
 
 
