@@ -27,7 +27,7 @@ def our_streams(H: int, *, bfloat16: bool, threads: int) -> Side:
     model = make_model("lstm", H, LAYERS, VOCABULARY, bfloat16=bfloat16, threads=threads)
     ids, targets = np.random.default_rng(0).integers(0, VOCABULARY, (2, STEPS, STREAMS)).astype(np.int32)
     state = model.zero_state(STREAMS)
-    return lambda: model.target_log_probs(model.forward(ids, state), targets)
+    return lambda: model.log_probs(ids, targets, state)
 
 
 def torch_streams(H: int) -> Side:

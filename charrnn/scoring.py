@@ -236,7 +236,7 @@ def _score_batch(model: LanguageModel, lines: Sequence[_Encoded], per_token: boo
         for column, (line, end) in enumerate(zip(lines, ends, strict=False)):
             inputs[:end, column] = line.units[start : start + end]
             targets[:end, column] = line.units[start + 1 : start + end + 1]
-        log_probs = np.ascontiguousarray(model.target_log_probs(model.forward(inputs, state), targets).T)
+        log_probs = np.ascontiguousarray(model.log_probs(inputs, targets, state).T)
         for column, (line, end) in enumerate(zip(lines, ends, strict=False)):
             line.add(start, log_probs[column, :end], per_token)
         start += steps
@@ -275,8 +275,7 @@ class _Stream:
         inputs = np.empty_like(targets)
         inputs[0], inputs[1:] = self.before, targets[:-1]
         self.before = int(targets[-1])
-        hidden = self.model.forward(inputs[:, None], self.state)
-        log_probs = self.model.target_log_probs(hidden, targets[:, None])[:, 0]
+        log_probs = self.model.log_probs(inputs[:, None], targets[:, None], self.state)[:, 0]
         position = 0
         for line, start, stop in group:
             line.add(start, log_probs[position : position + stop - start], per_token)

@@ -146,7 +146,7 @@ def test_a_stream_is_one_text_however_long(models: dict[str, Path]) -> None:
     model, loaded = open_model(models["char"])
     targets = loaded.vocabulary.encode(text)
     inputs = np.concatenate([[EOS], targets[:-1]]).astype(np.int32)
-    log_probs = model.target_log_probs(model.forward(inputs[:, None], model.zero_state(1)), targets[:, None])
+    log_probs = model.log_probs(inputs[:, None], targets[:, None], model.zero_state(1))
     spelled = loaded.vocabulary.spelling_log_probs(loaded.vocabulary.split(text))
     assert found["tokens"] == len(targets) > 20_000
     assert found["logprob"] == pytest.approx(log_probs.sum() + spelled.sum(), rel=1e-9)
@@ -231,7 +231,7 @@ def test_the_probabilities_of_all_next_units_sum_to_one(models: dict[str, Path],
     hidden = model.forward(inputs, model.zero_state(1)).copy()
     steps = len(inputs)
     everything = np.tile(np.arange(size, dtype=np.int32), (steps, 1))
-    log_probs = model.target_log_probs(np.ascontiguousarray(np.repeat(hidden, size, axis=1)), everything)
+    log_probs = model.log_probs(np.repeat(inputs, size, axis=1), everything, model.zero_state(size))
     assert np.abs(np.exp(log_probs).sum(axis=1) - 1).max() < 1e-6
     # The same from the logits that sampling reads.
     logits = model.logits(hidden[:, 0])

@@ -41,8 +41,8 @@ def text(T: int, B: int, seed: int = 0, vocabulary: int = 11) -> Ids:
 def test_probabilities_follow_the_equations(name: str, boundary: int) -> None:
     model = make(CONFIGS[name], boundary=boundary)
     ids, targets = text(12, 3), text(12, 3, seed=1)
-    hidden = model.forward(ids, model.zero_state(3))
-    log_probs = model.target_log_probs(hidden, targets)
+    hidden = model.forward(ids, model.zero_state(3)).copy()
+    log_probs = model.log_probs(ids, targets, model.zero_state(3))
     logits = model.logits(hidden.reshape(-1, 9)).reshape(12, 3, 11).astype(np.float64)
     for b in range(3):
         expected = reference.log_probs(model.config, model.views, ids[:, b].tolist(), boundary)
@@ -91,11 +91,11 @@ def test_a_large_vocabulary_is_computed_in_chunks(monkeypatch: pytest.MonkeyPatc
     ids, targets = text(9, 7), text(9, 7, seed=1)
     loss, gradient = model.gradient(ids, targets, model.zero_state(7))
     whole = gradient.copy()
-    log_probs = model.target_log_probs(model.forward(ids, model.zero_state(7)), targets)
+    log_probs = model.log_probs(ids, targets, model.zero_state(7))
     monkeypatch.setattr(output, "LOGITS_AT_ONCE", 11 * 15)
     assert model.gradient(ids, targets, model.zero_state(7))[0] == loss
     np.testing.assert_array_equal(gradient, whole)
-    np.testing.assert_array_equal(model.target_log_probs(model.forward(ids, model.zero_state(7)), targets), log_probs)
+    np.testing.assert_array_equal(model.log_probs(ids, targets, model.zero_state(7)), log_probs)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

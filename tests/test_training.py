@@ -430,8 +430,7 @@ def sequential_loss(model: LanguageModel, part: Part) -> float:
     inputs = np.concatenate([[EOS], targets[:-1]]).astype(np.int32)
     for start in range(0, len(targets), 500):
         piece = slice(start, start + 500)
-        hidden = model.forward(inputs[piece, None], state)
-        total -= float(model.target_log_probs(hidden, targets[piece, None]).sum())
+        total -= float(model.log_probs(inputs[piece, None], targets[piece, None], state).sum())
     return total / len(targets)
 
 

@@ -57,7 +57,8 @@ class ToyModel:
         model = cast("LanguageModel", self)
         return step_by_step(model, previous, state, uniforms, temperature, top_k, top_p, line_end)
 
-    def target_log_probs(self, hidden: NDArray[np.float32], targets: NDArray[np.int32]) -> NDArray[np.float64]:
+    def log_probs(self, ids: Any, targets: NDArray[np.int32], state: Any) -> NDArray[np.float64]:
+        hidden = self.forward(ids, state)
         logits = self.logits(hidden.reshape(-1, hidden.shape[2])).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         # One addition after the other, so that the batch cannot change the rounding.

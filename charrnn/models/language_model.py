@@ -17,12 +17,12 @@ from charrnn.models import exchange
 from charrnn.models.buffers import Buffers
 from charrnn.models.generation import Generator, step_by_step
 from charrnn.models.initialise import initialise
-from charrnn.models.layers import flat
 from charrnn.models.layout import parameter_count, parameter_shapes
 from charrnn.models.output import Output
 from charrnn.models.stack import Stack
 
 ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
+POSITIONS_AT_ONCE = 2048  # steps times rows that are scored at once
 
 
 def resolve_precision(precision: str) -> str:
@@ -133,15 +133,23 @@ class LanguageModel:
         self.run([Job(N, 1, work)])
         return result
 
-    def target_log_probs(self, hidden: Array, targets: Ids) -> npt.NDArray[np.float64]:
-        """log P(target) (T, B), natural, for hidden states (T, B, H) and the units that came next, targets (T, B)."""
+    def log_probs(self, ids: Ids, targets: Ids, state: Array) -> npt.NDArray[np.float64]:
+        """log P(target) (T, B), natural, of targets (T, B), each after all units of ids (T, B) up to its step.
+
+        `state` (S, B, H) moves on to the last step.
+        """
         self._pack()
-        rows, ids = flat(hidden)[np.newaxis], targets.reshape(1, -1)  # all positions side by side
-        log_probs = np.empty(ids.shape)
-        for chunk in self.output.chunks(ids.size, 1):
-            work = self.output.log_probs_rows(rows[:, chunk], ids[:, chunk], log_probs[:, chunk])
-            self.run([Job(chunk.stop - chunk.start, 1, work)])
-        return log_probs.reshape(targets.shape)
+        T, B = ids.shape
+        result = np.empty((T, B))
+        # Few steps at a time, so that what one layer wrote is in the cache for the next.
+        steps = min(max(1, POSITIONS_AT_ONCE // B), self.output.chunks(T, B)[0].stop)
+        for start in range(0, T, steps):
+            part = slice(start, start + steps)
+            hidden = self.stack.prepare(ids[part], state)
+            compute = self.output.log_probs_rows(hidden, targets[part], result[part])
+            self.run([Job(B, 1, one_after_another(self.stack.forward_rows, compute))])
+            self.stack.copy_state(state)
+        return result
 
     def generate(
         self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], *, temperature: float = 1.0,

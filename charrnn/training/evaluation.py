@@ -58,9 +58,8 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> E
         state[:, 0] = 0  # nothing precedes the first piece
     for offset in range(0, length, WINDOW):
         inputs, targets, positions = _window(part, starts, offset, min(WINDOW, length - offset))
-        hidden = model.forward(inputs, state)
         counts = positions < ends
-        summed -= float(model.target_log_probs(hidden, targets)[counts].sum())
+        summed -= float(model.log_probs(inputs, targets, state)[counts].sum())
         counted += int(counts.sum())
     loss = summed / counted
     bits = (loss * total - part.spelling) / math.log(2)
