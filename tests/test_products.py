@@ -27,6 +27,22 @@ NAN16 = np.uint16(0x7FC0)
 
 
 @kernel
+def take_error(c: Array, expected: Array, M: int, N: int) -> float:
+    """Largest error of c[:M, :N], infinite where the margin around it was touched; c is NaN again afterwards."""
+    worst = 0.0
+    for m in range(M):
+        for n in range(N):
+            error = abs(c[m, n] - expected[m, n])
+            worst = max(worst, error if error == error else np.inf)
+            c[m, n] = np.nan
+    for m in range(M + 1):
+        for n in range(N + 1):
+            if (m == M or n == N) and c[m, n] == c[m, n]:
+                worst = np.inf
+    return worst
+
+
+@kernel
 def worst_error(a: Array, panels: Array, c: Array, expected: Array, N: int) -> float:
     """Largest error of C = A B over all numbers of rows of A up to the whole; infinite where a margin was touched.
 
@@ -34,19 +50,9 @@ def worst_error(a: Array, panels: Array, c: Array, expected: Array, N: int) -> f
     """
     worst = 0.0
     for M in range(1, a.shape[0] + 1):
-        for m in range(M):
-            for n in range(N):
-                c[m, n] = 0
+        c[:M, :N] = 0
         matmul.add_product(a[:M], 0, panels, c[:M], 0, N)
-        for m in range(M):
-            for n in range(N):
-                error = abs(c[m, n] - expected[m, n])
-                worst = max(worst, error if error == error else np.inf)
-                c[m, n] = np.nan
-        for m in range(M + 1):
-            for n in range(N + 1):
-                if (m == M or n == N) and c[m, n] == c[m, n]:
-                    worst = np.inf
+        worst = max(worst, take_error(c, expected, M, N))
     return worst
 
 
@@ -57,19 +63,9 @@ def worst_transposed_error(
     """The same for C = A' B over all numbers of columns of A (R, M)."""
     worst = 0.0
     for M in range(1, expected.shape[0] + 1):
-        for m in range(M):
-            for n in range(N):
-                c[m, n] = 0
+        c[:M, :N] = 0
         matmul.add_transposed_product(a, M, b, 0, c, 0, N, 0, panels, tiles, panel)
-        for m in range(M):
-            for n in range(N):
-                error = abs(c[m, n] - expected[m, n])
-                worst = max(worst, error if error == error else np.inf)
-                c[m, n] = np.nan
-        for m in range(M + 1):
-            for n in range(N + 1):
-                if (m == M or n == N) and c[m, n] == c[m, n]:
-                    worst = np.inf
+        worst = max(worst, take_error(c, expected, M, N))
     return worst
 
 

@@ -15,8 +15,6 @@ from charrnn.kernels.compile import OPTIONS, kernel
 from charrnn.kernels.rounding import pair
 from charrnn.kernels.tile import TILE_ROWS
 
-_16 = np.uint32(16)
-
 
 @kernel
 def pack(b: Array, column: int, N: int, panels: Array, first: int, last: int) -> None:

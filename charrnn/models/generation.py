@@ -29,7 +29,7 @@ def panels_of_each(packed: list[Packed]) -> Array:
 
 
 class Generator:
-    """Draws units from a model as it is now; `weights_changed` models need a new one."""
+    """Draws units with the weights that a model has now; after `LanguageModel.refresh` a new one is made."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
@@ -37,7 +37,8 @@ class Generator:
         layers = self.stack.layers
         first = layers[0]
         self.embedding = model.views.get("embedding.weight", first.weights["weight_ih"])
-        none = np.empty((0, *layers[0].recurrent[0].panels.shape[1:]), layers[0].recurrent[0].panels.dtype)
+        panels = first.recurrent[0].panels
+        none = np.empty((0, *panels.shape[1:]), panels.dtype)
         self.first = none if first.input is None else first.input.panels
         if len(layers) > 1:
             above = [layer.input.panels for layer in layers[1:] if layer.input is not None]
@@ -49,8 +50,8 @@ class Generator:
         self.recurrent_n = panels_of_each([layer.recurrent[-1] for layer in layers])
 
     def run(
-        self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float, top_k: int, top_p:
-        float, line_end: int,
+        self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float, top_k: int,
+        top_p: float, line_end: int,
     ) -> Ids:  # fmt: skip
         """See `LanguageModel.generate`."""
         n, B = uniforms.shape
