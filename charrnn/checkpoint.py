@@ -206,7 +206,8 @@ def _parse_config(kind: type[Config], values: dict[str, Any], name: str) -> Conf
             raise ValueError(f"{name} has an unknown entry {key[:40]!r}")
         wanted = str(fields[key].type)
         if wanted.startswith("tuple"):
-            good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+            item_type = wanted.removeprefix("tuple[").partition(",")[0]
+            good = isinstance(value, list) and all(type(item).__name__ == item_type for item in value)
         else:
             good = type(value).__name__ == wanted
         if not good:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from charrnn.errors import UsageError
 
@@ -16,6 +17,7 @@ ACTIVATIONS = ("tanh", "relu")
 UNITS = ("char", "word", "byte")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
+TAIL_DIVISOR = 4  # of the width of an adaptive softmax, from each cluster to the next
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -38,7 +40,8 @@ def require_range(name: str, value: float, low: float, high: float = math.inf, *
 class ModelConfig:
     """The network: input (one-hot, or an embedding), a stack of recurrent layers, a softmax over the vocabulary.
 
-    `cells` has one entry a layer; `embedding_size` 0 is one-hot input.
+    `cells` has one entry a layer; `embedding_size` 0 is one-hot input. `cutoffs` of an adaptive softmax (see
+    `models/adaptive.py`) are the ids at which its clusters begin; none is a full softmax.
     """
 
     vocabulary_size: int
@@ -49,6 +52,7 @@ class ModelConfig:
     reset_gate: str = "after"
     activation: str = "tanh"
     tie_weights: bool = False
+    cutoffs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require_range("vocabulary size", self.vocabulary_size, 2)
@@ -73,6 +77,27 @@ class ModelConfig:
             raise UsageError(
                 f"--tie-weights needs an embedding as wide as the hidden state: --embedding-size is "
                 f"{self.embedding_size} and --hidden-size {self.hidden_size}; make them equal"
+            )
+        if self.cutoffs:
+            self._check_cutoffs()
+
+    def _check_cutoffs(self) -> None:
+        given = ",".join(map(str, self.cutoffs))
+        if self.tie_weights:
+            raise UsageError(
+                f"--cutoffs {given} and --tie-weights exclude each other: the output layer of an adaptive softmax has "
+                "not the shape of the embedding; leave one out"
+            )
+        bounds = (0, *self.cutoffs, self.vocabulary_size)
+        if any(low >= high for low, high in pairwise(bounds)):
+            raise UsageError(
+                f"--cutoffs is {given}; it must be numbers that rise, from 1 to less than the {self.vocabulary_size} "
+                "units of the vocabulary"
+            )
+        if self.hidden_size < TAIL_DIVISOR ** len(self.cutoffs):
+            raise UsageError(
+                f"--cutoffs names {len(self.cutoffs)} clusters, each {TAIL_DIVISOR} times as narrow as the one before, "
+                f"and nothing is left of --hidden-size {self.hidden_size} for the last; leave some out"
             )
 
     @property

@@ -61,6 +61,10 @@ def cases() -> Iterator[Case]:
         yield Case(f"{name}, both", replace(config, embedding_size=0), dropout=0.3, boundary=1)
     yield Case("lstm, tied weights", ModelConfig(V, ("lstm",) * 2, H, H, tie_weights=True))
     yield Case("lstm, gru, rnn mixed", ModelConfig(V, ("lstm", "gru", "rnn"), H, E))
+    for cutoffs in ((3,), (2, 4)):
+        for embedding_size in (0, E):
+            config = ModelConfig(V, ("lstm",), 17, embedding_size, cutoffs=cutoffs)
+            yield Case(f"adaptive softmax {cutoffs}, {'embedding' if embedding_size else 'one-hot'}", config)
 
 
 def check(case: Case) -> list[Result]:

@@ -55,6 +55,7 @@ def from_checkpoint(config: ModelConfig, tensors: Mapping[str, Array]) -> dict[s
     """
     H = config.hidden_size
     weights = {name: tensor for name, tensor in tensors.items() if name.startswith(("embedding.", "output."))}
+    weights |= {name: tensor.T for name, tensor in weights.items() if name.startswith("output.tail.")}
     for layer, cell in enumerate(config.cells):
         mine = {
             name.removeprefix(f"cells.{layer}."): tensor
@@ -79,7 +80,6 @@ def log_probs(config: ModelConfig, views: Mapping[str, Array], ids: list[int], b
     weights = {name: view.astype(np.float64) for name, view in views.items()}
     H, V = config.hidden_size, config.vocabulary_size
     states: list[tuple[Array, Array]] = [(np.zeros(H), np.zeros(H)) for _ in config.cells]
-    output = weights["embedding.weight" if config.tie_weights else "output.weight"]
     rows = []
     for unit in ids:
         if unit == boundary:
@@ -88,6 +88,24 @@ def log_probs(config: ModelConfig, views: Mapping[str, Array], ids: list[int], b
         for layer, (h, c) in enumerate(states):
             states[layer] = step(config, layer, weights, x, h, c)
             x = states[layer][0]
-        logits = output @ x + weights["output.bias"]
-        rows.append(logits - np.log(np.sum(np.exp(logits))))
+        rows.append(output_log_probs(config, weights, x))
     return np.array(rows)
+
+
+def log_softmax(logits: Array) -> Array:
+    """Normalised log-probabilities."""
+    result: Array = logits - np.log(np.sum(np.exp(logits)))
+    return result
+
+
+def output_log_probs(config: ModelConfig, weights: Mapping[str, Array], h: Array) -> Array:
+    """log P of every unit (V) from a hidden state (H)."""
+    if not config.cutoffs:
+        matrix = weights["embedding.weight" if config.tie_weights else "output.weight"]
+        return log_softmax(matrix @ h + weights["output.bias"])
+    head = log_softmax(weights["output.head.weight"] @ h + weights["output.head.bias"])
+    parts = [head[: config.cutoffs[0]]]
+    for tail in range(len(config.cutoffs)):
+        logits = h @ weights[f"output.tail.{tail}.0.weight"] @ weights[f"output.tail.{tail}.1.weight"]
+        parts.append(head[config.cutoffs[0] + tail] + log_softmax(logits))
+    return np.concatenate(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.kernels.arrays import Ids
-from charrnn.models import LanguageModel, layout, output
+from charrnn.models import LanguageModel, adaptive, layout, output
 from charrnn.models.generation import step_by_step
 from tests import reference
 from tests.gradcheck import OPTIONS
@@ -21,6 +22,8 @@ CONFIGS = {
     "one-hot": ModelConfig(11, ("lstm",), 9),
     "mixed": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, peepholes=True, reset_gate="before"),
     "tied": ModelConfig(11, ("gru",), 9, 9, tie_weights=True),
+    "adaptive": ModelConfig(11, ("lstm", "lstm"), 9, 4, cutoffs=(4,)),
+    "adaptive, two tails": ModelConfig(11, ("gru",), 16, cutoffs=(2, 5)),
 }
 
 
@@ -43,7 +46,7 @@ def test_probabilities_follow_the_equations(name: str, boundary: int) -> None:
     ids, targets = text(12, 3), text(12, 3, seed=1)
     hidden = model.forward(ids, model.zero_state(3)).copy()
     log_probs = model.log_probs(ids, targets, model.zero_state(3))
-    logits = model.logits(hidden.reshape(-1, 9)).reshape(12, 3, 11).astype(np.float64)
+    logits = model.logits(hidden.reshape(-1, hidden.shape[2])).reshape(12, 3, 11).astype(np.float64)
     for b in range(3):
         expected = reference.log_probs(model.config, model.views, ids[:, b].tolist(), boundary)
         np.testing.assert_allclose(log_probs[:, b], expected[np.arange(12), targets[:, b]], atol=2e-5)
@@ -98,6 +101,65 @@ def test_a_large_vocabulary_is_computed_in_chunks(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(model.log_probs(ids, targets, model.zero_state(7)), log_probs)
 
 
+def test_the_chunks_of_an_adaptive_softmax_hold_few_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(CONFIGS["adaptive, two tails"])
+    ids, targets = text(9, 7), text(9, 7, seed=1)
+    loss, gradient = model.gradient(ids, targets, model.zero_state(7))
+    whole, log_probs = gradient.copy(), model.log_probs(ids, targets, model.zero_state(7))
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 150)
+    monkeypatch.setattr(adaptive, "TAIL_LOGITS_AT_ONCE", 15)
+    assert isinstance(model.output, adaptive.AdaptiveOutput)
+    chunks = model.output.chunks(targets, 4)
+    assert np.concatenate([np.arange(9)[chunk] for chunk in chunks]).tolist() == list(range(9))
+    assert 1 < len(chunks) < 9
+    for chunk in chunks:
+        here = targets[chunk]
+        assert here.size * 4 + 3 * ((here >= 2) & (here < 5)).sum() + 6 * (here >= 5).sum() <= 150
+        assert len(here) <= 4
+    model.refresh()
+    assert model.gradient(ids, targets, model.zero_state(7))[0] == loss
+    np.testing.assert_allclose(gradient, whole, rtol=1e-4, atol=1e-7)  # sums over a tail's places in another order
+    np.testing.assert_array_equal(model.log_probs(ids, targets, model.zero_state(7)), log_probs)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_an_adaptive_softmax_adds_up_to_one(bfloat16: bool) -> None:
+    config = ModelConfig(700, ("gru",), 33, 8, cutoffs=(50, 301))
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        model = LanguageModel(config, dtype=dtype, bfloat16=bfloat16 and dtype == np.float32)
+        model.initialise(0)
+        model.parameters *= 2
+        model.refresh()
+        hidden = model.forward(text(5, 3, vocabulary=700), model.zero_state(3)).copy()
+        log_probs = model.logits(hidden.reshape(-1, 33)).astype(np.float64)
+        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, rtol=0, atol=tolerance)
+        # What is drawn from is what is scored.
+        targets = np.arange(700, dtype=np.int32)[:, np.newaxis].repeat(3, axis=1)
+        scored = model.log_probs(np.zeros_like(targets), targets, model.zero_state(3))
+        states = model.forward(np.zeros_like(targets), model.zero_state(3)).copy()
+        drawn = model.logits(states.reshape(-1, 33)).reshape(700, 3, 700)
+        expected = np.take_along_axis(drawn, targets[:, :, np.newaxis], axis=2)[:, :, 0]
+        np.testing.assert_allclose(scored, expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("embedding_size", [0, 4])
+def test_by_row_the_gradient_is_the_same(embedding_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(40, ("lstm",), 9, embedding_size)
+    whole, by_row = make(config, threads=2), None
+    monkeypatch.setattr(layout, "BY_ROW_FROM", 40)
+    by_row = make(config, threads=2)
+    assert (whole.table, whole.touched) == (None, None)
+    assert by_row.table == (40, embedding_size or 36)
+    for seed in range(3):
+        ids, targets = text(5, 3, seed, 40), text(5, 3, seed + 9, 40)
+        _, expected = whole.gradient(ids, targets, whole.zero_state(3))
+        _, found = by_row.gradient(ids, targets, by_row.zero_state(3))
+        np.testing.assert_array_equal(found, expected)
+        assert by_row.touched is not None
+        assert sorted(by_row.touched.tolist()) == np.unique(ids).tolist()
+        by_row.forward(text(5, 3, seed + 20, 40), by_row.zero_state(3))  # other units, but no gradient
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tensors_have_the_announced_shapes_and_load_back(name: str) -> None:
     model = make(CONFIGS[name])
@@ -108,11 +170,12 @@ def test_tensors_have_the_announced_shapes_and_load_back(name: str) -> None:
     np.testing.assert_array_equal(other.parameters, model.parameters)
     assert layout.torch_computes(model.config) == any(key.startswith("rnn.") for key in tensors)
     missing = dict(tensors)
-    del missing["output.bias"]
-    with pytest.raises(CharrnnError, match=r"output\.bias"):
+    last = next(reversed(missing))
+    del missing[last]
+    with pytest.raises(CharrnnError, match=re.escape(last)):
         other.load(missing)
     with pytest.raises(CharrnnError, match="shape"):
-        other.load({**tensors, "output.bias": np.zeros(3, np.float32)})
+        other.load({**tensors, last: np.zeros(3, np.float32)})
 
 
 def test_initial_weights() -> None:
@@ -141,6 +204,12 @@ def test_initial_weights() -> None:
         ({"reset_gate": "none"}, "GRU"),
         ({"activation": "relu"}, "RNN"),
         ({"embedding_size": -1}, "--embedding-size"),
+        ({"cutoffs": (2,), "tie_weights": True, "embedding_size": 4}, "--tie-weights exclude each other"),
+        ({"cutoffs": (3, 2)}, "--cutoffs is 3,2; it must be numbers that rise, from 1 to less than the 5 units"),
+        ({"cutoffs": (0, 2)}, "must be numbers that rise"),
+        ({"cutoffs": (2, 2)}, "must be numbers that rise"),
+        ({"cutoffs": (5,)}, "must be numbers that rise"),
+        ({"cutoffs": (2, 3)}, "names 2 clusters, .* nothing is left of --hidden-size 4 for the last"),
     ],
 )
 def test_impossible_networks_are_refused(changes: dict[str, object], complaint: str) -> None:

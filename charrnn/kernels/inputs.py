@@ -39,6 +39,15 @@ def gather_rows(table: Array, distinct: Ids, rows: Array) -> None:
 
 
 @kernel
+def scatter_rows(rows: Array, distinct: Ids, table: Array) -> None:
+    """table[distinct[u]] = rows[u]: table (V, E), rows (U, E)."""
+    for u in range(rows.shape[0]):
+        source, target = rows[u], table[distinct[u]]
+        for j in range(target.size):
+            target[j] = source[j]
+
+
+@kernel
 def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
     """table[distinct[u]] += rows[u]: table (V, E), rows (U, E)."""
     for u in range(rows.shape[0]):

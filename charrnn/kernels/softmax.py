@@ -13,9 +13,8 @@ from charrnn.kernels.functions import exp, largest
 
 
 @inline
-def exponentials(row: Array) -> float:
-    """Replace logits by exp(logit - the largest); the sum of them, in float64."""
-    top = largest(row)
+def exponentials(row: Array, top: float) -> float:
+    """Replace logits by exp(logit - the largest, `top`); the sum of them, in float64."""
     total = 0.0
     for v in range(row.size):
         e = exp(row[v] - top)
@@ -34,8 +33,9 @@ def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, b
         for b in range(begin, end):
             row = logits[t, b]
             y = targets[t, b]
-            target_logit = row[y] - largest(row)
-            total = exponentials(row)
+            top = largest(row)
+            target_logit = row[y] - top
+            total = exponentials(row, top)
             log_probs[t, b] = target_logit - math.log(total)
             factor = logits.dtype.type(scale / total)
             for v in range(row.size):
@@ -52,5 +52,21 @@ def target_log_probs(logits: Array, targets: Ids, log_probs: Array, begin: int, 
     for t in range(logits.shape[0]):
         for b in range(begin, end):
             row = logits[t, b]
-            target_logit = row[targets[t, b]] - largest(row)
-            log_probs[t, b] = target_logit - math.log(exponentials(row))
+            top = largest(row)
+            target_logit = row[targets[t, b]] - top
+            log_probs[t, b] = target_logit - math.log(exponentials(row, top))
+
+
+@kernel
+def log_softmax(logits: Array, begin: int, end: int) -> None:
+    """Logits (T, B, V) to log-probabilities, in place, for the rows from `begin` to `end`."""
+    for t in range(logits.shape[0]):
+        for b in range(begin, end):
+            row = logits[t, b]
+            top = largest(row)
+            total = 0.0
+            for v in range(row.size):
+                total += exp(row[v] - top)
+            normaliser = logits.dtype.type(top + math.log(total))
+            for v in range(row.size):
+                row[v] -= normaliser

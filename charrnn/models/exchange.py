@@ -10,7 +10,7 @@ import numpy as np
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
 from charrnn.kernels.arrays import Array
-from charrnn.models.layout import tensor_shapes, torch_computes
+from charrnn.models.layout import stored_transposed, tensor_shapes, torch_computes
 
 
 def to_tensors(config: ModelConfig, views: Mapping[str, Array]) -> dict[str, Array]:
@@ -20,11 +20,11 @@ def to_tensors(config: ModelConfig, views: Mapping[str, Array]) -> dict[str, Arr
     tensors: dict[str, Array] = {}
     for name, view in views.items():
         place, _, kind = name.rpartition(".")
+        value = np.array(view.T if stored_transposed(name) else view, order="C")
         if not place.startswith("layers."):
-            tensors[name] = view.copy()
+            tensors[name] = value
             continue
         layer = place.removeprefix("layers.")
-        value = np.ascontiguousarray(view.T if kind.startswith("weight") else view).copy()
         if not as_torch:
             tensors[f"cells.{layer}.{kind}"] = value
         elif kind == "bias":
@@ -56,7 +56,7 @@ def from_tensors(config: ModelConfig, tensors: Mapping[str, Array], views: Mappi
     for name, view in views.items():
         place, _, kind = name.rpartition(".")
         if not place.startswith("layers."):
-            view[:] = tensors[name]
+            view[:] = tensors[name].T if stored_transposed(name) else tensors[name]
             continue
         layer = place.removeprefix("layers.")
         if not as_torch:
@@ -70,4 +70,4 @@ def from_tensors(config: ModelConfig, tensors: Mapping[str, Array], views: Mappi
             value = tensors[f"rnn.bias_hh_l{layer}"][2 * H :]
         else:
             value = tensors[f"rnn.{kind}_l{layer}"]
-        view[:] = value.T if kind.startswith("weight") else value
+        view[:] = value.T if stored_transposed(name) else value

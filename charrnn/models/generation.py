@@ -11,6 +11,7 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.generate import Ends, GRUStack, LSTMStack, RNNStack
 from charrnn.kernels.threads import Job
 from charrnn.models.layers import GRULayer, Layer, LSTMLayer, Packed
+from charrnn.models.output import Output
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,6 +37,8 @@ class Generator:
         self.stack = model.stack
         layers = self.stack.layers
         first = layers[0]
+        assert isinstance(model.output, Output)
+        self.output = model.output
         self.embedding = model.views.get("embedding.weight", first.weights["weight_ih"])
         panels = first.recurrent[0].panels
         none = np.empty((0, *panels.shape[1:]), panels.dtype)
@@ -98,7 +101,7 @@ class Generator:
         logits, keep = get("logits", 1, B, V), get("keep", 1, B)
         ends = Ends(
             self.embedding, rows, operand("rows", rows), self.first, self.inputs, self.bias,
-            self.model.output.to_logits.panels, self.model.output.bias, logits, keep, self.model.boundary,
+            self.output.to_logits.panels, self.output.bias, logits, keep, self.model.boundary,
         )  # fmt: skip
         gates, h = get("gates", L, 1, B, layers[0].G), get("h", L, 2, B, H)
         h_operand = operand("h", h)
@@ -119,7 +122,7 @@ def step_by_step(
     top_k: int, top_p: float, line_end: int,
 ) -> Ids:  # fmt: skip
     """The same for any network, a call a step: layers of several cells are no one type for compiled code to loop
-    over."""
+    over, and an adaptive softmax has not one matrix of weights."""
     ended = np.zeros(previous.size, np.bool_)
     units = np.empty(uniforms.shape, np.int32)
     for n, row in enumerate(uniforms):

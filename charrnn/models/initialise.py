@@ -37,10 +37,11 @@ def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
             one_hot = name.startswith("layers.0.") and not config.embedding_size
             bound = sqrt(6 / ((1 if one_hot else view.shape[0]) + H))
             view[:] = rng.uniform(-bound, bound, view.shape)
-        elif name == "output.weight":
-            bound = sqrt(3 / H) * 0.5
+        elif kind == "weight":  # of the output: logits have half the size of the hidden state, projections all of it
+            fan_in = view.shape[0] if name.startswith("output.tail.") else H
+            bound = sqrt(3 / fan_in) * (1.0 if name.endswith(".0.weight") else 0.5)
             view[:] = rng.uniform(-bound, bound, view.shape)
         else:
             view[:] = 0
-            if kind == "bias" and name != "output.bias" and config.cells[int(name.split(".")[1])] == "lstm":
+            if kind == "bias" and name.startswith("layers.") and config.cells[int(name.split(".")[1])] == "lstm":
                 view[H : 2 * H] = 1

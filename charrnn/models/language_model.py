@@ -14,10 +14,11 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job, Threads, Work, one_after_another
 from charrnn.kernels.tile import HAS_BFLOAT16
 from charrnn.models import exchange
+from charrnn.models.adaptive import AdaptiveOutput
 from charrnn.models.buffers import Buffers
 from charrnn.models.generation import Generator, step_by_step
 from charrnn.models.initialise import initialise
-from charrnn.models.layout import parameter_count, parameter_shapes
+from charrnn.models.layout import parameter_count, parameter_shapes, row_table
 from charrnn.models.output import Output
 from charrnn.models.stack import Stack
 
@@ -36,7 +37,8 @@ class LanguageModel:
     """Input, stack and softmax over one flat parameter vector.
 
     `parameters` (P,) is flat; `views` are its named parts, inner names and shapes as in `layout.parameter_shapes`.
-    After a change of either, call `refresh`. `boundary` is the unit at whose input the state is reset to zero first, -1
+    After a change of either, call `refresh`. `table` is the shape of the part at its start that is learned by row, see
+    `layout.row_table`, and `touched` are the rows of it that the last gradient is not zero in. `boundary` is the unit at whose input the state is reset to zero first, -1
     for none. `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are
     rounded to it. Every row of a batch is computed by itself: its result is the same bits whatever the other rows and
     the threads.
@@ -52,19 +54,25 @@ class LanguageModel:
         self.views = self._views(self.parameters)
         self._gradient: Array = np.zeros_like(self.parameters)
         self._gradients = self._views(self._gradient)
-        self._zeroing = Job(-(-self._gradient.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
+        self.table = row_table(config)
+        self.touched: Ids | None = None if self.table is None else np.zeros(0, np.int32)
+        self._dense = self._gradient[0 if self.table is None else prod(self.table) :]
+        self._zeroing = Job(-(-self._dense.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
         self._threads = Threads(threads)
         self.run = self._threads.run
         operand = np.dtype(np.uint16) if bfloat16 else self.dtype
         self.buffers = Buffers(self.dtype, operand)
         self._scratch = [matmul.empty_scratch(operand) for _ in range(threads)]
         self.stack = Stack(config, self.views, self._gradients, boundary, self._threads, self.buffers)
-        weight = "embedding.weight" if config.tie_weights else "output.weight"
-        self.output = Output(
-            self.views[weight], self.views["output.bias"], self._gradients[weight], self._gradients["output.bias"],
-            self.buffers,
-        )  # fmt: skip
+        self.output = self._make_output()
         self.refresh()
+
+    def _make_output(self) -> Output | AdaptiveOutput:
+        views, gradients = self.views, self._gradients
+        if self.config.cutoffs:
+            return AdaptiveOutput(self.config, views, gradients, self.buffers)
+        weight, bias = "embedding.weight" if self.config.tie_weights else "output.weight", "output.bias"
+        return Output(views[weight], views[bias], gradients[weight], gradients[bias], self.buffers)
 
     def _views(self, vector: Array) -> dict[str, Array]:
         views: dict[str, Array] = {}
@@ -75,7 +83,7 @@ class LanguageModel:
         return views
 
     def _zero_gradient(self, first: int, last: int, thread: int) -> None:
-        self._gradient[first * ZEROED_AT_ONCE : last * ZEROED_AT_ONCE] = 0
+        self._dense[first * ZEROED_AT_ONCE : last * ZEROED_AT_ONCE] = 0
 
     def initialise(self, seed: int) -> None:
         """Set all parameters to random values to start training from."""
@@ -109,6 +117,8 @@ class LanguageModel:
             if not self._packed_backward:
                 jobs += [*self.stack.pack(backward=True), *self.output.pack(backward=True)]
             jobs.append(self._zeroing)
+            if self.table is not None and self.touched is not None:
+                self._gradient[: prod(self.table)].reshape(self.table)[self.touched] = 0
         self.run(jobs)
         self._packed_forward = True
         self._packed_backward |= backward
@@ -142,9 +152,7 @@ class LanguageModel:
         T, B = ids.shape
         result = np.empty((T, B))
         # Few steps at a time, so that what one layer wrote is in the cache for the next.
-        steps = min(max(1, POSITIONS_AT_ONCE // B), self.output.chunks(T, B)[0].stop)
-        for start in range(0, T, steps):
-            part = slice(start, start + steps)
+        for part in self.output.chunks(targets, max(1, POSITIONS_AT_ONCE // B)):
             hidden = self.stack.prepare(ids[part], state)
             compute = self.output.log_probs_rows(hidden, targets[part], result[part])
             self.run([Job(B, 1, one_after_another(self.stack.forward_rows, compute))])
@@ -163,7 +171,7 @@ class LanguageModel:
         """
         self._pack()
         options = (float(temperature), int(top_k), float(top_p), int(line_end))
-        if len(set(self.config.cells)) > 1 or self.dtype != np.float32:
+        if len(set(self.config.cells)) > 1 or self.dtype != np.float32 or self.config.cutoffs:
             return step_by_step(self, previous, state, uniforms, *options)
         if self._generator is None:
             self._generator = Generator(self)
@@ -181,12 +189,14 @@ class LanguageModel:
         key = int(np.random.SeedSequence([seed, step, 1]).generate_state(1)[0]) if dropout else 0
         T, B = ids.shape
         hidden = self.stack.prepare(ids, state, rate=dropout, key=key)
+        if self.table is not None:
+            self.touched = self.stack.distinct.copy()
         dhidden = self.buffers.get("dhidden", *hidden.shape)
         self.stack.prepare_backward(dhidden)
         log_probs = np.empty((T, B))
         # Threads meet only where they must: between chunks of logits that replace each other, and before the weights.
         rows: list[Work] = [self.stack.forward_rows]
-        chunks = self.output.chunks(T, B)
+        chunks = self.output.chunks(targets, T)
         for chunk in chunks:
             rows.append(
                 self.output.gradient_rows(hidden[chunk], targets[chunk], log_probs[chunk], dhidden[chunk], 1 / ids.size)

@@ -7,11 +7,16 @@ converts.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 
-from charrnn.config import ModelConfig
+from charrnn.config import TAIL_DIVISOR, ModelConfig
 
 Shape = tuple[int, ...]
+
+# Units from which the first array, a row for each unit, is learned by the rows that a window reads. A step with fewer
+# units spends at most a few per cent on rows without a gradient; with 50,000 it is most of the step.
+BY_ROW_FROM = 5000
 
 
 def gate_count(config: ModelConfig, layer: int) -> int:
@@ -44,10 +49,31 @@ def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
             shapes[f"layers.{layer}.bias_hn"] = (H,)
         if cell == "lstm" and config.peepholes:
             shapes[f"layers.{layer}.peepholes"] = (3, H)
+    if config.cutoffs:
+        shapes["output.head.weight"] = (config.cutoffs[0] + len(config.cutoffs), H)
+        shapes["output.head.bias"] = (config.cutoffs[0] + len(config.cutoffs),)
+        for tail, (low, high) in enumerate(pairwise((*config.cutoffs, V))):
+            width = H // TAIL_DIVISOR ** (tail + 1)
+            shapes[f"output.tail.{tail}.0.weight"] = (H, width)
+            shapes[f"output.tail.{tail}.1.weight"] = (width, high - low)
+        return shapes
     if not config.tie_weights:
         shapes["output.weight"] = (V, H)
     shapes["output.bias"] = (V,)
     return shapes
+
+
+def row_table(config: ModelConfig) -> Shape | None:
+    """Shape (V, ·) of the array at the start of the flat vector that is learned by the rows a window reads; None where
+    all of it is."""
+    if config.tie_weights or config.vocabulary_size < BY_ROW_FROM:
+        return None
+    return next(iter(parameter_shapes(config).values()))
+
+
+def stored_transposed(name: str) -> bool:
+    """Whether a checkpoint has the transpose of the parameter with that name."""
+    return name.startswith("output.tail.") or name.rpartition(".")[2].startswith("weight_")
 
 
 def parameter_count(config: ModelConfig) -> int:
@@ -70,11 +96,11 @@ def tensor_shapes(config: ModelConfig) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     for name, shape in parameter_shapes(config).items():
         place, _, kind = name.rpartition(".")
+        stored = shape[::-1] if stored_transposed(name) else shape
         if not place.startswith("layers."):
-            shapes[name] = shape
+            shapes[name] = stored
             continue
         layer = int(place.removeprefix("layers."))
-        stored = shape[::-1] if kind.startswith("weight") else shape
         if not torch_computes(config):
             shapes[f"cells.{layer}.{kind}"] = stored
         elif kind == "bias":

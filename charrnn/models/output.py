@@ -35,9 +35,10 @@ class Output:
             self._to_hidden = Packed(self.weight, 0, self.H, self.buffers.operand)
         return [self._to_hidden.job()]
 
-    def chunks(self, T: int, B: int) -> list[slice]:
-        """The steps of a window (T, B) cut into runs whose logits are computed at once."""
-        size = max(1, LOGITS_AT_ONCE // (B * self.V))
+    def chunks(self, targets: Ids, most: int) -> list[slice]:
+        """The steps of targets (T, B) cut into runs, of `most` steps at most, whose logits are computed at once."""
+        T, B = targets.shape
+        size = min(most, max(1, LOGITS_AT_ONCE // (B * self.V)))
         return [slice(start, min(start + size, T)) for start in range(0, T, size)]
 
     def logits_rows(self, hidden: Array, logits: Array) -> Work:

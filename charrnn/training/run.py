@@ -137,11 +137,11 @@ class Run:
                 seed=config.seed,
                 step=number,
             )
-            norm = self.learner.optimizer.gradient_norm(gradient)
+            norm = self.learner.optimizer.gradient_norm(gradient, self.model.touched)
             healthy = math.isfinite(loss) and math.isfinite(norm)
             if healthy:
                 rate = learning_rate(config, progress.plans, number, progress.halvings)
-                self.learner.optimizer.update(gradient, norm, rate)
+                self.learner.optimizer.update(gradient, norm, rate, self.model.touched)
                 self.meter.rate, self.meter.norm = rate, norm
                 self.model.refresh()
                 progress.step, progress.updates = number + 1, self.learner.optimizer.updates

@@ -62,6 +62,6 @@ def _step(learner: Learner, batches: Batches, dropout: float, step: int) -> None
     """A training step with a learning rate of zero, which costs as much as any other."""
     window = batches.window(step)
     _, gradient = learner.model.gradient(window.inputs, window.targets, learner.carried, dropout=dropout, step=step)
-    norm = learner.optimizer.gradient_norm(gradient)
-    learner.optimizer.update(gradient, norm, 0.0)
+    norm = learner.optimizer.gradient_norm(gradient, learner.model.touched)
+    learner.optimizer.update(gradient, norm, 0.0, learner.model.touched)
     learner.model.refresh()

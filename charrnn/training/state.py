@@ -88,7 +88,9 @@ class Learner:
 
     def __init__(self, model: LanguageModel, config: TrainingConfig, batch_size: int) -> None:
         self.model = model
-        self.optimizer = Optimizer(config, model.parameters, model.views, threads=model.threads)
+        self.optimizer = Optimizer(
+            config, model.parameters, model.views, threads=model.threads, table=model.table
+        )  # fmt: skip
         self.carried = model.zero_state(batch_size)
 
     def arrays(self) -> Arrays:

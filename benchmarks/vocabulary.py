@@ -1,0 +1,85 @@
+"""Words per second of training by size of vocabulary, and where the time of a step goes.
+
+    python -m benchmarks.vocabulary [--quick] [--cutoffs N,N,...]
+
+An LSTM of 2 layers of 256 with an embedding as wide, B 32, T 35, on units drawn from Zipf's law (the n-th unit has a
+probability in proportion to 1/n). A step is forward, backward, clipping by norm 1 and AdamW. A full softmax and the
+adaptive one run in turns; `speed` is against the first row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.common import Side, arguments, describe_machine, in_turns, print_table, summary
+from charrnn.config import ModelConfig, TrainingConfig
+from charrnn.models import LanguageModel, resolve_precision
+from charrnn.training.defaults import choose_cutoffs
+from charrnn.training.state import Learner
+
+T, B, H, LAYERS = 35, 32, 256, 2
+WINDOWS = 20  # different ones, taken in turns
+
+
+def zipf(vocabulary: int, rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Windows of units (WINDOWS, T + 1, B)."""
+    share = 1 / np.arange(1, vocabulary + 1)
+    return rng.choice(vocabulary, (WINDOWS, T + 1, B), p=share / share.sum()).astype(np.int32)
+
+
+def make_step(vocabulary: int, cutoffs: tuple[int, ...], threads: int) -> Side:
+    """One training step after the other."""
+    config = ModelConfig(vocabulary, ("lstm",) * LAYERS, H, H, cutoffs=cutoffs)
+    model = LanguageModel(config, threads=threads, bfloat16=resolve_precision("auto") == "bfloat16")
+    model.initialise(0)
+    learner = Learner(model, TrainingConfig(B, T, 1e-3, weight_decay=0.01, clip_norm=1.0), B)
+    windows = zipf(vocabulary, np.random.default_rng(0))
+
+    def numbers() -> Iterator[int]:
+        while True:
+            yield from range(WINDOWS)
+
+    order = numbers()
+
+    def step() -> None:
+        window = windows[next(order)]
+        _, gradient = model.gradient(window[:-1], window[1:], learner.carried)
+        norm = learner.optimizer.gradient_norm(gradient, model.touched)
+        learner.optimizer.update(gradient, norm, 1e-3, model.touched)
+        model.refresh()
+
+    return step
+
+
+def main() -> None:
+    """Print the table."""
+    parser = arguments("Words per second of training by size of vocabulary.")
+    parser.add_argument("--sizes", default="5000,10000,20000,50000,100000")
+    parser.add_argument("--cutoffs", help="of the adaptive softmax, instead of those that training chooses")
+    parser.add_argument("--full", type=int, default=50_000, help="largest vocabulary with a full softmax")
+    options = parser.parse_args()
+    print(f"{describe_machine()}, {options.threads} threads, {resolve_precision('auto')}")
+    rows: list[tuple[str, ...]] = []
+    first = 0.0
+    for V in map(int, options.sizes.split(",")):
+        chosen = tuple(map(int, options.cutoffs.split(","))) if options.cutoffs else choose_cutoffs(V, H)
+        sides = {name: cutoffs for name, cutoffs in (("full", ()), (f"adaptive {chosen}", chosen)) if name != "adaptive ()"}
+        if V > options.full:
+            del sides["full"]
+        times = in_turns(
+            {name: make_step(V, cutoffs, options.threads) for name, cutoffs in sides.items()},
+            3 if options.quick else 7,
+        )  # fmt: skip
+        for name, seconds in times.items():
+            speed = T * B / float(np.median(seconds))
+            first = first or speed
+            rows.append((f"{V:,}", name, summary(seconds), f"{speed:,.0f}", f"{speed / first:.2f} ×"))
+    title = f"training step: LSTM, {LAYERS} layers of {H}, embedding {H}, B {B}, T {T}, AdamW"
+    print_table(title, ("vocabulary", "softmax", "ms", "words / s", "speed"), rows)
+
+
+if __name__ == "__main__":
+    main()

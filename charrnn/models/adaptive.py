@@ -1,0 +1,247 @@
+"""The adaptive softmax (Grave et al. 2017): exact and normalised, at a fraction of the cost for large vocabularies.
+
+Units are numbered by falling frequency. Those before the first cutoff are in the head, together with one entry for each
+cluster of rarer ones; a cluster has a softmax of its own, a tail, over a projection of the hidden state that is the
+narrower the rarer its units are. With h the hidden state, c0 the first cutoff:
+
+    head = softmax(h W' + b)                         W (c0 + clusters, H)
+    tail i = softmax(h D_i U_i)                      D_i (H, P_i), U_i (P_i, S_i), P_i = H // 4^(i + 1)
+    P(unit) = head[unit]                             unit < c0
+    P(unit) = head[c0 + i] tail i[unit - cutoff i]   else
+
+The head is computed at every position, a tail only where the target is in it. The function is that of
+`torch.nn.AdaptiveLogSoftmaxWithLoss`, which stores the transposes of D and U.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import ModelConfig
+from charrnn.kernels import inputs, matmul, rounding, softmax
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.threads import Job, Work
+from charrnn.models import output
+from charrnn.models.buffers import Buffers
+from charrnn.models.layers import Packed, Scratch, flat, product_job
+from charrnn.models.output import Output
+
+TAIL_LOGITS_AT_ONCE = 1 << 18  # so many stay in the second-level cache from their product to their gradient
+
+
+class Tail:
+    """One cluster over views into the flat vectors: down (H, P), up (P, S) and their gradients.
+
+    The rows of its arrays (1, N, ·) are the N places of a window whose targets are in the cluster, one sequence after
+    the other, so that the places of a thread's sequences are neighbours.
+    """
+
+    def __init__(
+        self, name: str, first: int, views: Mapping[str, Array], gradients: Mapping[str, Array], buffers: Buffers
+    ) -> None:  # fmt: skip
+        self.name, self.first, self.buffers = name, first, buffers
+        down, up = views[f"{name}.0.weight"], views[f"{name}.1.weight"]
+        self.ddown, self.dup = gradients[f"{name}.0.weight"], gradients[f"{name}.1.weight"]
+        self.H, self.P = down.shape
+        self.S = up.shape[1]
+        self.down = Packed(down, 0, self.P, buffers.operand)
+        self.up = Packed(up, 0, self.S, buffers.operand)
+        self._weights = down, up
+        self._backward: tuple[Packed, Packed] | None = None
+
+    @property
+    def transposes(self) -> tuple[Packed, Packed]:
+        """down and up transposed, which only a gradient needs."""
+        if self._backward is None:
+            (down, up), operand = self._weights, self.buffers.operand
+            self._backward = (
+                Packed(down, 0, self.P, operand, transposed=True), Packed(up, 0, self.S, operand, transposed=True)
+            )  # fmt: skip
+        return self._backward
+
+    def pack(self, *, backward: bool) -> list[Job]:
+        """Jobs that pack the weights for the forward or the backward direction."""
+        return [packed.job() for packed in (self.transposes if backward else (self.down, self.up))]
+
+    def resize(self, N: int) -> None:
+        """Take arrays for N rows."""
+        self.projection, self.logits = self._buffer("projection", N, self.P), self._buffer("logits", N, self.S)
+        self.projection_operand = self._operand("projection", self.projection)
+
+    def _buffer(self, name: str, N: int, width: int) -> Array:
+        return self.buffers.get(f"{self.name}.{name}", 1, N, width)
+
+    def _operand(self, name: str, array: Array) -> Array:
+        return self.buffers.operand_of(f"{self.name}.{name}", array)
+
+    def compute_logits(self, x: Array, begin: int, end: int) -> None:
+        """logits = x down up for the rows from `begin` to `end` of x (1, N, H), an operand."""
+        self.projection[:, begin:end] = 0
+        matmul.add_products(x, self.down.panels, self.projection, begin, end)
+        rounding.store_operands(self.projection, self.projection_operand, begin, end)
+        self.logits[:, begin:end] = 0
+        matmul.add_products(self.projection_operand, self.up.panels, self.logits, begin, end)
+
+    def place(self, hidden: Array, targets: Ids) -> None:
+        """Find the places of targets (T, B) in the cluster; hidden (T, B, H or one more) as an operand."""
+        T, B = targets.shape
+        # Numbered by sequence, then step.
+        places = np.flatnonzero(((targets >= self.first) & (targets < self.first + self.S)).T)
+        rows, steps = places // T, places % T
+        self.places = (steps * B + rows).astype(np.int32)
+        self.starts = np.searchsorted(rows, np.arange(B + 1)).tolist()
+        self.targets = (targets.reshape(-1)[self.places] - self.first)[np.newaxis]
+        N = places.size
+        self.hidden = flat(hidden)
+        self.x: Array = self.buffers.get(f"{self.name}.x", 1, N, hidden.shape[2], dtype=hidden.dtype)
+        self.log_probs = self.buffers.get(f"{self.name}.log_probs", 1, N, dtype=np.float64)
+        self.resize(N)
+
+    def prepare_backward(self) -> None:
+        """Take arrays for the gradient of what `place` found."""
+        N = self.places.size
+        self.dlogits = self._operand("logits", self.logits)
+        self.dprojection = self._buffer("dprojection", N, self.P)
+        self.dprojection_operand = self._operand("dprojection", self.dprojection)
+        self.dx = self._buffer("dx", N, self.H)
+
+    def _blocks(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """The places of the sequences from `begin` to `end`, few at a time."""
+        first, last = self.starts[begin], self.starts[end]
+        size = max(1, TAIL_LOGITS_AT_ONCE // self.S)
+        return [(start, min(start + size, last)) for start in range(first, last, size)]
+
+    def add_log_probs(self, log_probs: npt.NDArray[np.float64], begin: int, end: int) -> None:
+        """Add log P(target | cluster) to log_probs (T, B) for the rows from `begin` to `end`."""
+        for first, last in self._blocks(begin, end):
+            inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
+            self.compute_logits(self.x, first, last)
+            softmax.target_log_probs(self.logits, self.targets, self.log_probs, first, last)
+            log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
+
+    def add_gradient(
+        self, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float, begin: int, end: int
+    ) -> None:  # fmt: skip
+        """The same, and the gradient of `scale` times the summed loss added to dhidden (T, B, H)."""
+        down, up = (packed.panels for packed in self.transposes)
+        for first, last in self._blocks(begin, end):
+            inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
+            self.compute_logits(self.x, first, last)
+            softmax.cross_entropy(self.logits, self.targets, scale, self.log_probs, first, last)
+            log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
+            rounding.store_operands(self.logits, self.dlogits, first, last)
+            self.dprojection[:, first:last] = 0
+            matmul.add_products(self.dlogits, up, self.dprojection, first, last)
+            rounding.store_operands(self.dprojection, self.dprojection_operand, first, last)
+            self.dx[:, first:last] = 0
+            matmul.add_products(self.dprojection_operand, down, self.dx, first, last)
+            inputs.add_rows(self.dx[0, first:last], self.places[first:last], flat(dhidden))
+
+    def weight_jobs(self, scratch: Scratch) -> list[Job]:
+        """Jobs that add to the gradients of the weights after `add_gradient` has been run for all rows."""
+        projection, dlogits = flat(self.projection_operand), flat(self.dlogits)
+        return [
+            product_job(projection, self.P, dlogits, 0, self.dup, 0, self.S, scratch),
+            product_job(flat(self.x), self.H, flat(self.dprojection_operand), 0, self.ddown, 0, self.P, scratch),
+        ]
+
+
+class AdaptiveOutput:
+    """An output layer with the methods of `Output`: the head, which is one over its own entries, and the tails."""
+
+    def __init__(
+        self, config: ModelConfig, views: Mapping[str, Array], gradients: Mapping[str, Array], buffers: Buffers
+    ) -> None:  # fmt: skip
+        weight, bias = "output.head.weight", "output.head.bias"
+        self.head = Output(views[weight], views[bias], gradients[weight], gradients[bias], buffers)
+        self.buffers = buffers
+        self.cutoffs = np.array(config.cutoffs, np.int32)
+        self.tails = [
+            Tail(f"output.tail.{index}", first, views, gradients, buffers)
+            for index, first in enumerate(config.cutoffs)
+        ]  # fmt: skip
+
+    def pack(self, *, backward: bool) -> list[Job]:
+        """See `Output.pack`."""
+        return [*self.head.pack(backward=backward), *(job for t in self.tails for job in t.pack(backward=backward))]
+
+    def chunks(self, targets: Ids, most: int) -> list[slice]:
+        """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""
+        sizes = np.array([0, *(tail.S for tail in self.tails)])
+        T, B = targets.shape
+        logits = B * self.head.V + sizes[self._clusters(targets)].sum(axis=1)
+        ends = [0]
+        used = 0
+        for step, size in enumerate(logits.tolist()):
+            used += size
+            if step > ends[-1] and (used > output.LOGITS_AT_ONCE or step - ends[-1] == most):
+                ends.append(step)
+                used = size
+        return [slice(start, stop) for start, stop in pairwise([*ends, T])]
+
+    def _clusters(self, targets: Ids) -> npt.NDArray[np.intp]:
+        """For each target 0 where it is in the head, else the number of its tail from 1."""
+        return np.searchsorted(self.cutoffs, targets, side="right")
+
+    def _head_targets(self, targets: Ids) -> Ids:
+        clusters = self._clusters(targets)
+        return np.where(clusters == 0, targets, self.cutoffs[0] - 1 + clusters).astype(np.int32)
+
+    def logits_rows(self, hidden: Array, logits: Array) -> Work:
+        """What computes rows of logits (1, N, V), here log-probabilities already, from hidden (1, N, H)."""
+        first, N = int(self.cutoffs[0]), hidden.shape[1]
+        head_logits = self.buffers.get("logits", 1, N, self.head.V)
+        compute_head = self.head.logits_rows(hidden, head_logits)
+        operand = self.buffers.operand_of("hidden", hidden)
+        for tail in self.tails:
+            tail.resize(N)
+
+        def work(begin: int, end: int, thread: int) -> None:
+            compute_head(begin, end, thread)
+            softmax.log_softmax(head_logits, begin, end)
+            logits[:, begin:end, :first] = head_logits[:, begin:end, :first]
+            for index, tail in enumerate(self.tails, first):
+                tail.compute_logits(operand, begin, end)
+                softmax.log_softmax(tail.logits, begin, end)
+                entry = head_logits[:, begin:end, index : index + 1]
+                np.add(tail.logits[:, begin:end], entry, out=logits[:, begin:end, tail.first : tail.first + tail.S])
+
+        return work
+
+    def log_probs_rows(self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64]) -> Work:
+        """See `Output.log_probs_rows`."""
+        compute_head = self.head.log_probs_rows(hidden, self._head_targets(targets), log_probs)
+        for tail in self.tails:
+            tail.place(self.buffers.operand_of("hidden", hidden), targets)
+
+        def work(begin: int, end: int, thread: int) -> None:
+            compute_head(begin, end, thread)
+            for tail in self.tails:
+                tail.add_log_probs(log_probs, begin, end)
+
+        return work
+
+    def gradient_rows(
+        self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float
+    ) -> Work:  # fmt: skip
+        """See `Output.gradient_rows`."""
+        compute_head = self.head.gradient_rows(hidden, self._head_targets(targets), log_probs, dhidden, scale)
+        for tail in self.tails:
+            tail.place(self.buffers.operand_of("hidden", hidden), targets)
+            tail.prepare_backward()
+
+        def work(begin: int, end: int, thread: int) -> None:
+            compute_head(begin, end, thread)
+            for tail in self.tails:
+                tail.add_gradient(log_probs, dhidden, scale, begin, end)
+
+        return work
+
+    def weight_jobs(self, hidden: Array, scratch: Scratch) -> list[Job]:
+        """See `Output.weight_jobs`."""
+        tails = [job for tail in self.tails if tail.places.size for job in tail.weight_jobs(scratch)]
+        return [*self.head.weight_jobs(hidden, scratch), *tails]
