@@ -64,19 +64,18 @@ def main() -> None:
     print(f"{describe_machine()}, {options.threads} threads, {resolve_precision('auto')}")
     rows: list[tuple[str, ...]] = []
     first = 0.0
-    for V in map(int, options.sizes.split(",")):
-        chosen = tuple(map(int, options.cutoffs.split(","))) if options.cutoffs else choose_cutoffs(V, H)
-        sides = {name: cutoffs for name, cutoffs in (("full", ()), (f"adaptive {chosen}", chosen)) if name != "adaptive ()"}
-        if V > options.full:
-            del sides["full"]
-        times = in_turns(
-            {name: make_step(V, cutoffs, options.threads) for name, cutoffs in sides.items()},
-            3 if options.quick else 7,
-        )  # fmt: skip
+    for size in map(int, options.sizes.split(",")):
+        chosen = tuple(map(int, options.cutoffs.split(","))) if options.cutoffs else choose_cutoffs(size, H)
+        sides: dict[str, Side] = {}
+        if size <= options.full or not chosen:
+            sides["full"] = make_step(size, (), options.threads)
+        if chosen:
+            sides[f"adaptive {','.join(map(str, chosen))}"] = make_step(size, chosen, options.threads)
+        times = in_turns(sides, 3 if options.quick else 7)
         for name, seconds in times.items():
             speed = T * B / float(np.median(seconds))
             first = first or speed
-            rows.append((f"{V:,}", name, summary(seconds), f"{speed:,.0f}", f"{speed / first:.2f} ×"))
+            rows.append((f"{size:,}", name, summary(seconds), f"{speed:,.0f}", f"{speed / first:.2f} ×"))
     title = f"training step: LSTM, {LAYERS} layers of {H}, embedding {H}, B {B}, T {T}, AdamW"
     print_table(title, ("vocabulary", "softmax", "ms", "words / s", "speed"), rows)
 

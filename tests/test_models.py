@@ -145,7 +145,7 @@ def test_an_adaptive_softmax_adds_up_to_one(bfloat16: bool) -> None:
 @pytest.mark.parametrize("embedding_size", [0, 4])
 def test_by_row_the_gradient_is_the_same(embedding_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ModelConfig(40, ("lstm",), 9, embedding_size)
-    whole, by_row = make(config, threads=2), None
+    whole = make(config, threads=2)
     monkeypatch.setattr(layout, "BY_ROW_FROM", 40)
     by_row = make(config, threads=2)
     assert (whole.table, whole.touched) == (None, None)

@@ -86,6 +86,8 @@ def as_text(description: dict[str, Any]) -> Iterator[str]:
     for name, usual in (("peepholes", False), ("reset_gate", "after"), ("activation", "tanh"), ("tie_weights", False)):
         if model[name] != usual:
             yield f"{name.replace('_', '-'):11} {_value(model[name])}"
+    if model["cutoffs"]:
+        yield f"output      adaptive softmax, clusters from unit {', '.join(f'{cut:,}' for cut in model['cutoffs'])}"
     yield f"parameters  {description['parameters']:,}"
     words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
     yield f"text        {', '.join(words)}; {_count(vocabulary['size'], 'unit')}"

@@ -118,6 +118,23 @@ def list_of(choices: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
     return parse
 
 
+def numbers_or(*words: str) -> Callable[[Any], str | tuple[int, ...]]:
+    """A parser of one of `words`, or of whole numbers from 1 with commas between them: `2000,10000`."""
+
+    def parse(value: Any) -> str | tuple[int, ...]:
+        if value in words:
+            return str(value)
+        items = value if isinstance(value, list | tuple) else str(value).split(",")
+        try:
+            return tuple(map(whole_number(1), items))
+        except typer.BadParameter:
+            raise typer.BadParameter(
+                f"{value!s:.40} is neither {' nor '.join(words)} nor whole numbers from 1 with commas between them"
+            ) from None
+
+    return parse
+
+
 def unescape(value: Any) -> str:
     r"""`value` with `\n`, `\t`, `\0` and `\\` understood; any other backslash stays as it is."""
     return re.sub(r"\\([nt0\\])", lambda match: _ESCAPES[match[1]], str(value))
@@ -174,8 +191,8 @@ def load_toml_options(path: str, allowed: Iterable[str]) -> dict[str, Any]:
 def _config_value(path: str, name: str, value: Any, flag: bool) -> Any:
     if flag != isinstance(value, bool):
         raise UsageError(f"{path}: {name} is {value!r}; it must be {'true or false' if flag else 'a value'}")
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ",".join(value)
+    if isinstance(value, list) and all(isinstance(item, str) or type(item) is int for item in value):
+        return ",".join(map(str, value))
     if not isinstance(value, bool | str | int | float):
         raise UsageError(f"{path}: {name} is {value!r}; it must be a text or a number")
     return value

@@ -42,7 +42,8 @@ def start_lines(start: events.Start) -> Iterator[str]:
     kind = cells[0] if len(set(cells)) == 1 else ",".join(cells)
     yield (
         f"model     {kind}, {len(cells)} x {model['hidden_size']}, "
-        f"{'embedding ' + str(model['embedding_size']) if model['embedding_size'] else 'one-hot input'}: "
+        f"{'embedding ' + str(model['embedding_size']) if model['embedding_size'] else 'one-hot input'}"
+        f"{', adaptive softmax' if model['cutoffs'] else ''}: "
         f"{start.parameters:,} parameters"
     )
     yield (

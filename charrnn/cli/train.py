@@ -68,6 +68,7 @@ def train(
     reset_gate: options.ResetGate = None,
     activation: options.Activation = None,
     tie_weights: options.TieWeights = False,
+    cutoffs: options.Cutoffs = None,
     dropout: options.Dropout = None,
     weight_decay: options.WeightDecay = None,
     clip_norm: options.ClipNorm = None,
@@ -268,6 +269,8 @@ def resume_command(task: Task) -> str:
 
 def repeat_command(request: Request, start: events.Start, end: events.End) -> str:
     """The command with a fixed number of steps that does what a run under a limit of time did."""
+    from charrnn.training.setup import typed
+
     skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
     command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]
     for name, value in (("init_from", request.init_from), ("val", request.val), *request.given.items()):
@@ -275,6 +278,6 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
             continue
         command.append("--" + name.replace("_", "-"))
         if value is not True:
-            command.append(",".join(value) if isinstance(value, tuple) else str(value))
+            command.append(typed(value))
     command += ["--steps", str(end.steps), "--eval-every", str(start.training["eval_every"])]
     return shlex.join(command)

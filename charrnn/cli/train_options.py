@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from charrnn.cli.options import MAX_SEED, duration, list_of, number, option, whole_number
+from charrnn.cli.options import MAX_SEED, duration, list_of, number, numbers_or, option, whole_number
 from charrnn.config import ACTIVATIONS, CELLS, OPTIMIZERS, PRECISIONS, RESET_GATES, SCHEDULES, UNITS
 
 BY_CORPUS = "by corpus"
@@ -130,6 +130,17 @@ Activation: TypeAlias = Annotated[
 ]
 TieWeights: TypeAlias = Annotated[
     bool, option("--tie-weights", group="Model", help="The output layer uses the embedding.")
+]
+Cutoffs: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--cutoffs",
+        metavar="auto|none|N,...",
+        parser=numbers_or("auto", "none"),
+        group="Model",
+        help="Ids at which the clusters of an adaptive softmax begin; none is a full softmax.",
+        default="auto: for large vocabularies",
+    ),
 ]
 
 # Regularisation

@@ -37,11 +37,11 @@ class LanguageModel:
     """Input, stack and softmax over one flat parameter vector.
 
     `parameters` (P,) is flat; `views` are its named parts, inner names and shapes as in `layout.parameter_shapes`.
-    After a change of either, call `refresh`. `table` is the shape of the part at its start that is learned by row, see
-    `layout.row_table`, and `touched` are the rows of it that the last gradient is not zero in. `boundary` is the unit at whose input the state is reset to zero first, -1
-    for none. `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are
-    rounded to it. Every row of a batch is computed by itself: its result is the same bits whatever the other rows and
-    the threads.
+    After a change of either, call `refresh`. `table` is the shape of the part at the start that is learned by row, see
+    `layout.row_table`, or None; only in its rows `touched` is the last gradient not zero. `boundary` is the unit at
+    whose input the state is reset to zero first, -1 for none. `dtype` is that of parameters, states and sums; with
+    `bfloat16`, the operands of matrix products are rounded to it. Every row of a batch is computed by itself: its
+    result is the same bits whatever the other rows and the threads.
     """
 
     def __init__(

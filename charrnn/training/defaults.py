@@ -23,7 +23,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import ModelConfig, TextConfig, TrainingConfig
+from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.models import resolve_precision
 from charrnn.models.layout import parameter_count, tensor_shapes
@@ -32,6 +32,9 @@ SEED = 0
 VAL_FRACTION = 0.1
 MAX_WORDS = 100_000
 EMBEDDING = 64  # for characters and bytes
+FULL_SOFTMAX = 12_000  # units, up to which
+CUTOFFS = (2000, 10_000, 40_000)
+NARROWEST_TAIL = 4  # wide
 LEARNING_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}
 PATIENCE = 6
 
@@ -95,10 +98,23 @@ def resolve_model(given: Options, text: TextConfig, vocabulary_size: int, tokens
     hidden = given.get("hidden_size", scale.hidden_size)
     words = text.unit == "word" or given.get("tie_weights", False)
     chosen = {"hidden_size": hidden, "embedding_size": hidden if words else EMBEDDING}
-    return ModelConfig(
-        vocabulary_size=vocabulary_size,
-        cells=resolve_cells(given, scale),
-        **(chosen | given_fields(ModelConfig, given)),
+    fields = given_fields(ModelConfig, given)
+    match fields.get("cutoffs", "auto"):
+        case "auto":
+            fields["cutoffs"] = () if given.get("tie_weights") else choose_cutoffs(vocabulary_size, hidden)
+        case "none":
+            fields["cutoffs"] = ()
+    return ModelConfig(vocabulary_size=vocabulary_size, cells=resolve_cells(given, scale), **(chosen | fields))
+
+
+def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
+    """Where the clusters of an adaptive softmax begin; none for a full softmax, which is better while it is cheap."""
+    if vocabulary_size <= FULL_SOFTMAX:
+        return ()
+    return tuple(
+        cut
+        for cluster, cut in enumerate(CUTOFFS, 1)
+        if cut < vocabulary_size // 2 and hidden_size >= NARROWEST_TAIL * TAIL_DIVISOR**cluster
     )
 
 
@@ -152,7 +168,7 @@ def memory_needed(model: ModelConfig, config: TrainingConfig) -> int:
     positions = config.batch_size * config.seq_length
     # Of every layer the gates, their gradients, h and c, their gradients, dropout and what the layer above adds.
     activations = positions * (model.num_layers * 14 * H + model.embedding_size)
-    logits = 2 * min(positions * V, max(1 << 22, V))
+    logits = 2 * min(positions * V, max(1 << 22, config.batch_size * V))
     return 4 * (weights + activations + logits) + 200_000_000
 
 

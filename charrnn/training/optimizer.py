@@ -30,7 +30,10 @@ CHUNK = 16 * kernels.BLOCK  # elements given to a thread at a time; a whole numb
 
 
 def segments(parameters: Array, views: Mapping[str, Array], cut: int = 0) -> list[tuple[int, int, bool]]:
-    """Cut the flat vector into runs (start, stop, is a matrix), also at `cut`; weight decay applies to matrices only."""
+    """Cut the flat vector into runs (start, stop, is a matrix), also at `cut`.
+
+    Weight decay applies to matrices only.
+    """
     base = parameters.__array_interface__["data"][0]
     runs: list[tuple[int, int, bool]] = []
     places = ((view.__array_interface__["data"][0] - base, view) for view in views.values() if view.size)
@@ -129,7 +132,7 @@ class Optimizer:
 
     def _rule(self, scale: float, limit: float, rate: float) -> Rule:
         """What updates a part of the vector."""
-        number = self.parameters.dtype.type  # a Python float would turn the whole kernel into float64
+        number: Any = self.parameters.dtype.type  # a Python float would turn the whole kernel into float64
         config = self.config
         shared = (number(scale), number(limit))
         eps: Any

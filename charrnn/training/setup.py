@@ -168,11 +168,21 @@ def _require_same(given: Options, recorded: Options, file: str, advice: str) -> 
             raise UsageError(
                 f"--cell {','.join(wanted)} and --layers {layers} differ from {','.join(cells)} in {file}; {advice}"
             )
-    if given.get("precision") == "auto":
-        del given["precision"]
+    for name in ("precision", "cutoffs"):
+        if given.get(name) == "auto":
+            del given[name]
+    if given.get("cutoffs") == "none":
+        given["cutoffs"] = ()
     for name, value in given.items():
         if name in recorded and value != recorded[name]:
-            raise UsageError(f"--{name.replace('_', '-')} is {value} and {file} has {recorded[name]}; {advice}")
+            raise UsageError(
+                f"--{name.replace('_', '-')} is {typed(value)} and {file} has {typed(recorded[name])}; {advice}"
+            )
+
+
+def typed(value: Any) -> str:
+    """The value of an option as it is typed."""
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _read(request: Request, text: TextConfig, fraction: float, seed: int, vocabulary: Vocabulary | None) -> Corpus:
