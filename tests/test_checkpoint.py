@@ -79,6 +79,7 @@ def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
         {"cells": ("gru",), "reset_gate": "none", "embedding_size": 4},
         {"cells": ("gru", "rnn"), "reset_gate": "before", "activation": "relu"},
         {"cells": ("lstm",), "peepholes": True, "embedding_size": 3, "tie_weights": True},
+        {"cells": ("gru",), "hidden_size": 16, "cutoffs": (2, 3)},
     ],
 )
 def test_round_trip(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -107,6 +108,7 @@ def test_round_trip_of_units(tmp_path: Path, text: TextConfig, counts: dict[str,
 def test_golden_file_of_version_1() -> None:
     path = GOLDEN / "version-1.safetensors"
     assert_same(ckpt.load(path, with_training=True), make_checkpoint())
+    assert ckpt.load(path).model.cutoffs == ()  # the file is older than the adaptive softmax
     header = safefile.read_header(path)
     metadata = header.metadata[ckpt.METADATA_KEY]
     assert header.metadata.keys() == {"charrnn"}
@@ -207,6 +209,13 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
     "no hidden size": (edit_metadata(lambda m: m["model"].pop("hidden_size")), "lacks the entry 'hidden_size'"),
     "cell": (edit_metadata(lambda m: m["model"].update(cells=["lstn"])), "'lstn'; it must be one of"),
     "cell types": (edit_metadata(lambda m: m["model"].update(cells=[1])), "not of the type tuple"),
+    "cutoff types": (edit_metadata(lambda m: m["model"].update(cutoffs=["3"])), "not of the type tuple"),
+    "cutoff booleans": (edit_metadata(lambda m: m["model"].update(cutoffs=[True])), "not of the type tuple"),
+    "cutoffs": (
+        edit_metadata(lambda m: m["model"].update(cutoffs=[9])),
+        "--cutoffs is 9; it must",
+    ),
+    "many cutoffs": (edit_metadata(lambda m: m["model"].update(cutoffs=[2, 3])), "for the last"),
     "many cells": (edit_metadata(lambda m: m["model"].update(cells=["lstm"] * 1000)), "1000 layers"),
     "unknown entry": (edit_metadata(lambda m: m["model"].update(depth=1)), "unknown entry 'depth'"),
     "vocabulary size": (edit_metadata(lambda m: m["text"]["vocabulary"].append("z")), "7 units.*made for 6"),

@@ -13,7 +13,7 @@ import pytest
 from charrnn import checkpoint as ckpt
 from charrnn import safefile
 from charrnn.cli.main import main
-from charrnn.config import TextConfig
+from charrnn.config import ModelConfig, TextConfig
 from charrnn.models.layout import parameter_count
 from tests.test_checkpoint import GOLDEN, make_checkpoint
 
@@ -77,6 +77,17 @@ def test_stripped_word_model_with_history(tmp_path: Path, capsys: pytest.Capture
     rows = [line.split() for line in lines[start + 1 : lines.index("", start)]]
     assert len(rows) == 12
     assert rows[-1] == ["99", "-", "0.010101"]
+
+
+def test_adaptive_softmax(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = ModelConfig(vocabulary_size=6, cells=("lstm",), hidden_size=16, cutoffs=(2, 4))
+    ckpt.save(tmp_path / "a", make_checkpoint(config))
+    assert main(["info", "a"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "output      adaptive softmax, clusters from unit 2, 4" in lines
+    assert any(line.split() == ["output.tail.1.1.weight", "2", "x", "1", "2"] for line in lines)
+    assert main(["info", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"]["cutoffs"] == [2, 4]
 
 
 def test_history_of_any_kind_is_shown_or_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,6 +150,9 @@ def test_resume_with_nothing_to_resume(charrnn_train: Any) -> None:
         (["text.txt", "--optimizer", "adan"], 2, "did you mean adam"),
         (["text.txt", "--cell", "lstm,gru", "--layers", "3"], 2, "--cell names 2"),
         (["text.txt", "--peepholes", "--cell", "gru"], 2, "--peepholes"),
+        (["text.txt", "--cutoffs", "few"], 2, "few is neither auto nor none"),
+        (["text.txt", "--cutoffs", "9,4"], 2, "--cutoffs is 9,4"),
+        (["text.txt", "--cutoffs", "4", "--tie-weights"], 2, "exclude each other"),
         (["text.txt", "--schedule", "plateau", "--val-fraction", "0"], 2, "plateau"),
         (["text.txt", "--precision", "float16"], 2, "float32"),
         (["text.txt", "--resume", "--force"], 2, "--force"),
@@ -182,13 +185,16 @@ def test_dry_run_writes_nothing(charrnn_train: Any, folder: Path) -> None:
 
 def test_settings_come_from_flags_then_file(charrnn_train: Any) -> None:
     Path("run.toml").write_text(
-        'steps = 5\nlearning-rate = 0.01\ncell = ["gru", "lstm"]\nlines = true\nhidden-size = 6\n'
+        'steps = 5\nlearning-rate = 0.01\ncell = ["gru", "lstm"]\nlines = true\nhidden-size = 16\ncutoffs = [3, 5]\n'
     )
-    assert charrnn_train("text.txt", "--config", "run.toml", "--steps", "7", small=False).status == 0
+    result = charrnn_train("text.txt", "--config", "run.toml", "--steps", "7", small=False)
+    assert result.status == 0
+    assert ", adaptive softmax: " in result.err
     saved = checkpoint.load("checkpoints/text.safetensors")
     assert saved.training["options"]["steps"] == 7
     assert saved.training["options"]["learning_rate"] == 0.01
     assert saved.model.cells == ("gru", "lstm")
+    assert saved.model.cutoffs == (3, 5)
     assert saved.text.lines
     Path("run.toml").write_text("step = 5\n")
     refused = charrnn_train("text.txt", "--config", "run.toml")
@@ -197,13 +203,14 @@ def test_settings_come_from_flags_then_file(charrnn_train: Any) -> None:
 
 
 def test_a_limit_of_time_prints_the_command_that_repeats_it(charrnn_train: Any) -> None:
-    result = charrnn_train("text.txt", "--max-time", "2", "--json", "--dropout", "0.1")
+    result = charrnn_train("text.txt", "--max-time", "2", "--json", "--dropout", "0.1", "--cutoffs", "none")
     found = json.loads(result.out)
     assert found["stopped_by"] == "max-time"
     line = next(line for line in result.err.splitlines() if "--steps" in line)
     command = shlex.split(line[line.index("charrnn train") :])
     assert command[command.index("--steps") + 1] == str(found["steps"])
     assert command[command.index("--dropout") + 1] == "0.1"
+    assert command[command.index("--cutoffs") + 1] == "none"
     assert "--max-time" not in command
     again = charrnn_train(*command[2:], "--json", small=False)
     assert json.loads(again.out)["steps"] == found["steps"]
@@ -261,7 +268,7 @@ class FakeEvents:
 
     @staticmethod
     def start() -> events.Start:
-        model = {"cells": ("lstm",), "hidden_size": 8, "embedding_size": 0}
+        model = {"cells": ("lstm",), "hidden_size": 8, "embedding_size": 0, "cutoffs": ()}
         training: dict[str, Any] = dict.fromkeys(("learning_rate", "dropout", "weight_decay", "clip_norm"), 0.5)
         training |= {"optimizer": "adamw", "schedule": "cosine", "seed": 0, "eval_every": 10, "patience": 3}
         sizes = {"training": {"tokens": 100, "bytes": 200, "characters": 100, "spelling": 0.0}}

@@ -115,6 +115,7 @@ NETWORKS = [
     "--cell lstm --embedding-size 5 --unit byte",
     "--cell gru --embedding-size 0 --lines",
     "--cell rnn --tie-weights --embedding-size 12 --unit word",
+    "--cell gru --hidden-size 16 --cutoffs 5,12 --unit word --lines",
 ]
 
 

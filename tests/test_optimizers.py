@@ -115,6 +115,50 @@ def test_same_bits_at_any_number_of_threads(optimizer: str, monkeypatch: pytest.
             assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_rows_without_a_gradient_are_left_alone(optimizer: str) -> None:
+    chosen = config(optimizer, weight_decay=0.1, clip_norm=2.0)
+    flat, views = make_parameters()
+    by_row = Optimizer(chosen, flat, views, table=(37, 20))
+    start = flat.copy()
+    # To each row that is ever touched, and to the rest, the rule is applied as if there were nothing else.
+    schedule = [[3, 36, 0], [36, 5], [0, 3, 1]]
+    alone = {row: make_parameters() for row in range(38)}
+    solo = {row: Optimizer(chosen, *alone[row]) for row in alone}
+    for n, rows in enumerate(schedule):
+        gradient = make_gradients()[n]
+        gradient[: 37 * 20].reshape(37, 20)[np.setdiff1d(np.arange(37), rows)] = 0
+        norm = by_row.gradient_norm(gradient, np.array(rows, np.int32))
+        assert norm == pytest.approx(np.linalg.norm(gradient), rel=1e-12)
+        by_row.update(gradient, norm, 0.01, np.array(rows, np.int32))
+        for row in [*rows, 37]:
+            solo[row].updates = n  # the correction of the moments counts all steps
+            solo[row].update(gradient, norm, 0.01)
+    places = np.arange(flat.size) // 20
+    places[37 * 20 :] = 37
+    for row in range(38):
+        here = places == row
+        expected = alone[row][0] if row in {37, *itertools.chain(*schedule)} else start
+        np.testing.assert_allclose(flat[here], expected[here], rtol=1e-12)
+        for name, moment in by_row.moments.items():
+            np.testing.assert_allclose(moment[here], solo[row].moments[name][here], rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_all_rows_are_the_whole(optimizer: str) -> None:
+    chosen = config(optimizer, weight_decay=0.1, clip_value=0.5)
+    results = []
+    for table, rows in ((None, None), ((37, 20), None), ((37, 20), np.random.default_rng(0).permutation(37))):
+        flat, views = make_parameters()
+        learner = Optimizer(chosen, flat, views, table=table)
+        for gradient in make_gradients():
+            chosen_rows = None if rows is None else rows.astype(np.int32)
+            learner.update(gradient, learner.gradient_norm(gradient, chosen_rows), 0.01, chosen_rows)
+        results.append(flat)
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-12)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-12)
+
+
 @settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(1, 9), max_size=4), tail=st.integers(1, 4095), seed=st.integers(0, 99))
 def test_same_bits_wherever_the_vector_is_cut(cuts: list[int], tail: int, seed: int) -> None:

@@ -44,6 +44,41 @@ def torch_model(config: ModelConfig, file: Path) -> Any:
     return modules
 
 
+@pytest.mark.parametrize("cutoffs", [(50,), (10, 100), (7, 30, 200)])
+def test_adaptive_softmax_agrees_with_pytorch(cutoffs: tuple[int, ...], tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    H, V = 70, 300
+    model = LanguageModel(ModelConfig(V, ("lstm",), H, 8, cutoffs=cutoffs), threads=2)
+    model.initialise(0)
+    rng = np.random.default_rng(1)
+    model.parameters += 0.2 * rng.standard_normal(model.parameters.size).astype(np.float32)
+    model.refresh()
+    save_file(model.tensors(), tmp_path / "model.safetensors")
+    module = torch.nn.AdaptiveLogSoftmaxWithLoss(H, V, list(cutoffs), div_value=4.0, head_bias=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    own = {key.removeprefix("output."): value for key, value in tensors.items() if key.startswith("output.")}
+    module.load_state_dict(own, strict=True)
+
+    ids, targets = rng.integers(0, V, (2, 15, 6)).astype(np.int32)
+    hidden = model.forward(ids, model.zero_state(6)).reshape(-1, H).copy()
+    states = torch.from_numpy(hidden).requires_grad_()
+    theirs, loss = module(states, torch.from_numpy(targets).long().reshape(-1))
+    ours = model.log_probs(ids, targets, model.zero_state(6))
+    np.testing.assert_allclose(ours.reshape(-1), theirs.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(model.logits(hidden), module.log_prob(states).detach().numpy(), atol=1e-5)
+
+    loss.backward()
+    found, gradient = model.gradient(ids, targets, model.zero_state(6))
+    assert found == pytest.approx(loss.item(), rel=1e-5)
+    shaped = LanguageModel(model.config)
+    shaped.parameters[:] = gradient
+    for name, parameter in module.named_parameters():
+        expected = parameter.grad.numpy()
+        error = np.linalg.norm(shaped.tensors()[f"output.{name}"] - expected) / np.linalg.norm(expected)
+        assert error < 1e-4, name
+
+
 @pytest.mark.parametrize(
     "config", CONFIGS, ids=lambda c: f"{c.cells[0]}{c.num_layers}-{c.activation}-{c.embedding_size}"
 )

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.config import ModelConfig
+from charrnn.models import LanguageModel
 from charrnn.scoring import Line, Score, Summary, score_lines
 from charrnn.text.vocabulary import EOS, UNKNOWN, Vocabulary
 from tests.toy_model import ToyModel, learn, toy_model
@@ -79,6 +81,28 @@ def test_a_literal_unknown_token_is_not_out_of_vocabulary() -> None:
     assert score.logprob == pytest.approx(math.fsum(plain) + literal + zebra)
     assert score.logprob_unk == pytest.approx(math.fsum(plain))
     assert score.logprob_known == pytest.approx(math.fsum(plain) - plain[2] + literal)
+
+
+@pytest.mark.parametrize("cutoffs", [(), (3,), (2, 5)])
+def test_what_a_text_may_begin_with_adds_up_to_one_at_most(cutoffs: tuple[int, ...]) -> None:
+    model = LanguageModel(ModelConfig(len(WORDS), ("gru",), 16, cutoffs=cutoffs))
+    model.initialise(0)
+    model.parameters *= 3
+    model.refresh()
+
+    def begin(word: str) -> Score:
+        line = Line(b"", ended=True) if word == "\n" else Line(word.encode(), ended=False)
+        ((score,),) = score_lines(model, WORDS, [[line]], stream=True)
+        assert score.tokens == 1
+        return score
+
+    known = math.fsum(math.exp(begin(word).logprob) for word in WORDS.units if word not in ("<unk>", "<eos>"))
+    known += math.exp(begin("\n").logprob)
+    unknown = math.exp(begin("zebra").logprob_unk)
+    assert known + unknown == pytest.approx(1, abs=1e-6)
+    assert 0.01 < known < 0.99
+    spelled = math.fsum(math.exp(begin(word).logprob) for word in ("<unk>", "a", "e", "t", "at", "th", "zebra", "漢"))
+    assert 0.01 * unknown < spelled < unknown
 
 
 def test_byte_models_score_bytes() -> None:

@@ -18,7 +18,7 @@ from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, DivergedError, UsageError
-from charrnn.models import LanguageModel
+from charrnn.models import LanguageModel, layout
 from charrnn.text.corpus import Corpus, Part, load_corpus
 from charrnn.text.vocabulary import EOS
 from charrnn.training import defaults, estimate, events, setup
@@ -188,6 +188,40 @@ def interrupt(training: Generator[events.Event]) -> None:
         pytest.fail(f"{next(training)} came after the interruption")
     except KeyboardInterrupt:
         pass
+
+
+@pytest.mark.parametrize("embedding_size", [0, 6])
+def test_large_vocabularies_have_the_same_bits_too(
+    text_file: Path, embedding_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BY_ROW_FROM", 2)
+    options: dict[str, Any] = {"dropout": 0.2, "weight_decay": 0.1, "clip_norm": 0.5, "batch_size": 2, "seq_length": 5}
+
+    def model_of(task: Task, threads: int) -> LanguageModel:
+        size = len(task.corpus.vocabulary)
+        config = ModelConfig(size, ("lstm",), 16, embedding_size, cutoffs=(4, 9))
+        model = LanguageModel(config, threads=threads)
+        model.initialise(0)
+        assert model.table is not None
+        return model
+
+    tasks = [make_task(text_file, output=f"{n}.safetensors", **options) for n in range(3)]
+    for task, threads in zip(tasks, (1, 2, 3), strict=True):
+        happened = run(task, model_of(task, threads))
+    losses = [event.loss for event in of(events.Step, happened)]
+    assert losses[-1] < 0.9 * losses[0]
+    assert_same(tasks[0].output, tasks[1].output)
+    assert_same(tasks[0].output, tasks[2].output)
+    parts = make_task(text_file, output="parts.safetensors", **options)
+    for stop in (2, 3, 2):
+        training = train(parts, model_of(parts, 2))
+        for _ in range(stop):
+            next(training)
+        interrupt(training)
+        if parts.output.exists():
+            parts = resumed(parts)
+    run(parts, model_of(parts, 1))
+    assert_same(tasks[0].output, parts.output)
 
 
 @pytest.mark.parametrize("lines", [False, True])
@@ -488,10 +522,25 @@ def test_defaults_follow_the_corpus(text_file: Path) -> None:
     assert model.config.embedding_size == 16
     assert (task.text.min_count, task.text.max_vocab) == (2, 100_000)
     assert (task.config.epochs, task.config.patience) == (40, 0)  # a small corpus is not read for longer
+    assert model.config.cutoffs == ()
+    task, model = prepared(request(text_file, cutoffs=(4,), hidden_size=16))
+    assert model.config.cutoffs == (4,)
     with pytest.raises(UsageError, match="--layers is 3"):
         prepared(request(text_file, cell=("gru", "lstm"), layers=3))
     with pytest.raises(UsageError, match="plateau"):
         prepared(request(text_file, schedule="plateau", val_fraction=0.0))
+
+
+def test_large_vocabularies_get_an_adaptive_softmax() -> None:
+    def cutoffs(size: int, hidden: int = 256, **given: object) -> tuple[int, ...]:
+        options = {"unit": "word", "hidden_size": hidden, **given}
+        return defaults.resolve_model(options, TextConfig(unit="word"), size, 10**6).cutoffs
+
+    assert cutoffs(defaults.FULL_SOFTMAX) == ()
+    assert cutoffs(50_000) == cutoffs(50_000, cutoffs="auto") != ()
+    assert len(cutoffs(100_000)) > len(cutoffs(20_000)) > 0
+    assert cutoffs(100_000, hidden=8) == ()  # too narrow to be divided
+    assert cutoffs(50_000, tie_weights=True) == cutoffs(50_000, cutoffs="none") == ()
 
 
 def test_never_more_than_the_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
