@@ -9,15 +9,17 @@
 
 Gates lie side by side as r z n, or z n without reset: `gates (T, B, G)`. U is packed in two parts, the gates r z
 (`recurrent_rz`) and n (`recurrent_n`), or without reset in one, `recurrent_rz`. `side (T, B, H)` holds what the second
-product needs or makes: h' U_n + b_hn after, r h' before, nothing without reset. The kernels handle the rows (sequences)
-from `begin` to `end` only.
+product needs or makes: h' U_n + b_hn after, r h' before, nothing without reset. Where no gradient is wanted, `gates`
+and `side` need not be kept, and may hold fewer steps: each then takes the place of an earlier one. The kernels handle
+the rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import sigmoid, tanh
+from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rounding import store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
@@ -27,11 +29,13 @@ AFTER, BEFORE, NONE = 0, 1, 2
 
 @kernel
 def gru_forward(
-    gates: Array, recurrent_rz: Array, recurrent_n: Array, bias_hn: Array, reset: int, h: Array, h_operand: Array,
-    side: Array, side_operand: Array, out: Array, keep: Array, begin: int, end: int,
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent_rz: Array, recurrent_n: Array,
+    bias_hn: Array, reset: int, h: Array, h_operand: Array, side: Array, side_operand: Array, out: Array, keep: Array,
+    begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, G): in, x W + b; out, the activated gates. h (T + 1, B, H): step 0 in, the others out.
+    """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
+    gates: out, activated. h (T + 1, B, H): step 0 in, the others out.
     reset: AFTER, BEFORE or NONE. h_operand, side_operand: h and side as products read them, rounded or the same. keep
     (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every step as the layer above sees it.
     """
@@ -40,9 +44,11 @@ def gru_forward(
     rz = gates.shape[2] - H  # columns of the gates before n
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h_operand[t, begin:end], 0, recurrent_rz, gates[t, begin:end], 0, rz + H if reset == NONE else rz)
+        gates_t, side_t, side_operand_t = gates[t % len(gates)], side[t % len(side)], side_operand[t % len(side)]
+        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, rz + H if reset == NONE else rz)
         for b in range(begin, end):
-            row, side_row, h_before = gates[t, b, :rz], side[t, b], h[t, b]
+            row, side_row, h_before = gates_t[b, :rz], side_t[b], h[t, b]
             for j in range(rz):
                 row[j] = sigmoid(row[j])
             if reset == AFTER:
@@ -50,13 +56,13 @@ def gru_forward(
             elif reset == BEFORE:
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]
-                store_operand(side_row, side_operand[t, b])
+                store_operand(side_row, side_operand_t[b])
         if reset == AFTER:
-            add_product(h_operand[t, begin:end], 0, recurrent_n, side[t, begin:end], 0, H)
+            add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H)
         elif reset == BEFORE:
-            add_product(side_operand[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
+            add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H)
         for b in range(begin, end):
-            row, side_row, h_before, h_row = gates[t, b], side[t, b], h[t, b], h[t + 1, b]
+            row, side_row, h_before, h_row = gates_t[b], side_t[b], h[t, b], h[t + 1, b]
             r, z, n = row[:H], row[rz - H : rz], row[rz:]
             if reset == AFTER:
                 for j in range(H):
@@ -72,13 +78,15 @@ def gru_forward(
 @kernel
 def gru_backward(
     gates: Array, operand: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array,
-    side: Array, side_operand: Array, dout: Array, dh: Array, drh: Array, keep: Array, begin: int, end: int,
+    side: Array, side_operand: Array, dout: Array, dh: Array, drh: Array, weight: Array, dx: Array, keep: Array,
+    begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, G): in, as `gru_forward` left them; out, the gradient before the activations.
 
     operand: the latter as products read it. recurrent_rz, recurrent_n: packed transposes.
     side (T, B, H): with reset AFTER, out, the gradient of h' U_n + b_hn; side_operand: as products read it.
     dout (T, B, H): gradient of `out`. dh, drh (B, H): scratch, the gradients that reach back a step.
+    weight: packed W'; dx (T, B, E): out, the gradient of x; see `inputs.pass_down`.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -114,6 +122,7 @@ def gru_backward(
                 for j in range(H):
                     r[j] = drh_row[j] * h_before[j] * r[j] * (one - r[j])
                 store_operand(row, operand[t, b])
+        pass_down(operand[t], weight, dx[t], begin, end)
         if t > 0:
             add_product(operand[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
             if reset == AFTER:

@@ -7,15 +7,17 @@
     o = σ(x W_o + h' U_o + b_o + p_o c)
     h = o tanh(c)
 
-Gates lie side by side as i f g o: `gates (T, B, 4H)`. The kernels handle the rows (sequences) from `begin` to `end`
-only.
+Gates lie side by side as i f g o: `gates (T, B, 4H)`, and `c (T + 1, B, H)`. Where no gradient is wanted they need not
+be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an earlier one. The kernels handle the
+rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import sigmoid, tanh
+from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rounding import store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
@@ -23,24 +25,26 @@ from charrnn.kernels.state import drop_rows, enter, hand_over
 
 @kernel
 def lstm_forward(
-    gates: Array, recurrent: Array, peepholes: Array, h: Array, h_operand: Array, c: Array, out: Array, keep: Array,
-    begin: int, end: int,
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array, h: Array,
+    h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, 4H): in, x W + b; out, the activated gates. h, c (T + 1, B, H): step 0 in, the others out.
+    """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
-    recurrent: packed U. h_operand: h as products read it, rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0,
-    H). keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer above sees
-    it.
+    gates: out, activated. h, c: step 0 in, the others out. recurrent: packed U. h_operand: h as products read it,
+    rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a
+    step. out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h_operand[t, begin:end], 0, recurrent, gates[t, begin:end], 0, 4 * H)
+        gates_t, c_t, c_next = gates[t % len(gates)], c[t % len(c)], c[(t + 1) % len(c)]
+        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, 4 * H)
         for b in range(begin, end):
             kept = keep[t, b]
-            row = gates[t, b]
+            row = gates_t[b]
             i, f, g, o = row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
-            c_before, c_row, h_row = c[t, b], c[t + 1, b], h[t + 1, b]
+            c_before, c_row, h_row = c_t[b], c_next[b], h[t + 1, b]
             if peepholes.shape[0]:
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
@@ -70,12 +74,13 @@ def lstm_forward(
 @kernel
 def lstm_backward(
     gates: Array, operand: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, dh: Array, dc: Array,
-    keep: Array, begin: int, end: int,
+    weight: Array, dx: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, 4H): in, as `lstm_forward` left them; out, the gradient before the activations.
 
     operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H):
-    scratch, the gradients that reach back a step.
+    scratch, the gradients that reach back a step. weight: packed W'; dx (T, B, E): out, the gradient of x; see
+    `inputs.pass_down`.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -111,6 +116,7 @@ def lstm_backward(
                     dc_row[j] += (i[j] * p_i[j] + f[j] * p_f[j]) * kept
             store_operand(row, operand[t, b])
             dh_row[:] = 0
+        pass_down(operand[t], weight, dx[t], begin, end)
         if t > 0:  # gates = … + h' U
             add_product(operand[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

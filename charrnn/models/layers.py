@@ -1,8 +1,7 @@
 """Recurrent layers: the arrays each cell's kernels work on, and the products that all cells share.
 
-A layer is used in this order: `resize`, the jobs of `pack`, `project` or a table look-up into `gates`, `forward`; for a
-gradient then `backward`, `add_input_gradient` and the jobs of `weight_jobs`. Rows (sequences) from `begin` to `end` are
-independent of all others, so that each thread takes its own.
+A layer is used in this order: `resize`, the jobs of `pack`, `forward`; for a gradient then `backward` and the jobs of
+`weight_jobs`. Rows (sequences) from `begin` to `end` are independent of all others, so that each thread takes its own.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ import numpy as np
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import gru, inputs, lstm, matmul, packing, rnn
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job
 from charrnn.models.buffers import Buffers
 
 Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.empty_scratch`
+Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `inputs.start_gates`
 
 
 class Packed:
@@ -88,6 +88,7 @@ class Layer:
         self.recurrent = [Packed(weights["weight_hh"], column, size, operand) for column, size in self.parts]
         self.input = Packed(weights["weight_ih"], 0, self.G, operand) if index > 0 or config.embedding_size else None
         self._backward: tuple[list[Packed], Packed | None] | None = None
+        self._no_panels = matmul.empty_panels(1, 0, operand)
 
     @property
     def transposes(self) -> tuple[list[Packed], Packed | None]:
@@ -103,18 +104,21 @@ class Layer:
         recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
         return [packed.job() for packed in [*recurrent, *([from_input] if from_input else [])]]
 
-    def resize(self, T: int, B: int, *, separate: bool) -> None:
+    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
         """Take arrays for windows of T steps and B rows; `separate`: `out` is not simply h of every step.
 
-        What products read is kept as an operand beside each array, rounded to bfloat16, or it is the array itself.
+        What only a `gradient` reads is kept of every step for one, else of the latest. What products read is kept as an
+        operand beside each array, rounded to bfloat16, or it is the array itself.
         """
         H = self.config.hidden_size
-        self.gates = self._buffer("gates", T, B, self.G)
+        self.kept = T if gradient else 1
+        self.gates = self._buffer("gates", self.kept, B, self.G)
         self.h = self._buffer("h", T + 1, B, H)
         self.out = self._buffer("out", T, B, H) if separate else self.h[1:]
         self.h_operand = self._operand("h", self.h)
         self.out_operand = self._operand("out", self.out) if separate else self.h_operand[1:]
         self.separate = separate
+        self._zeros = self.buffers.ids("zeros", T, B)
 
     def prepare_backward(self) -> None:
         """Take what `backward` needs besides: `dgates_operand`, what products read of the gates' gradients, and
@@ -132,25 +136,32 @@ class Layer:
         """The state before a step, as `states` arrays (B, H); step T is what the window leaves behind."""
         return [self.h[step]]
 
-    def project(self, x: Array, begin: int, end: int) -> None:
-        """gates = x W_ih + b, for x (T, B, E) as an operand."""
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
+        """From the input to `out`, through time."""
+        raise NotImplementedError
+
+    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
+        """From the gradient of `out` (T, B, H) to that of `gates`, in place, and of x (T, B, E), back through time.
+
+        The first layer leaves dx alone.
+        """
+        raise NotImplementedError
+
+    def input_from(self, below: Array) -> Input:
+        """The input of a layer above the first, `below` (T, B, H) being the operand form of what the layer below puts
+        out."""
         assert self.input is not None
-        inputs.fill_rows(self.gates, self.weights["bias"], begin, end)
-        matmul.add_products(x, self.input.panels, self.gates, begin, end)
+        return self.weights["bias"][np.newaxis], self._zeros, below, self.input.panels
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
-        """From the input's part of `gates` to `out`, through time."""
-        raise NotImplementedError
+    def input_from_table(self, table: Array, local: Ids) -> Input:
+        """The input of the first layer: rows `local` (T, B) of a table (U, G)."""
+        return table, local, self.h_operand[:-1], self._no_panels
 
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        """From the gradient of `out` (T, B, H) to that of `gates`, in place, back through time."""
-        raise NotImplementedError
-
-    def add_input_gradient(self, dx: Array, begin: int, end: int) -> None:
-        """dx += dgates W_ih', for dx (T, B, E)."""
+    @property
+    def panels_down(self) -> Array:
+        """Packed W_ih' of a layer above the first."""
         transposed = self.transposes[1]
-        assert transposed is not None
-        matmul.add_products(self.dgates_operand, transposed.panels, dx, begin, end)
+        return transposed.panels if transposed and self.index > 0 else self._no_panels
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
         """Jobs that add up the gradients of this layer's weights; x (T, B, E) as an operand, or None where a table
@@ -179,27 +190,28 @@ class LSTMLayer(Layer):
         H = self.config.hidden_size
         self.peepholes = self.weights["peepholes"] if self.config.peepholes else np.zeros((0, H), self.buffers.dtype)
 
-    def resize(self, T: int, B: int, *, separate: bool) -> None:
-        super().resize(T, B, separate=separate)
-        self.c = self._buffer("c", T + 1, B, self.config.hidden_size)
+    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
+        super().resize(T, B, separate=separate, gradient=gradient)
+        self.c = self._buffer("c", self.kept + 1, B, self.config.hidden_size)
 
     def state(self, step: int) -> list[Array]:
-        return [self.h[step], self.c[step]]
+        return [self.h[step], self.c[step % len(self.c)]]
 
     def prepare_backward(self) -> None:
         super().prepare_backward()
         self.dc = self.buffers.get("dc", *self.out.shape[1:])
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         panels = self.recurrent[0].panels
         lstm.lstm_forward(
-            self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
+            *x, self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
         )  # fmt: skip
 
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
+    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
         panels = self.transposes[0][0].panels
         lstm.lstm_backward(
-            self.gates, self.dgates_operand, panels, self.peepholes, self.c, dout, self.dh, self.dc, keep, begin, end
+            self.gates, self.dgates_operand, panels, self.peepholes, self.c, dout, self.dh, self.dc,
+            self.panels_down, dx, keep, begin, end,
         )  # fmt: skip
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
@@ -222,27 +234,27 @@ class GRULayer(Layer):
         self.reset = {"after": gru.AFTER, "before": gru.BEFORE, "none": gru.NONE}[self.config.reset_gate]
         self.bias_hn = self.weights.get("bias_hn", np.zeros(0, self.buffers.dtype))
 
-    def resize(self, T: int, B: int, *, separate: bool) -> None:
-        super().resize(T, B, separate=separate)
-        self.side = self._buffer("side", T, B, self.config.hidden_size)
+    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
+        super().resize(T, B, separate=separate, gradient=gradient)
+        self.side = self._buffer("side", self.kept, B, self.config.hidden_size)
         self.side_operand = self._operand("side", self.side)
 
     def prepare_backward(self) -> None:
         super().prepare_backward()
         self.drh = self.buffers.get("drh", *self.out.shape[1:])
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
         gru.gru_forward(
-            self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand, self.out,
-            keep, begin, end,
+            *x, self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand,
+            self.out, keep, begin, end,
         )  # fmt: skip
 
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
+    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
         rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
         gru.gru_backward(
             self.gates, self.dgates_operand, rz, n, self.reset, self.h, self.side, self.side_operand,
-            dout, self.dh, self.drh, keep, begin, end,
+            dout, self.dh, self.drh, self.panels_down, dx, keep, begin, end,
         )  # fmt: skip
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
@@ -261,16 +273,18 @@ class GRULayer(Layer):
 class RNNLayer(Layer):
     """See `kernels/rnn.py`."""
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         rnn.rnn_forward(
-            self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
+            *x, self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
         )  # fmt: skip
 
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
+    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         panels = self.transposes[0][0].panels
-        rnn.rnn_backward(self.gates, self.dgates_operand, panels, relu, dout, self.dh, keep, begin, end)
+        rnn.rnn_backward(
+            self.gates, self.dgates_operand, panels, relu, dout, self.dh, self.panels_down, dx, keep, begin, end
+        )  # fmt: skip
 
 
 LAYERS: dict[str, type[Layer]] = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}
