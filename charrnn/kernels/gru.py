@@ -17,14 +17,20 @@ the rows (sequences) from `begin` to `end` only.
 from __future__ import annotations
 
 from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import kernel
+from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
 AFTER, BEFORE, NONE = 0, 1, 2
+
+
+@inline
+def split(row: Array, H: int) -> tuple[Array, Array, Array]:
+    """The gates r, z, n of a row (G); without reset, z stands for r as well."""
+    return row[:H], row[row.size - 2 * H : row.size - H], row[row.size - H :]
 
 
 @kernel
@@ -62,8 +68,8 @@ def gru_forward(
         elif reset == BEFORE:
             add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H)
         for b in range(begin, end):
-            row, side_row, h_before, h_row = gates_t[b], side_t[b], h[t, b], h[t + 1, b]
-            r, z, n = row[:H], row[rz - H : rz], row[rz:]
+            side_row, h_before, h_row = side_t[b], h[t, b], h[t + 1, b]
+            r, z, n = split(gates_t[b], H)
             if reset == AFTER:
                 for j in range(H):
                     n[j] += r[j] * side_row[j]
@@ -77,16 +83,17 @@ def gru_forward(
 
 @kernel
 def gru_backward(
-    gates: Array, operand: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array,
-    side: Array, side_operand: Array, dout: Array, dh: Array, drh: Array, weight: Array, dx: Array, keep: Array,
-    begin: int, end: int,
+    gates: Array, dgates: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array,
+    side: Array, side_operand: Array, dout: Array, weight: Array, row: Array, dh: Array, drh: Array,
+    keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, G): in, as `gru_forward` left them; out, the gradient before the activations.
+    """gates (T, B, G): as `gru_forward` left them. dgates: out, their gradient before the activations as products read
+    it, in the same memory.
 
-    operand: the latter as products read it. recurrent_rz, recurrent_n: packed transposes.
+    recurrent_rz, recurrent_n: packed transposes.
     side (T, B, H): with reset AFTER, out, the gradient of h' U_n + b_hn; side_operand: as products read it.
-    dout (T, B, H): gradient of `out`. dh, drh (B, H): scratch, the gradients that reach back a step.
-    weight: packed W'; dx (T, B, E): out, the gradient of x; see `inputs.pass_down`.
+    dout (T, B, H): in, the gradient of `out`; out, that of x where a layer is below; weight: packed W', see
+    `inputs.pass_down`. row (B, G), dh, drh (B, H): scratch, the last two for the gradients that reach back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -95,36 +102,39 @@ def gru_backward(
         dh[b] = 0
     for t in range(T - 1, -1, -1):
         for b in range(begin, end):
-            row, side_row, h_before, dout_row, dh_row = gates[t, b], side[t, b], h[t, b], dout[t, b], dh[b]
-            r, z, n = row[:H], row[rz - H : rz], row[rz:]
+            side_row, h_before, dout_row, dh_row = side[t, b], h[t, b], dout[t, b], dh[b]
+            r, z, n = split(gates[t, b], H)
+            dr, dz, dn = split(row[b], H)
             # h = (1 - z) n + z h'
             for j in range(H):
                 dh_j, n_j, z_j = dout_row[j] + dh_row[j], n[j], z[j]
-                n[j] = dh_j * (one - z_j) * (one - n_j * n_j)
-                z[j] = dh_j * (h_before[j] - n_j) * z_j * (one - z_j)
+                dn[j] = dh_j * (one - z_j) * (one - n_j * n_j)
+                dz[j] = dh_j * (h_before[j] - n_j) * z_j * (one - z_j)
                 dh_row[j] = dh_j * z_j
             if reset == AFTER:  # n = tanh(… + r (h' U_n + b_hn))
                 for j in range(H):
                     r_j, s_j = r[j], side_row[j]
-                    r[j] = n[j] * s_j * r_j * (one - r_j)
-                    side_row[j] = n[j] * r_j
+                    dr[j] = dn[j] * s_j * r_j * (one - r_j)
+                    side_row[j] = dn[j] * r_j
                 store_operand(side_row, side_operand[t, b])
-            store_operand(row, operand[t, b])  # with reset BEFORE, r is to follow
+            elif reset == BEFORE:  # dr is to follow; until then its place keeps r
+                for j in range(H):
+                    dr[j] = r[j]
+            replace_operand(row[b], dgates[t, b])
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(operand[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
             for b in range(begin, end):
-                row, h_before, dh_row, drh_row = gates[t, b, :rz], h[t, b], dh[b], drh[b]
-                r = row[:H]
+                h_before, dh_row, drh_row, r = h[t, b], dh[b], drh[b], row[b, :H]
                 for j in range(H):
                     dh_row[j] += drh_row[j] * r[j]
                 for j in range(H):
                     r[j] = drh_row[j] * h_before[j] * r[j] * (one - r[j])
-                store_operand(row, operand[t, b])
-        pass_down(operand[t], weight, dx[t], begin, end)
+                replace_operand(row[b], dgates[t, b])
+        pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            add_product(operand[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
             if reset == AFTER:
                 add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

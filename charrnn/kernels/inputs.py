@@ -10,6 +10,7 @@ from __future__ import annotations
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.matmul import add_product
+from charrnn.kernels.rounding import number
 
 
 @kernel
@@ -89,24 +90,28 @@ def fill_rows(gates: Array, bias: Array, begin: int, end: int) -> None:
 
 @kernel
 def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int) -> None:
-    """dtable[u] = sum of dgates (T, B, G) over the places that read unit u, for the columns from `first` to `last`."""
+    """dtable[u] = sum of dgates (T, B, G) over the places that read unit u, for the columns from `first` to `last`.
+
+    dgates as an operand, its rows may be longer.
+    """
     T, B, _ = dgates.shape
     dtable[:, first:last] = 0
     for t in range(T):
         for b in range(B):
             source, target = dgates[t, b, first:last], dtable[local[t, b], first:last]
             for j in range(last - first):
-                target[j] += source[j]
+                target[j] += number(source[j])
 
 
 @kernel
 def add_column_sums(rows: Array, sums: Array, first: int, last: int) -> None:
-    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`."""
+    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`; rows may be an operand, and
+    longer."""
     target = sums[first:last]
     for n in range(rows.shape[0]):
         source = rows[n, first:last]
         for j in range(last - first):
-            target[j] += source[j]
+            target[j] += number(source[j])
 
 
 @kernel

@@ -13,7 +13,7 @@ from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
 
@@ -51,14 +51,14 @@ def rnn_forward(
 
 @kernel
 def rnn_backward(
-    gates: Array, operand: Array, recurrent: Array, relu: bool, dout: Array, dh: Array, weight: Array, dx: Array,
-    keep: Array, begin: int, end: int,
+    gates: Array, dgates: Array, recurrent: Array, relu: bool, dout: Array, weight: Array, row: Array,
+    dh: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, H): in, as `rnn_forward` left them; out, the gradient before the activation.
+    """gates (T, B, H): as `rnn_forward` left them. dgates: out, their gradient before the activation as products read
+    it, in the same memory.
 
-    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H):
-    scratch, the gradient that reaches back a step. weight: packed W'; dx (T, B, E): out, the gradient of x; see
-    `inputs.pass_down`.
+    recurrent: packed U'. dout (T, B, H): in, the gradient of `out`; out, that of x where a layer is below; weight:
+    packed W', see `inputs.pass_down`. row, dh (B, H): scratch, the latter for the gradient that reaches back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -67,16 +67,16 @@ def rnn_backward(
         dh[b] = 0
     for t in range(T - 1, -1, -1):
         for b in range(begin, end):
-            row, dout_row, dh_row = gates[t, b], dout[t, b], dh[b]
+            gate, drow, dout_row, dh_row = gates[t, b], row[b], dout[t, b], dh[b]
             if relu:  # h = max(0, a)
                 for j in range(H):
-                    row[j] = dout_row[j] + dh_row[j] if row[j] > zero else zero * row[j]
+                    drow[j] = dout_row[j] + dh_row[j] if gate[j] > zero else zero * gate[j]
             else:  # h = tanh(a)
                 for j in range(H):
-                    row[j] = (dout_row[j] + dh_row[j]) * (one - row[j] * row[j])
-            store_operand(row, operand[t, b])
+                    drow[j] = (dout_row[j] + dh_row[j]) * (one - gate[j] * gate[j])
+            replace_operand(drow, dgates[t, b])
             dh_row[:] = 0
-        pass_down(operand[t], weight, dx[t], begin, end)
+        pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            add_product(operand[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

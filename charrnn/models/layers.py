@@ -121,9 +121,10 @@ class Layer:
         self._zeros = self.buffers.ids("zeros", T, B)
 
     def prepare_backward(self) -> None:
-        """Take what `backward` needs besides: `dgates_operand`, what products read of the gates' gradients, and
-        scratch."""
-        self.dgates_operand = self._operand("gates", self.gates)
+        """Take what `backward` needs besides: `dgates`, the gradient of the gates as products read it, which takes the
+        place of the gates step by step, and scratch."""
+        self.dgates = self.gates.view(self.buffers.operand)
+        self.row = self.buffers.get("row", *self.gates.shape[1:])
         self.dh = self.buffers.get("dh", *self.out.shape[1:])
 
     def _operand(self, name: str, array: Array) -> Array:
@@ -140,10 +141,10 @@ class Layer:
         """From the input to `out`, through time."""
         raise NotImplementedError
 
-    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
-        """From the gradient of `out` (T, B, H) to that of `gates`, in place, and of x (T, B, E), back through time.
+    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
+        """From the gradient of `out`, dout (T, B, H), to `dgates`, back through time.
 
-        The first layer leaves dx alone.
+        In a layer above the first, the gradient of x takes the place of dout step by step.
         """
         raise NotImplementedError
 
@@ -168,14 +169,14 @@ class Layer:
         stands for it."""
         jobs = self.recurrent_jobs(scratch)
         if x is not None:
-            H, dgates = self.config.hidden_size, flat(self.dgates_operand)
+            H, dgates = self.config.hidden_size, flat(self.dgates)
             jobs.append(product_job(flat(x), H, dgates, 0, self.gradients["weight_ih"], 0, self.G, scratch))
-            jobs.append(sum_job(flat(self.gates), self.gradients["bias"]))
+            jobs.append(sum_job(dgates, self.gradients["bias"]))
         return jobs
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
         """dW_hh = Σ h' dgates over all steps and rows, h' being the state before the step."""
-        h, dgates = flat(self.h_operand[:-1]), flat(self.dgates_operand)
+        h, dgates = flat(self.h_operand[:-1]), flat(self.dgates)
         H = self.config.hidden_size
         return [product_job(h, H, dgates, 0, self.gradients["weight_hh"], 0, self.G, scratch)]
 
@@ -207,11 +208,11 @@ class LSTMLayer(Layer):
             *x, self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
         )  # fmt: skip
 
-    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
+    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         panels = self.transposes[0][0].panels
         lstm.lstm_backward(
-            self.gates, self.dgates_operand, panels, self.peepholes, self.c, dout, self.dh, self.dc,
-            self.panels_down, dx, keep, begin, end,
+            self.gates, self.dgates, panels, self.peepholes, self.c, dout, self.panels_down,
+            self.row, self.dh, self.dc, keep, begin, end,
         )  # fmt: skip
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
@@ -219,7 +220,7 @@ class LSTMLayer(Layer):
         if self.config.peepholes:
 
             def work(first: int, last: int, thread: int) -> None:
-                lstm.lstm_peephole_gradient(self.gates, self.c, keep, self.gradients["peepholes"], first, last)
+                lstm.lstm_peephole_gradient(self.dgates, self.c, keep, self.gradients["peepholes"], first, last)
 
             T, B, _ = self.gates.shape
             jobs.append(Job(self.config.hidden_size, 6 * T * B, work))
@@ -250,18 +251,18 @@ class GRULayer(Layer):
             self.out, keep, begin, end,
         )  # fmt: skip
 
-    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
+    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
         gru.gru_backward(
-            self.gates, self.dgates_operand, rz, n, self.reset, self.h, self.side, self.side_operand,
-            dout, self.dh, self.drh, self.panels_down, dx, keep, begin, end,
+            self.gates, self.dgates, rz, n, self.reset, self.h, self.side, self.side_operand,
+            dout, self.panels_down, self.row, self.dh, self.drh, keep, begin, end,
         )  # fmt: skip
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
         if self.reset == gru.NONE:
             return super().recurrent_jobs(scratch)
         (_, rz), (_, H) = self.parts
-        h, side, dgates = flat(self.h_operand[:-1]), flat(self.side_operand), flat(self.dgates_operand)
+        h, side, dgates = flat(self.h_operand[:-1]), flat(self.side_operand), flat(self.dgates)
         dweight = self.gradients["weight_hh"]
         jobs = [product_job(h, H, dgates, 0, dweight, 0, rz, scratch)]
         if self.reset == gru.BEFORE:
@@ -279,11 +280,11 @@ class RNNLayer(Layer):
             *x, self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
         )  # fmt: skip
 
-    def backward(self, dout: Array, dx: Array, keep: Array, begin: int, end: int) -> None:
+    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         panels = self.transposes[0][0].panels
         rnn.rnn_backward(
-            self.gates, self.dgates_operand, panels, relu, dout, self.dh, self.panels_down, dx, keep, begin, end
+            self.gates, self.dgates, panels, relu, dout, self.panels_down, self.row, self.dh, keep, begin, end
         )  # fmt: skip
 
 

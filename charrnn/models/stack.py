@@ -140,16 +140,13 @@ class Stack:
         for layer in self.layers:
             layer.prepare_backward()
         self._dout = dout
-        self._dx = self.buffers.get("dx", *dout.shape) if len(self.layers) > 1 else dout
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
         """From dout to the gradient of every layer's gates, for some rows of the batch."""
-        dout, dx = self._dout, self._dx
         for layer in reversed(self.layers):
             if self.rate > 0:
-                dropout_kernels.apply_dropout(dout, self.rate, self._layer_key(layer), begin, end)
-            layer.backward(dout, dx, self.keep, begin, end)
-            dout, dx = dx, dout
+                dropout_kernels.apply_dropout(self._dout, self.rate, self._layer_key(layer), begin, end)
+            layer.backward(self._dout, self.keep, begin, end)
 
     def weight_jobs(self, scratch: Scratch) -> list[Job]:
         """Jobs that add up the gradients of the layers' weights after `backward_rows`, and the table's, `dtable` (1, U,
@@ -163,7 +160,7 @@ class Stack:
         self.dtable = self.buffers.get("dtable", *self.table.shape)
 
         def sum_table(begin: int, end: int, thread: int) -> None:
-            inputs.sum_by_unit(first.gates, self._local, self.dtable[0], begin, end)
+            inputs.sum_by_unit(first.dgates, self._local, self.dtable[0], begin, end)
             inputs.add_column_sums(self.dtable[0], first.gradients["bias"], begin, end)
 
         return [*jobs, Job(first.G, self.keep.size, sum_table)]
