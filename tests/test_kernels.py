@@ -84,7 +84,7 @@ def test_functions_are_close_in_float32_and_exact_in_float64() -> None:
         assert np.isnan(y32[0])
 
 
-@pytest.mark.parametrize("vocabulary", [2, 3, 65, 5000])
+@pytest.mark.parametrize("vocabulary", [2, 3, 65, 1000])
 def test_softmax(vocabulary: int) -> None:
     rng = np.random.default_rng(4)
     logits = (5 * rng.standard_normal((6, vocabulary))).astype(np.float32)
@@ -99,7 +99,9 @@ def test_softmax(vocabulary: int) -> None:
     expected[np.arange(6), targets] -= 0.5
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
     again = np.zeros(6)
-    softmax.target_log_probs(logits.copy()[None], targets[None], again[None], 0, 6)
+    bias, scratch = np.zeros(vocabulary, np.float32), np.full((4, vocabulary), np.nan, np.float32)
+    identity = packed(np.eye(vocabulary, dtype=np.float32))
+    softmax.target_log_probs(logits[None], identity, bias, targets[None], scratch, again[None], 0, 6)
     np.testing.assert_array_equal(again, log_probs)
 
 

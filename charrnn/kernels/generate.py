@@ -16,7 +16,7 @@ from charrnn.kernels.compile import OPTIONS, kernel
 from charrnn.kernels.draw import draw
 from charrnn.kernels.gru import gru_forward
 from charrnn.kernels.lstm import lstm_forward
-from charrnn.kernels.matmul import add_products
+from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rnn import rnn_forward
 from charrnn.kernels.rounding import store_operand
 
@@ -59,12 +59,15 @@ class RNNStack(NamedTuple):
 class Ends(NamedTuple):
     """What is below and above the stack."""
 
-    embedding: Array  # (V, E); one-hot input: W_ih of the first layer (V, G)
+    embedding: Array  # (V, E); one-hot input: (0, 1)
     rows: Array  # (1, B, E)
     rows_operand: Array
+    table: Array  # what the gates of the first layer start as: (1, G), its bias; one-hot input: (V, G), W_ih + b
+    local: Ids  # (1, B), rows of it
+    zeros: Ids  # (1, B)
     first: Array  # packed W_ih of the first layer; one-hot input: no panels
     inputs: Array  # packed W_ih of every layer (L, …), that of the first unused
-    bias: Array  # (L, G)
+    bias: Array  # (L, 1, G)
     output: Array  # packed W of the softmax
     output_bias: Array  # (V)
     logits: Array  # (1, B, V) float32
@@ -72,32 +75,36 @@ class Ends(NamedTuple):
     boundary: int  # the unit at whose input the state is reset, or -1
 
 
-def step_layer(stack: Any, layer: int, keep: Array, begin: int, end: int) -> None:
-    """From the input's part of the gates of a layer to its new state, for one step."""
+def step_layer(
+    stack: Any, layer: int, table: Array, local: Ids, x: Array, weight: Array, keep: Array, begin: int, end: int
+) -> None:  # fmt: skip
+    """From the input of a layer, see `inputs.start_gates`, to its new state, for one step."""
     raise NotImplementedError  # compiled forms below
 
 
 @overload(step_layer, jit_options=OPTIONS)
-def _step_layer(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
-    def lstm(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+def _step_layer(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
+    def lstm(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
         h, c = stack.h[layer], stack.c[layer]
         lstm_forward(
-            stack.gates[layer], stack.recurrent[layer], stack.peepholes[layer], h, stack.h_operand[layer], c, h[1:],
-            keep, begin, end,
+            table, local, x, weight, stack.gates[layer], stack.recurrent[layer], stack.peepholes[layer], h,
+            stack.h_operand[layer], c, h[1:], keep, begin, end,
         )  # fmt: skip
         c[0, begin:end] = c[1, begin:end]
 
-    def gru(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+    def gru(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
         h = stack.h[layer]
         gru_forward(
-            stack.gates[layer], stack.recurrent_rz[layer], stack.recurrent_n[layer], stack.bias_hn[layer], stack.reset,
-            h, stack.h_operand[layer], stack.side[layer], stack.side_operand[layer], h[1:], keep, begin, end,
+            table, local, x, weight, stack.gates[layer], stack.recurrent_rz[layer], stack.recurrent_n[layer],
+            stack.bias_hn[layer], stack.reset, h, stack.h_operand[layer], stack.side[layer],
+            stack.side_operand[layer], h[1:], keep, begin, end,
         )  # fmt: skip
 
-    def rnn(stack, layer, keep, begin, end):  # type: ignore[no-untyped-def]
+    def rnn(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
         h = stack.h[layer]
         rnn_forward(
-            stack.gates[layer], stack.recurrent[layer], stack.relu, h, stack.h_operand[layer], h[1:], keep, begin, end
+            table, local, x, weight, stack.gates[layer], stack.recurrent[layer], stack.relu, h,
+            stack.h_operand[layer], h[1:], keep, begin, end,
         )  # fmt: skip
 
     if not isinstance(stack, types.NamedTuple):
@@ -117,39 +124,31 @@ def generate(
     `line_end`, which `ended` (B) notes, the rest of `units` is left as it is.
     """
     layers = stack.h.shape[0]
-    V, E = ends.embedding.shape
+    V = ends.output_bias.size
     open_lines = end - begin
     for n in range(units.shape[0]):
         for b in range(begin, end):
             unit = previous[b]
             ends.keep[0, b] = 0 if unit == ends.boundary else 1
-            source, gates, bias = ends.embedding[unit], stack.gates[0, 0, b], ends.bias[0]
-            for j in range(gates.size):
-                gates[j] = bias[j]
-            if ends.first.shape[0]:
-                row = ends.rows[0, b]
-                for j in range(E):
+            if len(ends.embedding):
+                source, row = ends.embedding[unit], ends.rows[0, b]
+                for j in range(row.size):
                     row[j] = source[j]
                 store_operand(row, ends.rows_operand[0, b])
             else:
-                for j in range(E):
-                    gates[j] += source[j]
-        if ends.first.shape[0]:
-            add_products(ends.rows_operand, ends.first, stack.gates[0], begin, end)
+                ends.local[0, b] = unit
+        table, local, x, weight = ends.table, ends.local, ends.rows_operand, ends.first
         for layer in range(layers):
-            if layer > 0:
-                for b in range(begin, end):
-                    gates, bias = stack.gates[layer, 0, b], ends.bias[layer]
-                    for j in range(gates.size):
-                        gates[j] = bias[j]
-                add_products(stack.h_operand[layer - 1, 1:], ends.inputs[layer], stack.gates[layer], begin, end)
-            step_layer(stack, layer, ends.keep, begin, end)
+            step_layer(stack, layer, table, local, x, weight, ends.keep, begin, end)
             stack.h[layer, 0, begin:end] = stack.h[layer, 1, begin:end]
+            x = stack.h_operand[layer, 1:]
+            if layer + 1 < layers:
+                table, local, weight = ends.bias[layer + 1], ends.zeros, ends.inputs[layer + 1]
         for b in range(begin, end):
             logits = ends.logits[0, b]
             for v in range(V):
                 logits[v] = ends.output_bias[v]
-        add_products(stack.h_operand[layers - 1, 1:], ends.output, ends.logits, begin, end)
+        add_product(x[0, begin:end], 0, ends.output, ends.logits[0, begin:end], 0, V)
         for b in range(begin, end):
             unit = draw(ends.logits[0, b], uniforms[n, b], temperature, top_k, top_p)
             units[n, b] = unit

@@ -9,29 +9,39 @@
 
 Gates lie side by side as r z n, or z n without reset: `gates (T, B, G)`. U is packed in two parts, the gates r z
 (`recurrent_rz`) and n (`recurrent_n`), or without reset in one, `recurrent_rz`. `side (T, B, H)` holds what the second
-product needs or makes: h' U_n + b_hn after, r h' before, nothing without reset. The kernels handle the rows (sequences)
-from `begin` to `end` only.
+product needs or makes: h' U_n + b_hn after, r h' before, nothing without reset. Where no gradient is wanted, `gates`
+and `side` need not be kept, and may hold fewer steps: each then takes the place of an earlier one. The kernels handle
+the rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
+from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
 AFTER, BEFORE, NONE = 0, 1, 2
 
 
+@inline
+def split(row: Array, H: int) -> tuple[Array, Array, Array]:
+    """The gates r, z, n of a row (G); without reset, z stands for r as well."""
+    return row[:H], row[row.size - 2 * H : row.size - H], row[row.size - H :]
+
+
 @kernel
 def gru_forward(
-    gates: Array, recurrent_rz: Array, recurrent_n: Array, bias_hn: Array, reset: int, h: Array, h_operand: Array,
-    side: Array, side_operand: Array, out: Array, keep: Array, begin: int, end: int,
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent_rz: Array, recurrent_n: Array,
+    bias_hn: Array, reset: int, h: Array, h_operand: Array, side: Array, side_operand: Array, out: Array, keep: Array,
+    begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, G): in, x W + b; out, the activated gates. h (T + 1, B, H): step 0 in, the others out.
+    """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
+    gates: out, activated. h (T + 1, B, H): step 0 in, the others out.
     reset: AFTER, BEFORE or NONE. h_operand, side_operand: h and side as products read them, rounded or the same. keep
     (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every step as the layer above sees it.
     """
@@ -40,9 +50,11 @@ def gru_forward(
     rz = gates.shape[2] - H  # columns of the gates before n
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h_operand[t, begin:end], 0, recurrent_rz, gates[t, begin:end], 0, rz + H if reset == NONE else rz)
+        gates_t, side_t, side_operand_t = gates[t % len(gates)], side[t % len(side)], side_operand[t % len(side)]
+        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, rz + H if reset == NONE else rz)
         for b in range(begin, end):
-            row, side_row, h_before = gates[t, b, :rz], side[t, b], h[t, b]
+            row, side_row, h_before = gates_t[b, :rz], side_t[b], h[t, b]
             for j in range(rz):
                 row[j] = sigmoid(row[j])
             if reset == AFTER:
@@ -50,14 +62,14 @@ def gru_forward(
             elif reset == BEFORE:
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]
-                store_operand(side_row, side_operand[t, b])
+                store_operand(side_row, side_operand_t[b])
         if reset == AFTER:
-            add_product(h_operand[t, begin:end], 0, recurrent_n, side[t, begin:end], 0, H)
+            add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H)
         elif reset == BEFORE:
-            add_product(side_operand[t, begin:end], 0, recurrent_n, gates[t, begin:end], rz, H)
+            add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H)
         for b in range(begin, end):
-            row, side_row, h_before, h_row = gates[t, b], side[t, b], h[t, b], h[t + 1, b]
-            r, z, n = row[:H], row[rz - H : rz], row[rz:]
+            side_row, h_before, h_row = side_t[b], h[t, b], h[t + 1, b]
+            r, z, n = split(gates_t[b], H)
             if reset == AFTER:
                 for j in range(H):
                     n[j] += r[j] * side_row[j]
@@ -71,14 +83,17 @@ def gru_forward(
 
 @kernel
 def gru_backward(
-    gates: Array, operand: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array,
-    side: Array, side_operand: Array, dout: Array, dh: Array, drh: Array, keep: Array, begin: int, end: int,
+    gates: Array, dgates: Array, recurrent_rz: Array, recurrent_n: Array, reset: int, h: Array,
+    side: Array, side_operand: Array, dout: Array, weight: Array, row: Array, dh: Array, drh: Array,
+    keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, G): in, as `gru_forward` left them; out, the gradient before the activations.
+    """gates (T, B, G): as `gru_forward` left them. dgates: out, their gradient before the activations as products read
+    it, in the same memory.
 
-    operand: the latter as products read it. recurrent_rz, recurrent_n: packed transposes.
+    recurrent_rz, recurrent_n: packed transposes.
     side (T, B, H): with reset AFTER, out, the gradient of h' U_n + b_hn; side_operand: as products read it.
-    dout (T, B, H): gradient of `out`. dh, drh (B, H): scratch, the gradients that reach back a step.
+    dout (T, B, H): in, the gradient of `out`; out, that of x where a layer is below; weight: packed W', see
+    `inputs.pass_down`. row (B, G), dh, drh (B, H): scratch, the last two for the gradients that reach back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -87,35 +102,39 @@ def gru_backward(
         dh[b] = 0
     for t in range(T - 1, -1, -1):
         for b in range(begin, end):
-            row, side_row, h_before, dout_row, dh_row = gates[t, b], side[t, b], h[t, b], dout[t, b], dh[b]
-            r, z, n = row[:H], row[rz - H : rz], row[rz:]
+            side_row, h_before, dout_row, dh_row = side[t, b], h[t, b], dout[t, b], dh[b]
+            r, z, n = split(gates[t, b], H)
+            dr, dz, dn = split(row[b], H)
             # h = (1 - z) n + z h'
             for j in range(H):
                 dh_j, n_j, z_j = dout_row[j] + dh_row[j], n[j], z[j]
-                n[j] = dh_j * (one - z_j) * (one - n_j * n_j)
-                z[j] = dh_j * (h_before[j] - n_j) * z_j * (one - z_j)
+                dn[j] = dh_j * (one - z_j) * (one - n_j * n_j)
+                dz[j] = dh_j * (h_before[j] - n_j) * z_j * (one - z_j)
                 dh_row[j] = dh_j * z_j
             if reset == AFTER:  # n = tanh(… + r (h' U_n + b_hn))
                 for j in range(H):
                     r_j, s_j = r[j], side_row[j]
-                    r[j] = n[j] * s_j * r_j * (one - r_j)
-                    side_row[j] = n[j] * r_j
+                    dr[j] = dn[j] * s_j * r_j * (one - r_j)
+                    side_row[j] = dn[j] * r_j
                 store_operand(side_row, side_operand[t, b])
-            store_operand(row, operand[t, b])  # with reset BEFORE, r is to follow
+            elif reset == BEFORE:  # dr is to follow; until then its place keeps r
+                for j in range(H):
+                    dr[j] = r[j]
+            replace_operand(row[b], dgates[t, b])
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(operand[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
             for b in range(begin, end):
-                row, h_before, dh_row, drh_row = gates[t, b, :rz], h[t, b], dh[b], drh[b]
-                r = row[:H]
+                h_before, dh_row, drh_row, r = h[t, b], dh[b], drh[b], row[b, :H]
                 for j in range(H):
                     dh_row[j] += drh_row[j] * r[j]
                 for j in range(H):
                     r[j] = drh_row[j] * h_before[j] * r[j] * (one - r[j])
-                store_operand(row, operand[t, b])
+                replace_operand(row[b], dgates[t, b])
+        pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            add_product(operand[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
             if reset == AFTER:
                 add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

@@ -1,13 +1,16 @@
-"""The input product of the first layer, where what is multiplied is a row of a table.
+"""The input's part of the gates, x W + b.
 
-The units of a window repeat: with `U` distinct ones among its T·B, the product is done once for each distinct unit,
-giving a table (U, G), and every step reads its row. The gradient of a row is the sum over the steps that read it.
+For the first layer it is a row of a table. The units of a window repeat: with `U` distinct ones among its T·B, the
+product is done once for each distinct unit, giving a table (U, G), and every step reads its row. The gradient of a row
+is the sum over the steps that read it. For the layers above, the table has one row, b, and x W is added.
 """
 
 from __future__ import annotations
 
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
+from charrnn.kernels.matmul import add_product
+from charrnn.kernels.rounding import number
 
 
 @kernel
@@ -57,14 +60,30 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
 
 
 @kernel
-def look_up(table: Array, local: Ids, gates: Array, begin: int, end: int) -> None:
-    """gates[t, b] = table[local[t, b]] for the rows from `begin` to `end`: table (U, G), gates (T, B, G)."""
-    T, _, G = gates.shape
-    for t in range(T):
-        for b in range(begin, end):
-            source, target = table[local[t, b]], gates[t, b]
-            for j in range(G):
-                target[j] = source[j]
+def start_gates(table: Array, local: Ids, x: Array, weight: Array, gates: Array, begin: int, end: int) -> None:
+    """gates[b] = table[local[b]] + x[b] W for the rows from `begin` to `end` of a step: gates (B, G), table (U, G).
+
+    weight: packed W, or no panels where the table is all of the input's part; x (B, E) as an operand.
+    """
+    G = gates.shape[1]
+    for b in range(begin, end):
+        source, target = table[local[b]], gates[b]
+        for j in range(G):
+            target[j] = source[j]
+    add_product(x[begin:end], 0, weight, gates[begin:end], 0, G)
+
+
+@kernel
+def pass_down(dgates: Array, weight: Array, dx: Array, begin: int, end: int) -> None:
+    """dx = dgates W' for the rows from `begin` to `end` of a step: dgates (B, G) as an operand, dx (B, E).
+
+    weight: packed W', or no panels where nothing is below.
+    """
+    if weight.shape[0] == 0:
+        return
+    for b in range(begin, end):
+        dx[b] = 0
+    add_product(dgates[begin:end], 0, weight, dx[begin:end], 0, dx.shape[1])
 
 
 @kernel
@@ -80,24 +99,28 @@ def fill_rows(gates: Array, bias: Array, begin: int, end: int) -> None:
 
 @kernel
 def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int) -> None:
-    """dtable[u] = sum of dgates (T, B, G) over the places that read unit u, for the columns from `first` to `last`."""
+    """dtable[u] = sum of dgates (T, B, G) over the places that read unit u, for the columns from `first` to `last`.
+
+    dgates as an operand, its rows may be longer.
+    """
     T, B, _ = dgates.shape
     dtable[:, first:last] = 0
     for t in range(T):
         for b in range(B):
             source, target = dgates[t, b, first:last], dtable[local[t, b], first:last]
             for j in range(last - first):
-                target[j] += source[j]
+                target[j] += number(source[j])
 
 
 @kernel
 def add_column_sums(rows: Array, sums: Array, first: int, last: int) -> None:
-    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`."""
+    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`; rows may be an operand, and
+    longer."""
     target = sums[first:last]
     for n in range(rows.shape[0]):
         source = rows[n, first:last]
         for j in range(last - first):
-            target[j] += source[j]
+            target[j] += number(source[j])
 
 
 @kernel

@@ -7,40 +7,49 @@
     o = σ(x W_o + h' U_o + b_o + p_o c)
     h = o tanh(c)
 
-Gates lie side by side as i f g o: `gates (T, B, 4H)`. The kernels handle the rows (sequences) from `begin` to `end`
-only.
+Gates lie side by side as i f g o: `gates (T, B, 4H)`, and `c (T + 1, B, H)`. Where no gradient is wanted they need not
+be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an earlier one. The kernels handle the
+rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
+from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
+from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.rounding import number, replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
+
+
+@inline
+def split(row: Array, H: int) -> tuple[Array, Array, Array, Array]:
+    """The gates i, f, g, o of a row (4H)."""
+    return row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
 
 
 @kernel
 def lstm_forward(
-    gates: Array, recurrent: Array, peepholes: Array, h: Array, h_operand: Array, c: Array, out: Array, keep: Array,
-    begin: int, end: int,
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array, h: Array,
+    h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, 4H): in, x W + b; out, the activated gates. h, c (T + 1, B, H): step 0 in, the others out.
+    """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
-    recurrent: packed U. h_operand: h as products read it, rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0,
-    H). keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer above sees
-    it.
+    gates: out, activated. h, c: step 0 in, the others out. recurrent: packed U. h_operand: h as products read it,
+    rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a
+    step. out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h_operand[t, begin:end], 0, recurrent, gates[t, begin:end], 0, 4 * H)
+        gates_t, c_t, c_next = gates[t % len(gates)], c[t % len(c)], c[(t + 1) % len(c)]
+        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, 4 * H)
         for b in range(begin, end):
             kept = keep[t, b]
-            row = gates[t, b]
-            i, f, g, o = row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
-            c_before, c_row, h_row = c[t, b], c[t + 1, b], h[t + 1, b]
+            i, f, g, o = split(gates_t[b], H)
+            c_before, c_row, h_row = c_t[b], c_next[b], h[t + 1, b]
             if peepholes.shape[0]:
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
@@ -69,13 +78,15 @@ def lstm_forward(
 
 @kernel
 def lstm_backward(
-    gates: Array, operand: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, dh: Array, dc: Array,
-    keep: Array, begin: int, end: int,
+    gates: Array, dgates: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, weight: Array,
+    row: Array, dh: Array, dc: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, 4H): in, as `lstm_forward` left them; out, the gradient before the activations.
+    """gates (T, B, 4H): as `lstm_forward` left them. dgates: out, their gradient before the activations as products
+    read it, in the same memory.
 
-    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh, dc (B, H):
-    scratch, the gradients that reach back a step.
+    recurrent: packed U'. dout (T, B, H): in, the gradient of `out`; out, that of x where a layer is below; weight:
+    packed W', see `inputs.pass_down`. row (B, 4H), dh, dc (B, H): scratch, the last two for the gradients that reach
+    back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -85,34 +96,35 @@ def lstm_backward(
     for t in range(T - 1, -1, -1):
         for b in range(begin, end):
             kept = keep[t, b]
-            row = gates[t, b]
-            i, f, g, o = row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
+            i, f, g, o = split(gates[t, b], H)
+            di, df, dg, do = split(row[b], H)
             c_before, c_row, dout_row, dh_row, dc_row = c[t, b], c[t + 1, b], dout[t, b], dh[b], dc[b]
             # h = o tanh(c)
             for j in range(H):
                 squashed = tanh(c_row[j])
                 dh_j = dout_row[j] + dh_row[j]
                 dc_row[j] += dh_j * o[j] * (one - squashed * squashed)
-                o[j] = dh_j * squashed * o[j] * (one - o[j])
+                do[j] = dh_j * squashed * o[j] * (one - o[j])
             if peepholes.shape[0]:  # o = σ(… + p_o c)
                 p_o = peepholes[2]
                 for j in range(H):
-                    dc_row[j] += o[j] * p_o[j]
+                    dc_row[j] += do[j] * p_o[j]
             # c = f c' + i g
             for j in range(H):
                 i_j, f_j, g_j, dc_j = i[j], f[j], g[j], dc_row[j]
-                g[j] = dc_j * i_j * (one - g_j * g_j)
-                i[j] = dc_j * g_j * i_j * (one - i_j)
-                f[j] = dc_j * c_before[j] * kept * f_j * (one - f_j)
+                dg[j] = dc_j * i_j * (one - g_j * g_j)
+                di[j] = dc_j * g_j * i_j * (one - i_j)
+                df[j] = dc_j * c_before[j] * kept * f_j * (one - f_j)
                 dc_row[j] = dc_j * f_j * kept
             if peepholes.shape[0]:  # i = σ(… + p_i c'), f = σ(… + p_f c')
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
-                    dc_row[j] += (i[j] * p_i[j] + f[j] * p_f[j]) * kept
-            store_operand(row, operand[t, b])
+                    dc_row[j] += (di[j] * p_i[j] + df[j] * p_f[j]) * kept
+            replace_operand(row[b], dgates[t, b])
             dh_row[:] = 0
+        pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:  # gates = … + h' U
-            add_product(operand[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)
 
 
@@ -132,8 +144,8 @@ def lstm_peephole_gradient(dgates: Array, c: Array, keep: Array, dpeepholes: Arr
             do = dgates[t, b, 3 * H + first : 3 * H + last]
             before, after = c[t, b, first:last], c[t + 1, b, first:last]
             for j in range(last - first):
-                dp_i[j] += di[j] * before[j] * kept
+                dp_i[j] += number(di[j]) * before[j] * kept
             for j in range(last - first):
-                dp_f[j] += df[j] * before[j] * kept
+                dp_f[j] += number(df[j]) * before[j] * kept
             for j in range(last - first):
-                dp_o[j] += do[j] * after[j]
+                dp_o[j] += number(do[j]) * after[j]

@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import inline, kernel
-from charrnn.kernels.packing import pack_steps, pack_tiles
+from charrnn.kernels.packing import pack_steps
 from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
 
 tile_1 = make_tile(1, TILE_VECTORS, masked=False)
@@ -27,8 +27,9 @@ tile_5 = make_tile(5, TILE_VECTORS, masked=False)
 tile_6 = make_tile(6, TILE_VECTORS, masked=False)
 strip = make_tile(TILE_ROWS, 1, masked=True)
 
-# Blocks of `add_transposed_product`: a panel of 512 steps of K stays in the second-level cache while tiles stream by.
-BLOCK_STEPS, BLOCK_TILES = 512, 96
+# Blocks of `add_transposed_product`: a panel of 512 steps of K stays in the second-level cache while those of A stream
+# by, at most so many columns of it.
+BLOCK_STEPS, BLOCK_COLUMNS = 512, 1024
 
 
 def packed_type(operand: np.typing.DTypeLike) -> np.dtype[Any]:
@@ -51,11 +52,12 @@ def empty_panels(K: int, N: int, operand: np.typing.DTypeLike) -> Array:
 
 
 def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
-    """The `tiles` and `panel` that `add_transposed_product` packs blocks of its operands into."""
+    """The `left` and `right` that `add_transposed_product` packs blocks of its operands into."""
     packed = packed_type(operand)
-    tiles: Array = np.empty((BLOCK_TILES, BLOCK_STEPS, TILE_ROWS), packed)
-    panel: Array = np.empty((BLOCK_STEPS, PANEL_BYTES // packed.itemsize), packed)
-    return tiles, panel
+    width = PANEL_BYTES // packed.itemsize
+    left: Array = np.empty((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed)
+    right: Array = np.empty((BLOCK_STEPS, width), packed)
+    return left, right
 
 
 @inline
@@ -128,30 +130,30 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
 @kernel
 def add_transposed_product(
     a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, N: int, first: int, last: int,
-    tiles: Array, panel: Array,
+    left: Array, right: Array,
 ) -> None:  # fmt: skip
     """C += A' B for A = a[:, :M] (R, M), B = b[:, b_column:b_column + N] (R, N), C = c[:, c_column:c_column + N] (M,
     N).
 
-    Only the panels from `first` to `last` of C are computed. `tiles` and `panel` come from `empty_scratch`: A' is
-    packed as well, since walking down a column of A misses every cache.
+    Only the panels from `first` to `last` of C are computed. `left` and `right` come from `empty_scratch`: A is packed
+    as well, since walking down a column of it misses every cache.
     """
     R = a.shape[0]
-    most, depth, _ = tiles.shape
-    width = panel.shape[1]
-    rows_per_step = tiles.itemsize // a.itemsize
+    most, depth, width = left.shape
+    rows_per_step = left.itemsize // a.itemsize
     for start in range(0, R, depth * rows_per_step):
         stop = min(start + depth * rows_per_step, R)
         K = -(-(stop - start) // rows_per_step)
-        for top in range(0, M, most * TILE_ROWS):
-            height = min(most * TILE_ROWS, M - top)
-            pack_tiles(a, start, stop, top, height, tiles)
+        for top in range(0, M, most * width):
+            bottom = min(top + most * width, M)
+            for m in range(top, bottom, width):
+                pack_steps(a, start, stop, m, min(width, bottom - m), left[(m - top) // width])
             for n in range(first, last):
                 columns = min(width, N - n * width)
-                pack_steps(b, start, stop, b_column + n * width, columns, panel)
-                for m in range(0, height, TILE_ROWS):
+                pack_steps(b, start, stop, b_column + n * width, columns, right)
+                for m in range(top, bottom, width):
                     add_panel(
-                        panel, tiles[m // TILE_ROWS].ctypes.data, panel.itemsize, TILE_ROWS * panel.itemsize,
-                        panel.ctypes.data, c[top + m].ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0],
-                        K, min(TILE_ROWS, height - m), columns,
+                        right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1], right.ctypes.data,
+                        c[m].ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0], K, min(width, bottom - m),
+                        columns,
                     )  # fmt: skip

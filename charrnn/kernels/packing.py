@@ -6,14 +6,16 @@ float64 a step of K is one row, copied; of bfloat16 it is two, interleaved into 
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
+from llvmlite import ir
 from numba import types
-from numba.extending import overload
+from numba.extending import intrinsic, overload
 
 from charrnn.kernels.arrays import Array
 from charrnn.kernels.compile import OPTIONS, kernel
 from charrnn.kernels.rounding import pair
-from charrnn.kernels.tile import TILE_ROWS
+from charrnn.kernels.tile import VECTOR_BYTES
 
 
 @kernel
@@ -29,15 +31,87 @@ def pack_transposed(b: Array, column: int, K: int, panels: Array, first: int, la
     """Pack B = b[:, column:column + K]' of b (N, ·): the panels from `first` to `last`."""
     _, steps, width = panels.shape
     N = b.shape[0]
+    lanes = VECTOR_BYTES // panels.itemsize
+    numbers = -(-K // steps)  # of a row in a step: 1, or a pair
+    square_steps = K // numbers // lanes * lanes
     for n in range(first, last):
+        panel = panels[n]
         columns = min(width, N - n * width)
-        for start in range(0, steps, 16):  # blocks that stay in the first-level cache while both sides are walked
-            stop = min(start + 16, steps)
-            for j in range(columns):
-                pack_row(b[n * width + j, column : column + K], start, stop, panels[n], j)
-            for k in range(start, stop):
-                for j in range(columns, width):
-                    panels[n, k, j] = 0
+        square_rows = columns // lanes * lanes
+        for j in range(0, square_rows, lanes):
+            for k in range(0, square_steps, lanes):
+                transpose_square(
+                    b[n * width + j].ctypes.data + (column + numbers * k) * b.itemsize, b.strides[0],
+                    panel[k].ctypes.data + j * panel.itemsize, panel.strides[0], panel,
+                )  # fmt: skip
+        for j in range(columns):
+            row = b[n * width + j, column : column + K]
+            pack_row(row, square_steps if j < square_rows else 0, steps, panel, j)
+        for k in range(steps):
+            for j in range(columns, width):
+                panel[k, j] = 0
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, step: Any, like: Any) -> Any:
+    """Transpose as many rows as a vector has lanes, each of as many steps, in registers.
+
+    Rows lie `row` bytes apart from `source` on, steps `step` bytes apart from `target` on; `like` is an array of the
+    packed type. For pairs of bfloat16 a step is two float32 of a row.
+    """
+    pairs = like.dtype == types.uint32
+    scalar = ir.DoubleType() if like.dtype == types.float64 else ir.IntType(32)
+    size = like.dtype.bitwidth // 8
+    lanes = VECTOR_BYTES // size
+    vector = ir.VectorType(scalar, lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, row, target, step, _ = args
+        pointer = ir.PointerType()
+
+        def at(start: Any, stride: Any, n: int) -> Any:
+            return builder.add(start, builder.mul(stride, ir.Constant(stride.type, n)))
+
+        def load(address: Any) -> Any:
+            return builder.load(builder.inttoptr(address, pointer), align=size, typ=vector)
+
+        def pick(x: Any, y: Any, places: list[int]) -> Any:
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), places)
+            return builder.shuffle_vector(x, y, mask)
+
+        def splat(n: int) -> ir.Constant:
+            return ir.Constant(vector, [n] * lanes)
+
+        def round_half_even(bits: Any) -> Any:
+            odd = builder.and_(builder.lshr(bits, splat(16)), splat(1))
+            return builder.add(builder.add(bits, splat(0x7FFF)), odd)
+
+        rows = []
+        for n in range(lanes):
+            here = at(source, row, n)
+            numbers = load(here)
+            if pairs:
+                following = load(builder.add(here, ir.Constant(here.type, VECTOR_BYTES)))
+                first = round_half_even(pick(numbers, following, list(range(0, 2 * lanes, 2))))
+                second = round_half_even(pick(numbers, following, list(range(1, 2 * lanes, 2))))
+                numbers = builder.or_(builder.lshr(first, splat(16)), builder.and_(second, splat(0xFFFF0000)))
+            rows.append(numbers)
+        # Swap ever larger blocks across the diagonal: single numbers, squares of two, of four, ...
+        block = 1
+        while block < lanes:
+            upper = [n if not n & block else n - block + lanes for n in range(lanes)]
+            lower = [n + block if not n & block else n + lanes for n in range(lanes)]
+            for n in range(lanes):
+                if not n & block:
+                    x, y = rows[n], rows[n + block]
+                    rows[n], rows[n + block] = pick(x, y, upper), pick(x, y, lower)
+            block *= 2
+        for n in range(lanes):
+            builder.store(rows[n], builder.inttoptr(at(target, step, n), pointer), align=size)
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(word, word, word, word, like), codegen
 
 
 def pack_steps(b: Array, start: int, stop: int, column: int, columns: int, panel: Array) -> None:
@@ -48,11 +122,6 @@ def pack_steps(b: Array, start: int, stop: int, column: int, columns: int, panel
 
 def pack_row(row: Array, start: int, stop: int, panel: Array, j: int) -> None:
     """panel[k, j] = step k of a row, for the steps from `start` to `stop`."""
-    raise NotImplementedError
-
-
-def pack_tiles(a: Array, start: int, stop: int, top: int, height: int, tiles: Array) -> None:
-    """tiles[m, k, i] = step k of column top + 6 m + i of a, for the rows from `start` to `stop`."""
     raise NotImplementedError
 
 
@@ -102,31 +171,3 @@ def _pack_row(row, start, stop, panel, j):  # type: ignore[no-untyped-def]
             panel[k, j] = pair(row[2 * k], row.dtype.type(0))
 
     return pairs if panel.dtype == types.uint32 else copy
-
-
-@overload(pack_tiles, jit_options=OPTIONS)
-def _pack_tiles(a, start, stop, top, height, tiles):  # type: ignore[no-untyped-def]
-    def copy(a, start, stop, top, height, tiles):  # type: ignore[no-untyped-def]
-        whole = height // TILE_ROWS
-        for k in range(stop - start):
-            row = a[start + k, top : top + height]
-            for m in range(whole):
-                for i in range(TILE_ROWS):
-                    tiles[m, k, i] = row[m * TILE_ROWS + i]
-            for i in range(height - whole * TILE_ROWS):
-                tiles[whole, k, i] = row[whole * TILE_ROWS + i]
-
-    def pairs(a, start, stop, top, height, tiles):  # type: ignore[no-untyped-def]
-        whole = height // TILE_ROWS
-        for k in range(-(-(stop - start) // 2)):
-            upper = a[start + 2 * k, top : top + height]
-            last = start + 2 * k + 1 == stop
-            lower = upper if last else a[start + 2 * k + 1, top : top + height]
-            mask = np.uint32(0xFFFF) if last else np.uint32(0xFFFFFFFF)
-            for m in range(whole):
-                for i in range(TILE_ROWS):
-                    tiles[m, k, i] = pair(upper[m * TILE_ROWS + i], lower[m * TILE_ROWS + i]) & mask
-            for i in range(height - whole * TILE_ROWS):
-                tiles[whole, k, i] = pair(upper[whole * TILE_ROWS + i], lower[whole * TILE_ROWS + i]) & mask
-
-    return pairs if tiles.dtype == types.uint32 else copy

@@ -2,33 +2,29 @@
 
     h = tanh(x W + h' U + b), or max(0, …)       h': the state of the step before
 
-The kernels handle the rows (sequences) from `begin` to `end` only.
+Where no gradient is wanted, `gates (T, B, H)` need not be kept, and may hold fewer steps: each then takes the place of
+an earlier one. The kernels handle the rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import tanh
+from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
-from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
 
 @kernel
 def rnn_forward(
-    gates: Array,
-    recurrent: Array,
-    relu: bool,
-    h: Array,
-    h_operand: Array,
-    out: Array,
-    keep: Array,
-    begin: int,
-    end: int,
-) -> None:
-    """gates (T, B, H): in, x W + b; out, the activation. h (T + 1, B, H): step 0 in, the others out.
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, relu: bool, h: Array,
+    h_operand: Array, out: Array, keep: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
+    gates: out, the activation. h (T + 1, B, H): step 0 in, the others out.
     recurrent: packed U. h_operand: h as products read it, rounded or h itself. relu: max(0, ·) in place of tanh. keep
     (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer above sees it.
     """
@@ -36,9 +32,11 @@ def rnn_forward(
     zero = gates.dtype.type(0)
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
-        add_product(h_operand[t, begin:end], 0, recurrent, gates[t, begin:end], 0, H)
+        gates_t = gates[t % len(gates)]
+        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, H)
         for b in range(begin, end):
-            row, h_row = gates[t, b], h[t + 1, b]
+            row, h_row = gates_t[b], h[t + 1, b]
             if relu:
                 for j in range(H):
                     row[j] = row[j] if row[j] > zero else zero * row[j]  # zero * keeps a NaN a NaN
@@ -53,20 +51,14 @@ def rnn_forward(
 
 @kernel
 def rnn_backward(
-    gates: Array,
-    operand: Array,
-    recurrent: Array,
-    relu: bool,
-    dout: Array,
-    dh: Array,
-    keep: Array,
-    begin: int,
-    end: int,
-) -> None:
-    """gates (T, B, H): in, as `rnn_forward` left them; out, the gradient before the activation.
+    gates: Array, dgates: Array, recurrent: Array, relu: bool, dout: Array, weight: Array, row: Array,
+    dh: Array, keep: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """gates (T, B, H): as `rnn_forward` left them. dgates: out, their gradient before the activation as products read
+    it, in the same memory.
 
-    operand: the latter as products read it. recurrent: packed U'. dout (T, B, H): gradient of `out`. dh (B, H):
-    scratch, the gradient that reaches back a step.
+    recurrent: packed U'. dout (T, B, H): in, the gradient of `out`; out, that of x where a layer is below; weight:
+    packed W', see `inputs.pass_down`. row, dh (B, H): scratch, the latter for the gradient that reaches back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -75,15 +67,16 @@ def rnn_backward(
         dh[b] = 0
     for t in range(T - 1, -1, -1):
         for b in range(begin, end):
-            row, dout_row, dh_row = gates[t, b], dout[t, b], dh[b]
+            gate, drow, dout_row, dh_row = gates[t, b], row[b], dout[t, b], dh[b]
             if relu:  # h = max(0, a)
                 for j in range(H):
-                    row[j] = dout_row[j] + dh_row[j] if row[j] > zero else zero * row[j]
+                    drow[j] = dout_row[j] + dh_row[j] if gate[j] > zero else zero * gate[j]
             else:  # h = tanh(a)
                 for j in range(H):
-                    row[j] = (dout_row[j] + dh_row[j]) * (one - row[j] * row[j])
-            store_operand(row, operand[t, b])
+                    drow[j] = (dout_row[j] + dh_row[j]) * (one - gate[j] * gate[j])
+            replace_operand(drow, dgates[t, b])
             dh_row[:] = 0
+        pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            add_product(operand[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
             drop_rows(dh, keep[t], begin, end)

@@ -10,6 +10,7 @@ import math
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import exp, largest
+from charrnn.kernels.matmul import add_product
 
 
 @inline
@@ -44,17 +45,29 @@ def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, b
 
 
 @kernel
-def target_log_probs(logits: Array, targets: Ids, log_probs: Array, begin: int, end: int) -> None:
-    """log_probs (T, B) float64 = log p of targets (T, B), for the rows from `begin` to `end`.
+def target_log_probs(
+    x: Array, weight: Array, bias: Array, targets: Ids, logits: Array, log_probs: Array, begin: int, end: int
+) -> None:  # fmt: skip
+    """log_probs (T, B) float64 = log p of targets (T, B) under the logits x W + b, for the rows from `begin` to `end`.
 
-    logits (T, B, V) are overwritten.
+    x (T, B, H) as an operand, weight: packed W, bias (V). logits (R, V): scratch for R rows of a step, which stays in
+    the cache.
     """
-    for t in range(logits.shape[0]):
-        for b in range(begin, end):
-            row = logits[t, b]
-            top = largest(row)
-            target_logit = row[targets[t, b]] - top
-            log_probs[t, b] = target_logit - math.log(exponentials(row, top))
+    T, _ = targets.shape
+    R, V = logits.shape
+    for t in range(T):
+        for first in range(begin, end, R):
+            count = min(R, end - first)
+            for r in range(count):
+                row = logits[r]
+                for v in range(V):
+                    row[v] = bias[v]
+            add_product(x[t, first : first + count], 0, weight, logits[:count], 0, V)
+            for r in range(count):
+                row, b = logits[r], first + r
+                top = largest(row)
+                target_logit = row[targets[t, b]] - top
+                log_probs[t, b] = target_logit - math.log(exponentials(row, top))
 
 
 @kernel

@@ -48,6 +48,7 @@ class Tail:
         self.ddown, self.dup = gradients[f"{name}.0.weight"], gradients[f"{name}.1.weight"]
         self.H, self.P = down.shape
         self.S = up.shape[1]
+        self.no_bias = np.zeros(self.S, buffers.dtype)
         self.down = Packed(down, 0, self.P, buffers.operand)
         self.up = Packed(up, 0, self.S, buffers.operand)
         self._weights = down, up
@@ -67,10 +68,12 @@ class Tail:
         """Jobs that pack the weights for the forward or the backward direction."""
         return [packed.job() for packed in (self.transposes if backward else (self.down, self.up))]
 
-    def resize(self, N: int) -> None:
-        """Take arrays for N rows."""
-        self.projection, self.logits = self._buffer("projection", N, self.P), self._buffer("logits", N, self.S)
+    def resize(self, N: int, *, logits: bool = True) -> None:
+        """Take arrays for N rows, with `logits` all of theirs."""
+        self.projection = self._buffer("projection", N, self.P)
         self.projection_operand = self._operand("projection", self.projection)
+        if logits:
+            self.logits = self._buffer("logits", N, self.S)
 
     def _buffer(self, name: str, N: int, width: int) -> Array:
         return self.buffers.get(f"{self.name}.{name}", 1, N, width)
@@ -78,16 +81,20 @@ class Tail:
     def _operand(self, name: str, array: Array) -> Array:
         return self.buffers.operand_of(f"{self.name}.{name}", array)
 
-    def compute_logits(self, x: Array, begin: int, end: int) -> None:
-        """logits = x down up for the rows from `begin` to `end` of x (1, N, H), an operand."""
+    def project(self, x: Array, begin: int, end: int) -> None:
+        """projection = x down for the rows from `begin` to `end` of x (1, N, H), an operand."""
         self.projection[:, begin:end] = 0
         matmul.add_products(x, self.down.panels, self.projection, begin, end)
         rounding.store_operands(self.projection, self.projection_operand, begin, end)
+
+    def compute_logits(self, x: Array, begin: int, end: int) -> None:
+        """logits = x down up."""
+        self.project(x, begin, end)
         self.logits[:, begin:end] = 0
         matmul.add_products(self.projection_operand, self.up.panels, self.logits, begin, end)
 
-    def place(self, hidden: Array, targets: Ids) -> None:
-        """Find the places of targets (T, B) in the cluster; hidden (T, B, H or one more) as an operand."""
+    def place(self, hidden: Array, targets: Ids) -> int:
+        """Find the places of targets (T, B) in the cluster, and say how many; hidden (T, B, H) as an operand."""
         T, B = targets.shape
         # Numbered by sequence, then step.
         places = np.flatnonzero(((targets >= self.first) & (targets < self.first + self.S)).T)
@@ -99,7 +106,7 @@ class Tail:
         self.hidden = flat(hidden)
         self.x: Array = self.buffers.get(f"{self.name}.x", 1, N, hidden.shape[2], dtype=hidden.dtype)
         self.log_probs = self.buffers.get(f"{self.name}.log_probs", 1, N, dtype=np.float64)
-        self.resize(N)
+        return N
 
     def prepare_backward(self) -> None:
         """Take arrays for the gradient of what `place` found."""
@@ -115,18 +122,22 @@ class Tail:
         size = max(1, TAIL_LOGITS_AT_ONCE // self.S)
         return [(start, min(start + size, last)) for start in range(first, last, size)]
 
-    def add_log_probs(self, log_probs: npt.NDArray[np.float64], begin: int, end: int) -> None:
+    def add_log_probs(self, log_probs: npt.NDArray[np.float64], begin: int, end: int, thread: int) -> None:
         """Add log P(target | cluster) to log_probs (T, B) for the rows from `begin` to `end`."""
-        for first, last in self._blocks(begin, end):
-            inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
-            self.compute_logits(self.x, first, last)
-            softmax.target_log_probs(self.logits, self.targets, self.log_probs, first, last)
-            log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
+        first, last = self.starts[begin], self.starts[end]
+        places = self.places[first:last]
+        inputs.gather_rows(self.hidden, places, self.x[0, first:last])
+        self.project(self.x, first, last)
+        logits = self.buffers.get(f"{self.name}.logits.{thread}", max(1, TAIL_LOGITS_AT_ONCE // self.S), self.S)
+        softmax.target_log_probs(
+            self.projection_operand, self.up.panels, self.no_bias, self.targets, logits, self.log_probs, first, last
+        )  # fmt: skip
+        log_probs.reshape(-1)[places] += self.log_probs[0, first:last]
 
     def add_gradient(
         self, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float, begin: int, end: int
     ) -> None:  # fmt: skip
-        """The same, and the gradient of `scale` times the summed loss added to dhidden (T, B, H)."""
+        """The same; and add the gradient of `scale` times the summed loss to dhidden (T, B, H)."""
         down, up = (packed.panels for packed in self.transposes)
         for first, last in self._blocks(begin, end):
             inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
@@ -169,7 +180,7 @@ class AdaptiveOutput:
         """See `Output.pack`."""
         return [*self.head.pack(backward=backward), *(job for t in self.tails for job in t.pack(backward=backward))]
 
-    def chunks(self, targets: Ids, most: int) -> list[slice]:
+    def chunks(self, targets: Ids) -> list[slice]:
         """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""
         sizes = np.array([0, *(tail.S for tail in self.tails)])
         T, B = targets.shape
@@ -178,7 +189,7 @@ class AdaptiveOutput:
         used = 0
         for step, size in enumerate(logits.tolist()):
             used += size
-            if step > ends[-1] and (used > output.LOGITS_AT_ONCE or step - ends[-1] == most):
+            if used > output.LOGITS_AT_ONCE and step > ends[-1]:
                 ends.append(step)
                 used = size
         return [slice(start, stop) for start, stop in pairwise([*ends, T])]
@@ -192,11 +203,11 @@ class AdaptiveOutput:
         return np.where(clusters == 0, targets, self.cutoffs[0] - 1 + clusters).astype(np.int32)
 
     def logits_rows(self, hidden: Array, logits: Array) -> Work:
-        """What computes rows of logits (1, N, V), here log-probabilities already, from hidden (1, N, H)."""
+        """What computes rows of logits (1, N, V), here log-probabilities already, from hidden (1, N, H) as an
+        operand."""
         first, N = int(self.cutoffs[0]), hidden.shape[1]
         head_logits = self.buffers.get("logits", 1, N, self.head.V)
         compute_head = self.head.logits_rows(hidden, head_logits)
-        operand = self.buffers.operand_of("hidden", hidden)
         for tail in self.tails:
             tail.resize(N)
 
@@ -205,7 +216,7 @@ class AdaptiveOutput:
             softmax.log_softmax(head_logits, begin, end)
             logits[:, begin:end, :first] = head_logits[:, begin:end, :first]
             for index, tail in enumerate(self.tails, first):
-                tail.compute_logits(operand, begin, end)
+                tail.compute_logits(hidden, begin, end)
                 softmax.log_softmax(tail.logits, begin, end)
                 entry = head_logits[:, begin:end, index : index + 1]
                 np.add(tail.logits[:, begin:end], entry, out=logits[:, begin:end, tail.first : tail.first + tail.S])
@@ -216,12 +227,12 @@ class AdaptiveOutput:
         """See `Output.log_probs_rows`."""
         compute_head = self.head.log_probs_rows(hidden, self._head_targets(targets), log_probs)
         for tail in self.tails:
-            tail.place(self.buffers.operand_of("hidden", hidden), targets)
+            tail.resize(tail.place(hidden, targets), logits=False)
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_head(begin, end, thread)
             for tail in self.tails:
-                tail.add_log_probs(log_probs, begin, end)
+                tail.add_log_probs(log_probs, begin, end, thread)
 
         return work
 
@@ -231,7 +242,7 @@ class AdaptiveOutput:
         """See `Output.gradient_rows`."""
         compute_head = self.head.gradient_rows(hidden, self._head_targets(targets), log_probs, dhidden, scale)
         for tail in self.tails:
-            tail.place(self.buffers.operand_of("hidden", hidden), targets)
+            tail.resize(tail.place(hidden, targets))
             tail.prepare_backward()
 
         def work(begin: int, end: int, thread: int) -> None:

@@ -39,16 +39,20 @@ class Generator:
         first = layers[0]
         assert isinstance(model.output, Output)
         self.output = model.output
-        self.embedding = model.views.get("embedding.weight", first.weights["weight_ih"])
         panels = first.recurrent[0].panels
         none = np.empty((0, *panels.shape[1:]), panels.dtype)
-        self.first = none if first.input is None else first.input.panels
+        self.bias = np.stack([layer.weights["bias"] for layer in layers])[:, np.newaxis]
+        if first.input is None:
+            self.embedding: Array = np.empty((0, 1), model.dtype)
+            self.table, self.first = first.weights["weight_ih"] + self.bias[0], none
+        else:
+            self.embedding = model.views["embedding.weight"]
+            self.table, self.first = self.bias[0], first.input.panels
         if len(layers) > 1:
             above = [layer.input.panels for layer in layers[1:] if layer.input is not None]
             self.inputs = np.stack([above[0], *above])
         else:
             self.inputs = none[np.newaxis]
-        self.bias = np.stack([layer.weights["bias"] for layer in layers])
         self.recurrent = panels_of_each([layer.recurrent[0] for layer in layers])
         self.recurrent_n = panels_of_each([layer.recurrent[-1] for layer in layers])
 
@@ -100,7 +104,8 @@ class Generator:
         rows = get("rows", 1, B, E)
         logits, keep = get("logits", 1, B, V), get("keep", 1, B)
         ends = Ends(
-            self.embedding, rows, operand("rows", rows), self.first, self.inputs, self.bias,
+            self.embedding, rows, operand("rows", rows), self.table, buffers.ids("generate.local", 1, B),
+            buffers.ids("zeros", 1, B), self.first, self.inputs, self.bias,
             self.output.to_logits.panels, self.output.bias, logits, keep, self.model.boundary,
         )  # fmt: skip
         gates, h = get("gates", L, 1, B, layers[0].G), get("h", L, 2, B, H)

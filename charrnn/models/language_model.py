@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import ModelConfig
-from charrnn.kernels import matmul
+from charrnn.kernels import matmul, rounding
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job, Threads, Work, one_after_another
 from charrnn.kernels.tile import HAS_BFLOAT16
@@ -23,7 +23,7 @@ from charrnn.models.output import Output
 from charrnn.models.stack import Stack
 
 ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
-POSITIONS_AT_ONCE = 2048  # steps times rows that are scored at once
+POSITIONS_AT_ONCE = 16384  # steps times rows that are scored at once
 
 
 def resolve_precision(precision: str) -> str:
@@ -138,9 +138,11 @@ class LanguageModel:
         """Unnormalised log-probabilities (N, V) of every unit to come next, for hidden states (N, H)."""
         self._pack()
         N = hidden.shape[0]
+        rows = np.ascontiguousarray(hidden)[np.newaxis]
+        operand = self.buffers.operand_of("hidden", rows)
+        rounding.store_operands(rows, operand, 0, N)
         result: Array = np.empty((N, self.config.vocabulary_size), self.dtype)
-        work = self.output.logits_rows(np.ascontiguousarray(hidden)[np.newaxis], result[np.newaxis])
-        self.run([Job(N, 1, work)])
+        self.run([Job(N, 1, self.output.logits_rows(operand, result[np.newaxis]))])
         return result
 
     def log_probs(self, ids: Ids, targets: Ids, state: Array) -> npt.NDArray[np.float64]:
@@ -151,10 +153,11 @@ class LanguageModel:
         self._pack()
         T, B = ids.shape
         result = np.empty((T, B))
-        # Few steps at a time, so that what one layer wrote is in the cache for the next.
-        for part in self.output.chunks(targets, max(1, POSITIONS_AT_ONCE // B)):
-            hidden = self.stack.prepare(ids[part], state)
-            compute = self.output.log_probs_rows(hidden, targets[part], result[part])
+        steps = max(1, POSITIONS_AT_ONCE // B)
+        for start in range(0, T, steps):
+            part = slice(start, start + steps)
+            self.stack.prepare(ids[part], state)
+            compute = self.output.log_probs_rows(self.stack.hidden_operand, targets[part], result[part])
             self.run([Job(B, 1, one_after_another(self.stack.forward_rows, compute))])
             self.stack.copy_state(state)
         return result
@@ -188,15 +191,15 @@ class LanguageModel:
         self._pack(backward=True)
         key = int(np.random.SeedSequence([seed, step, 1]).generate_state(1)[0]) if dropout else 0
         T, B = ids.shape
-        hidden = self.stack.prepare(ids, state, rate=dropout, key=key)
+        shape = self.stack.prepare(ids, state, gradient=True, rate=dropout, key=key).shape
         if self.table is not None:
             self.touched = self.stack.distinct.copy()
-        dhidden = self.buffers.get("dhidden", *hidden.shape)
+        hidden, dhidden = self.stack.hidden_operand, self.buffers.get("dhidden", *shape)
         self.stack.prepare_backward(dhidden)
         log_probs = np.empty((T, B))
         # Threads meet only where they must: between chunks of logits that replace each other, and before the weights.
         rows: list[Work] = [self.stack.forward_rows]
-        chunks = self.output.chunks(targets, T)
+        chunks = self.output.chunks(targets)
         for chunk in chunks:
             rows.append(
                 self.output.gradient_rows(hidden[chunk], targets[chunk], log_probs[chunk], dhidden[chunk], 1 / ids.size)

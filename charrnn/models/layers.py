@@ -1,8 +1,7 @@
 """Recurrent layers: the arrays each cell's kernels work on, and the products that all cells share.
 
-A layer is used in this order: `resize`, the jobs of `pack`, `project` or a table look-up into `gates`, `forward`; for a
-gradient then `backward`, `add_input_gradient` and the jobs of `weight_jobs`. Rows (sequences) from `begin` to `end` are
-independent of all others, so that each thread takes its own.
+A layer is used in this order: `resize`, the jobs of `pack`, `forward`; for a gradient then `backward` and the jobs of
+`weight_jobs`. Rows (sequences) from `begin` to `end` are independent of all others, so that each thread takes its own.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ import numpy as np
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import gru, inputs, lstm, matmul, packing, rnn
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job
 from charrnn.models.buffers import Buffers
 
 Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.empty_scratch`
+Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `inputs.start_gates`
 
 
 class Packed:
@@ -88,6 +88,7 @@ class Layer:
         self.recurrent = [Packed(weights["weight_hh"], column, size, operand) for column, size in self.parts]
         self.input = Packed(weights["weight_ih"], 0, self.G, operand) if index > 0 or config.embedding_size else None
         self._backward: tuple[list[Packed], Packed | None] | None = None
+        self._no_panels = matmul.empty_panels(1, 0, operand)
 
     @property
     def transposes(self) -> tuple[list[Packed], Packed | None]:
@@ -103,23 +104,27 @@ class Layer:
         recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
         return [packed.job() for packed in [*recurrent, *([from_input] if from_input else [])]]
 
-    def resize(self, T: int, B: int, *, separate: bool) -> None:
+    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
         """Take arrays for windows of T steps and B rows; `separate`: `out` is not simply h of every step.
 
-        What products read is kept as an operand beside each array, rounded to bfloat16, or it is the array itself.
+        What only a `gradient` reads is kept of every step for one, else of the latest. What products read is kept as an
+        operand beside each array, rounded to bfloat16, or it is the array itself.
         """
         H = self.config.hidden_size
-        self.gates = self._buffer("gates", T, B, self.G)
+        self.kept = T if gradient else 1
+        self.gates = self._buffer("gates", self.kept, B, self.G)
         self.h = self._buffer("h", T + 1, B, H)
         self.out = self._buffer("out", T, B, H) if separate else self.h[1:]
         self.h_operand = self._operand("h", self.h)
         self.out_operand = self._operand("out", self.out) if separate else self.h_operand[1:]
         self.separate = separate
+        self._zeros = self.buffers.ids("zeros", T, B)
 
     def prepare_backward(self) -> None:
-        """Take what `backward` needs besides: `dgates_operand`, what products read of the gates' gradients, and
-        scratch."""
-        self.dgates_operand = self._operand("gates", self.gates)
+        """Take what `backward` needs besides: `dgates`, the gradient of the gates as products read it, which takes the
+        place of the gates step by step, and scratch."""
+        self.dgates = self.gates.view(self.buffers.operand)
+        self.row = self.buffers.get("row", *self.gates.shape[1:])
         self.dh = self.buffers.get("dh", *self.out.shape[1:])
 
     def _operand(self, name: str, array: Array) -> Array:
@@ -132,39 +137,46 @@ class Layer:
         """The state before a step, as `states` arrays (B, H); step T is what the window leaves behind."""
         return [self.h[step]]
 
-    def project(self, x: Array, begin: int, end: int) -> None:
-        """gates = x W_ih + b, for x (T, B, E) as an operand."""
-        assert self.input is not None
-        inputs.fill_rows(self.gates, self.weights["bias"], begin, end)
-        matmul.add_products(x, self.input.panels, self.gates, begin, end)
-
-    def forward(self, keep: Array, begin: int, end: int) -> None:
-        """From the input's part of `gates` to `out`, through time."""
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
+        """From the input to `out`, through time."""
         raise NotImplementedError
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        """From the gradient of `out` (T, B, H) to that of `gates`, in place, back through time."""
+        """From the gradient of `out`, dout (T, B, H), to `dgates`, back through time.
+
+        In a layer above the first, the gradient of x takes the place of dout step by step.
+        """
         raise NotImplementedError
 
-    def add_input_gradient(self, dx: Array, begin: int, end: int) -> None:
-        """dx += dgates W_ih', for dx (T, B, E)."""
+    def input_from(self, below: Array) -> Input:
+        """The input of a layer above the first, `below` (T, B, H) being the operand form of what the layer below puts
+        out."""
+        assert self.input is not None
+        return self.weights["bias"][np.newaxis], self._zeros, below, self.input.panels
+
+    def input_from_table(self, table: Array, local: Ids) -> Input:
+        """The input of the first layer: rows `local` (T, B) of a table (U, G)."""
+        return table, local, self.h_operand[:-1], self._no_panels
+
+    @property
+    def panels_down(self) -> Array:
+        """Packed W_ih' of a layer above the first."""
         transposed = self.transposes[1]
-        assert transposed is not None
-        matmul.add_products(self.dgates_operand, transposed.panels, dx, begin, end)
+        return transposed.panels if transposed and self.index > 0 else self._no_panels
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
         """Jobs that add up the gradients of this layer's weights; x (T, B, E) as an operand, or None where a table
         stands for it."""
         jobs = self.recurrent_jobs(scratch)
         if x is not None:
-            H, dgates = self.config.hidden_size, flat(self.dgates_operand)
+            H, dgates = self.config.hidden_size, flat(self.dgates)
             jobs.append(product_job(flat(x), H, dgates, 0, self.gradients["weight_ih"], 0, self.G, scratch))
-            jobs.append(sum_job(flat(self.gates), self.gradients["bias"]))
+            jobs.append(sum_job(dgates, self.gradients["bias"]))
         return jobs
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
         """dW_hh = Σ h' dgates over all steps and rows, h' being the state before the step."""
-        h, dgates = flat(self.h_operand[:-1]), flat(self.dgates_operand)
+        h, dgates = flat(self.h_operand[:-1]), flat(self.dgates)
         H = self.config.hidden_size
         return [product_job(h, H, dgates, 0, self.gradients["weight_hh"], 0, self.G, scratch)]
 
@@ -179,27 +191,28 @@ class LSTMLayer(Layer):
         H = self.config.hidden_size
         self.peepholes = self.weights["peepholes"] if self.config.peepholes else np.zeros((0, H), self.buffers.dtype)
 
-    def resize(self, T: int, B: int, *, separate: bool) -> None:
-        super().resize(T, B, separate=separate)
-        self.c = self._buffer("c", T + 1, B, self.config.hidden_size)
+    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
+        super().resize(T, B, separate=separate, gradient=gradient)
+        self.c = self._buffer("c", self.kept + 1, B, self.config.hidden_size)
 
     def state(self, step: int) -> list[Array]:
-        return [self.h[step], self.c[step]]
+        return [self.h[step], self.c[step % len(self.c)]]
 
     def prepare_backward(self) -> None:
         super().prepare_backward()
         self.dc = self.buffers.get("dc", *self.out.shape[1:])
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         panels = self.recurrent[0].panels
         lstm.lstm_forward(
-            self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
+            *x, self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         panels = self.transposes[0][0].panels
         lstm.lstm_backward(
-            self.gates, self.dgates_operand, panels, self.peepholes, self.c, dout, self.dh, self.dc, keep, begin, end
+            self.gates, self.dgates, panels, self.peepholes, self.c, dout, self.panels_down,
+            self.row, self.dh, self.dc, keep, begin, end,
         )  # fmt: skip
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
@@ -207,7 +220,7 @@ class LSTMLayer(Layer):
         if self.config.peepholes:
 
             def work(first: int, last: int, thread: int) -> None:
-                lstm.lstm_peephole_gradient(self.gates, self.c, keep, self.gradients["peepholes"], first, last)
+                lstm.lstm_peephole_gradient(self.dgates, self.c, keep, self.gradients["peepholes"], first, last)
 
             T, B, _ = self.gates.shape
             jobs.append(Job(self.config.hidden_size, 6 * T * B, work))
@@ -222,34 +235,34 @@ class GRULayer(Layer):
         self.reset = {"after": gru.AFTER, "before": gru.BEFORE, "none": gru.NONE}[self.config.reset_gate]
         self.bias_hn = self.weights.get("bias_hn", np.zeros(0, self.buffers.dtype))
 
-    def resize(self, T: int, B: int, *, separate: bool) -> None:
-        super().resize(T, B, separate=separate)
-        self.side = self._buffer("side", T, B, self.config.hidden_size)
+    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
+        super().resize(T, B, separate=separate, gradient=gradient)
+        self.side = self._buffer("side", self.kept, B, self.config.hidden_size)
         self.side_operand = self._operand("side", self.side)
 
     def prepare_backward(self) -> None:
         super().prepare_backward()
         self.drh = self.buffers.get("drh", *self.out.shape[1:])
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
         gru.gru_forward(
-            self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand, self.out,
-            keep, begin, end,
+            *x, self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand,
+            self.out, keep, begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
         gru.gru_backward(
-            self.gates, self.dgates_operand, rz, n, self.reset, self.h, self.side, self.side_operand,
-            dout, self.dh, self.drh, keep, begin, end,
+            self.gates, self.dgates, rz, n, self.reset, self.h, self.side, self.side_operand,
+            dout, self.panels_down, self.row, self.dh, self.drh, keep, begin, end,
         )  # fmt: skip
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
         if self.reset == gru.NONE:
             return super().recurrent_jobs(scratch)
         (_, rz), (_, H) = self.parts
-        h, side, dgates = flat(self.h_operand[:-1]), flat(self.side_operand), flat(self.dgates_operand)
+        h, side, dgates = flat(self.h_operand[:-1]), flat(self.side_operand), flat(self.dgates)
         dweight = self.gradients["weight_hh"]
         jobs = [product_job(h, H, dgates, 0, dweight, 0, rz, scratch)]
         if self.reset == gru.BEFORE:
@@ -261,16 +274,18 @@ class GRULayer(Layer):
 class RNNLayer(Layer):
     """See `kernels/rnn.py`."""
 
-    def forward(self, keep: Array, begin: int, end: int) -> None:
+    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         rnn.rnn_forward(
-            self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
+            *x, self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         panels = self.transposes[0][0].panels
-        rnn.rnn_backward(self.gates, self.dgates_operand, panels, relu, dout, self.dh, keep, begin, end)
+        rnn.rnn_backward(
+            self.gates, self.dgates, panels, relu, dout, self.panels_down, self.row, self.dh, keep, begin, end
+        )  # fmt: skip
 
 
 LAYERS: dict[str, type[Layer]] = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}

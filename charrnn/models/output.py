@@ -17,6 +17,8 @@ from charrnn.models.layers import Packed, Scratch, flat, product_job, sum_job
 # Logits are computed for as many steps at a time as keep them within this many numbers, whatever the vocabulary.
 LOGITS_AT_ONCE = 1 << 22
 
+ROWS_AT_ONCE = 64  # of logits that are scored: enough for a product to be worth reading the weight
+
 
 class Output:
     """The output layer over views into the flat vectors: weight (V, H), bias (V) and their gradients."""
@@ -35,38 +37,37 @@ class Output:
             self._to_hidden = Packed(self.weight, 0, self.H, self.buffers.operand)
         return [self._to_hidden.job()]
 
-    def chunks(self, targets: Ids, most: int) -> list[slice]:
-        """The steps of targets (T, B) cut into runs, of `most` steps at most, whose logits are computed at once."""
+    def chunks(self, targets: Ids) -> list[slice]:
+        """The steps of targets (T, B) cut into runs whose logits are computed at once."""
         T, B = targets.shape
-        size = min(most, max(1, LOGITS_AT_ONCE // (B * self.V)))
+        size = max(1, LOGITS_AT_ONCE // (B * self.V))
         return [slice(start, min(start + size, T)) for start in range(0, T, size)]
 
     def logits_rows(self, hidden: Array, logits: Array) -> Work:
-        """What computes rows of logits (T, B, V) from hidden (T, B, H)."""
-        operand = self.buffers.operand_of("hidden", hidden)
+        """What computes rows of logits (T, B, V) from hidden (T, B, H) as an operand."""
 
         def work(begin: int, end: int, thread: int) -> None:
             inputs.fill_rows(logits, self.bias, begin, end)
-            rounding.store_operands(hidden, operand, begin, end)
-            matmul.add_products(operand, self.to_logits.panels, logits, begin, end)
+            matmul.add_products(hidden, self.to_logits.panels, logits, begin, end)
 
         return work
 
     def log_probs_rows(self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64]) -> Work:
-        """What computes rows of log_probs (T, B), those of targets (T, B), from hidden (T, B, H)."""
-        logits = self.buffers.get("logits", *targets.shape, self.V)
-        compute_logits = self.logits_rows(hidden, logits)
+        """What computes rows of log_probs (T, B), those of targets (T, B), from hidden (T, B, H) as an operand."""
 
         def work(begin: int, end: int, thread: int) -> None:
-            compute_logits(begin, end, thread)
-            softmax.target_log_probs(logits, targets, log_probs, begin, end)
+            logits = self.buffers.get(f"logits.{thread}", min(ROWS_AT_ONCE, end - begin), self.V)
+            softmax.target_log_probs(
+                hidden, self.to_logits.panels, self.bias, targets, logits, log_probs, begin, end
+            )  # fmt: skip
 
         return work
 
     def gradient_rows(
         self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float
     ) -> Work:  # fmt: skip
-        """What computes rows of log_probs and dhidden (T, B, H), the gradient of `scale` times the summed loss.
+        """What computes rows of log_probs and dhidden (T, B, H), the gradient of `scale` times the summed loss, from
+        hidden (T, B, H) as an operand.
 
         The logits keep their own gradient, for `weight_jobs`.
         """
@@ -86,12 +87,10 @@ class Output:
         return work
 
     def weight_jobs(self, hidden: Array, scratch: Scratch) -> list[Job]:
-        """Jobs that add to the gradients of the weights after `gradient_rows` has been run for all rows."""
+        """Jobs that add to the gradients of the weights after `gradient_rows` has been run for all rows of the same
+        hidden."""
         T, B, _ = hidden.shape
         logits = self.buffers.get("logits", T, B, self.V)
-        dlogits, operand = (
-            flat(self.buffers.operand_of("logits", logits)),
-            flat(self.buffers.operand_of("hidden", hidden)),
-        )
-        product = product_job(dlogits, self.V, operand, 0, self.dweight, 0, self.H, scratch)
+        dlogits = flat(self.buffers.operand_of("logits", logits))
+        product = product_job(dlogits, self.V, flat(hidden), 0, self.dweight, 0, self.H, scratch)
         return [product, sum_job(flat(logits), self.dbias)]

@@ -3,7 +3,7 @@
 Forward, for units x (T, B):
 
     gates of layer 0 = row x of the table  embedding W_ih + b   (one-hot: W_ih + b)
-    gates of layer l = out of layer l - 1 times W_ih, + b
+    gates of layer l = b + out of layer l - 1 times W_ih
     out of layer l   = dropout(h of layer l)
 
 Dropout acts on what goes up, never on what goes from step to step (Zaremba et al. 2014).
@@ -55,17 +55,17 @@ class Stack:
         """Jobs that pack all weights of one direction; to be run after the weights changed."""
         return [job for layer in self.layers for job in layer.pack(backward=backward)]
 
-    def prepare(self, ids: Ids, state: Array, *, rate: float = 0.0, key: int = 0) -> Array:
+    def prepare(self, ids: Ids, state: Array, *, gradient: bool = False, rate: float = 0.0, key: int = 0) -> Array:
         """Take up a window: ids (T, B), the state (S, B, H) before it. Returns where `forward_rows` puts the hidden
         states of the top layer, (T, B, H).
 
-        rate: dropout; key: what its masks depend on.
+        gradient: `backward_rows` is to follow. rate: dropout; key: what its masks depend on.
         """
         T, B = ids.shape
         self.rate, self.key = rate, key
         separate = rate > 0 or self.boundary >= 0
         for layer in self.layers:
-            layer.resize(T, B, separate=separate)
+            layer.resize(T, B, separate=separate, gradient=gradient)
         self.keep = self.buffers.get("keep", T, B)
         self.keep[:] = ids != self.boundary
         rows = iter(state)
@@ -74,6 +74,11 @@ class Stack:
                 before[:] = next(rows)
         self._build_table(ids)
         return self.layers[-1].out
+
+    @property
+    def hidden_operand(self) -> Array:
+        """The hidden states of the top layer as products read them."""
+        return self.layers[-1].out_operand
 
     def copy_state(self, state: Array) -> None:
         """state (S, B, H) = that after the last step of the window."""
@@ -122,17 +127,15 @@ class Stack:
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """From the table to the hidden states of every layer, for some rows of the batch."""
-        inputs.look_up(self.table[0], self._local, self.layers[0].gates, begin, end)
-        below = None
+        x = self.layers[0].input_from_table(self.table[0], self._local)
         for layer in self.layers:
-            if below is not None:
-                layer.project(below.out_operand, begin, end)
-            layer.forward(self.keep, begin, end)
+            if layer.index > 0:
+                x = layer.input_from(self.layers[layer.index - 1].out_operand)
+            layer.forward(x, self.keep, begin, end)
             if self.rate > 0:
                 dropout_kernels.apply_dropout(layer.out, self.rate, self._layer_key(layer), begin, end)
             if layer.separate:
                 rounding.store_operands(layer.out, layer.out_operand, begin, end)
-            below = layer
 
     def _layer_key(self, layer: Layer) -> np.uint32:
         return np.uint32((self.key + 0x85EBCA6B * (layer.index + 1)) & 0xFFFFFFFF)
@@ -142,19 +145,13 @@ class Stack:
         for layer in self.layers:
             layer.prepare_backward()
         self._dout = dout
-        self._dx = self.buffers.get("dx", *dout.shape) if len(self.layers) > 1 else dout
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
         """From dout to the gradient of every layer's gates, for some rows of the batch."""
-        dout, dx = self._dout, self._dx
         for layer in reversed(self.layers):
             if self.rate > 0:
-                dropout_kernels.apply_dropout(dout, self.rate, self._layer_key(layer), begin, end)
-            layer.backward(dout, self.keep, begin, end)
-            if layer.index > 0:
-                dx[:, begin:end] = 0
-                layer.add_input_gradient(dx, begin, end)
-                dout, dx = dx, dout
+                dropout_kernels.apply_dropout(self._dout, self.rate, self._layer_key(layer), begin, end)
+            layer.backward(self._dout, self.keep, begin, end)
 
     def weight_jobs(self, scratch: Scratch) -> list[Job]:
         """Jobs that add up the gradients of the layers' weights after `backward_rows`, and the table's, `dtable` (1, U,
@@ -168,7 +165,7 @@ class Stack:
         self.dtable = self.buffers.get("dtable", *self.table.shape)
 
         def sum_table(begin: int, end: int, thread: int) -> None:
-            inputs.sum_by_unit(first.gates, self._local, self.dtable[0], begin, end)
+            inputs.sum_by_unit(first.dgates, self._local, self.dtable[0], begin, end)
             inputs.add_column_sums(self.dtable[0], first.gradients["bias"], begin, end)
 
         return [*jobs, Job(first.G, self.keep.size, sum_table)]
