@@ -107,7 +107,7 @@ def test_the_chunks_of_an_adaptive_softmax_hold_few_logits(monkeypatch: pytest.M
     loss, gradient = model.gradient(ids, targets, model.zero_state(7))
     whole, log_probs = gradient.copy(), model.log_probs(ids, targets, model.zero_state(7))
     monkeypatch.setattr(output, "LOGITS_AT_ONCE", 150)
-    monkeypatch.setattr(adaptive, "TAIL_LOGITS_AT_ONCE", 15)
+    monkeypatch.setattr(adaptive, "LOGITS_IN_CACHE", 15)
     assert isinstance(model.output, adaptive.AdaptiveOutput)
     chunks = model.output.chunks(targets)
     assert np.concatenate([np.arange(9)[chunk] for chunk in chunks]).tolist() == list(range(9))

@@ -30,7 +30,7 @@ from charrnn.models.buffers import Buffers
 from charrnn.models.layers import Packed, Scratch, flat, product_job
 from charrnn.models.output import Output
 
-TAIL_LOGITS_AT_ONCE = 1 << 18  # so many stay in the second-level cache from their product to their gradient
+LOGITS_IN_CACHE = 1 << 17  # so many of a tail are computed at a time, from their product to their gradient
 
 
 class Tail:
@@ -68,18 +68,16 @@ class Tail:
         """Jobs that pack the weights for the forward or the backward direction."""
         return [packed.job() for packed in (self.transposes if backward else (self.down, self.up))]
 
-    def resize(self, N: int, *, logits: bool = True) -> None:
-        """Take arrays for N rows, with `logits` all of theirs."""
-        self.projection = self._buffer("projection", N, self.P)
-        self.projection_operand = self._operand("projection", self.projection)
-        if logits:
-            self.logits = self._buffer("logits", N, self.S)
-
     def _buffer(self, name: str, N: int, width: int) -> Array:
         return self.buffers.get(f"{self.name}.{name}", 1, N, width)
 
     def _operand(self, name: str, array: Array) -> Array:
         return self.buffers.operand_of(f"{self.name}.{name}", array)
+
+    def resize(self, N: int) -> None:
+        """Take arrays for N rows."""
+        self.projection = self._buffer("projection", N, self.P)
+        self.projection_operand = self._operand("projection", self.projection)
 
     def project(self, x: Array, begin: int, end: int) -> None:
         """projection = x down for the rows from `begin` to `end` of x (1, N, H), an operand."""
@@ -87,14 +85,13 @@ class Tail:
         matmul.add_products(x, self.down.panels, self.projection, begin, end)
         rounding.store_operands(self.projection, self.projection_operand, begin, end)
 
-    def compute_logits(self, x: Array, begin: int, end: int) -> None:
-        """logits = x down up."""
-        self.project(x, begin, end)
-        self.logits[:, begin:end] = 0
-        matmul.add_products(self.projection_operand, self.up.panels, self.logits, begin, end)
+    def compute_logits(self, logits: Array, begin: int, end: int) -> None:
+        """logits (1, end - begin, S) = projection up for the rows from `begin` to `end`."""
+        logits[:] = 0
+        matmul.add_products(self.projection_operand[:, begin:end], self.up.panels, logits, 0, end - begin)
 
-    def place(self, hidden: Array, targets: Ids) -> int:
-        """Find the places of targets (T, B) in the cluster, and say how many; hidden (T, B, H) as an operand."""
+    def place(self, hidden: Array, targets: Ids) -> None:
+        """Find the places of targets (T, B) in the cluster and take arrays for them; hidden (T, B, H) as an operand."""
         T, B = targets.shape
         # Numbered by sequence, then step.
         places = np.flatnonzero(((targets >= self.first) & (targets < self.first + self.S)).T)
@@ -106,51 +103,60 @@ class Tail:
         self.hidden = flat(hidden)
         self.x: Array = self.buffers.get(f"{self.name}.x", 1, N, hidden.shape[2], dtype=hidden.dtype)
         self.log_probs = self.buffers.get(f"{self.name}.log_probs", 1, N, dtype=np.float64)
-        return N
+        self.resize(N)
 
     def prepare_backward(self) -> None:
         """Take arrays for the gradient of what `place` found."""
-        N = self.places.size
-        self.dlogits = self._operand("logits", self.logits)
+        N, operand = self.places.size, self.buffers.operand
+        self.rounded = operand != self.buffers.dtype
+        width = self.S + self.S % 2 if self.rounded else self.S
+        self.dlogits: Array = self.buffers.get(f"{self.name}.dlogits", 1, N, width, dtype=operand)
         self.dprojection = self._buffer("dprojection", N, self.P)
         self.dprojection_operand = self._operand("dprojection", self.dprojection)
         self.dx = self._buffer("dx", N, self.H)
 
-    def _blocks(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """The places of the sequences from `begin` to `end`, few at a time."""
+    def scratch(self, thread: int) -> Array:
+        """Room (1, R, S) for the logits of few rows."""
+        return self._buffer(f"logits.{thread}", max(1, LOGITS_IN_CACHE // self.S), self.S)
+
+    def start(self, begin: int, end: int) -> tuple[int, int]:
+        """Gather and project the places of the sequences from `begin` to `end`, which are those between the two numbers
+        returned."""
         first, last = self.starts[begin], self.starts[end]
-        size = max(1, TAIL_LOGITS_AT_ONCE // self.S)
-        return [(start, min(start + size, last)) for start in range(first, last, size)]
+        inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
+        self.project(self.x, first, last)
+        return first, last
 
     def add_log_probs(self, log_probs: npt.NDArray[np.float64], begin: int, end: int, thread: int) -> None:
         """Add log P(target | cluster) to log_probs (T, B) for the rows from `begin` to `end`."""
-        first, last = self.starts[begin], self.starts[end]
-        places = self.places[first:last]
-        inputs.gather_rows(self.hidden, places, self.x[0, first:last])
-        self.project(self.x, first, last)
-        logits = self.buffers.get(f"{self.name}.logits.{thread}", max(1, TAIL_LOGITS_AT_ONCE // self.S), self.S)
+        first, last = self.start(begin, end)
         softmax.target_log_probs(
-            self.projection_operand, self.up.panels, self.no_bias, self.targets, logits, self.log_probs, first, last
+            self.projection_operand, self.up.panels, self.no_bias, self.targets, self.scratch(thread)[0],
+            self.log_probs, first, last,
         )  # fmt: skip
-        log_probs.reshape(-1)[places] += self.log_probs[0, first:last]
+        log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
 
     def add_gradient(
-        self, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float, begin: int, end: int
+        self, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float, begin: int, end: int, thread: int
     ) -> None:  # fmt: skip
         """The same; and add the gradient of `scale` times the summed loss to dhidden (T, B, H)."""
         down, up = (packed.panels for packed in self.transposes)
-        for first, last in self._blocks(begin, end):
-            inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
-            self.compute_logits(self.x, first, last)
-            softmax.cross_entropy(self.logits, self.targets, scale, self.log_probs, first, last)
-            log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
-            rounding.store_operands(self.logits, self.dlogits, first, last)
-            self.dprojection[:, first:last] = 0
-            matmul.add_products(self.dlogits, up, self.dprojection, first, last)
-            rounding.store_operands(self.dprojection, self.dprojection_operand, first, last)
-            self.dx[:, first:last] = 0
-            matmul.add_products(self.dprojection_operand, down, self.dx, first, last)
-            inputs.add_rows(self.dx[0, first:last], self.places[first:last], flat(dhidden))
+        first, last = self.start(begin, end)
+        scratch = self.scratch(thread)
+        for at in range(first, last, scratch.shape[1]):
+            rows = slice(at, min(at + scratch.shape[1], last))
+            dlogits, n = self.dlogits[:, rows], rows.stop - at
+            logits = scratch[:, :n] if self.rounded else dlogits
+            self.compute_logits(logits, at, rows.stop)
+            softmax.cross_entropy(logits, self.targets[:, rows], scale, self.log_probs[:, rows], 0, n)
+            rounding.store_operands(logits, dlogits, 0, n)
+        self.dprojection[:, first:last] = 0
+        matmul.add_products(self.dlogits, up, self.dprojection, first, last)
+        rounding.store_operands(self.dprojection, self.dprojection_operand, first, last)
+        self.dx[:, first:last] = 0
+        matmul.add_products(self.dprojection_operand, down, self.dx, first, last)
+        inputs.add_rows(self.dx[0, first:last], self.places[first:last], flat(dhidden))
+        log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
 
     def weight_jobs(self, scratch: Scratch) -> list[Job]:
         """Jobs that add to the gradients of the weights after `add_gradient` has been run for all rows."""
@@ -182,11 +188,13 @@ class AdaptiveOutput:
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""
-        sizes = np.array([0, *(tail.S for tail in self.tails)])
+        # Of a tail's logits only what products read is kept, half as large in bfloat16.
+        share = self.buffers.operand.itemsize / self.buffers.dtype.itemsize
+        sizes = np.array([0, *(tail.S * share for tail in self.tails)])
         T, B = targets.shape
         logits = B * self.head.V + sizes[self._clusters(targets)].sum(axis=1)
         ends = [0]
-        used = 0
+        used = 0.0
         for step, size in enumerate(logits.tolist()):
             used += size
             if used > output.LOGITS_AT_ONCE and step > ends[-1]:
@@ -216,10 +224,15 @@ class AdaptiveOutput:
             softmax.log_softmax(head_logits, begin, end)
             logits[:, begin:end, :first] = head_logits[:, begin:end, :first]
             for index, tail in enumerate(self.tails, first):
-                tail.compute_logits(hidden, begin, end)
-                softmax.log_softmax(tail.logits, begin, end)
-                entry = head_logits[:, begin:end, index : index + 1]
-                np.add(tail.logits[:, begin:end], entry, out=logits[:, begin:end, tail.first : tail.first + tail.S])
+                tail.project(hidden, begin, end)
+                scratch = tail.scratch(thread)
+                for at in range(begin, end, scratch.shape[1]):
+                    rows = slice(at, min(at + scratch.shape[1], end))
+                    own = scratch[:, : rows.stop - at]
+                    tail.compute_logits(own, at, rows.stop)
+                    softmax.log_softmax(own, 0, rows.stop - at)
+                    entry = head_logits[:, rows, index : index + 1]
+                    np.add(own, entry, out=logits[:, rows, tail.first : tail.first + tail.S])
 
         return work
 
@@ -227,7 +240,7 @@ class AdaptiveOutput:
         """See `Output.log_probs_rows`."""
         compute_head = self.head.log_probs_rows(hidden, self._head_targets(targets), log_probs)
         for tail in self.tails:
-            tail.resize(tail.place(hidden, targets), logits=False)
+            tail.place(hidden, targets)
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_head(begin, end, thread)
@@ -242,13 +255,13 @@ class AdaptiveOutput:
         """See `Output.gradient_rows`."""
         compute_head = self.head.gradient_rows(hidden, self._head_targets(targets), log_probs, dhidden, scale)
         for tail in self.tails:
-            tail.resize(tail.place(hidden, targets))
+            tail.place(hidden, targets)
             tail.prepare_backward()
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_head(begin, end, thread)
             for tail in self.tails:
-                tail.add_gradient(log_probs, dhidden, scale, begin, end)
+                tail.add_gradient(log_probs, dhidden, scale, begin, end, thread)
 
         return work
 
