@@ -11,8 +11,9 @@ import pytest
 
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.kernels import dropout
 from charrnn.kernels.arrays import Ids
-from charrnn.models import LanguageModel, adaptive, layout, output
+from charrnn.models import LanguageModel, adaptive, language_model, layout, output
 from charrnn.models.generation import step_by_step
 from tests import reference
 from tests.gradcheck import OPTIONS
@@ -87,6 +88,44 @@ def test_threads_change_no_bit(name: str) -> None:
         assert loss == gradients[0][0]
         np.testing.assert_array_equal(gradient, gradients[0][1])
         np.testing.assert_array_equal(state, gradients[0][2])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rows_are_taken_in_groups_where_memory_is_short(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, targets = text(9, 13), text(9, 13, seed=1)
+
+    def compute(threads: int) -> tuple[float, Any, Any]:
+        model = make(CONFIGS[name], threads=threads, boundary=1)
+        state = model.zero_state(13)
+        loss, gradient = model.gradient(ids, targets, state)
+        return loss, gradient.copy(), state
+
+    whole = compute(1)
+    monkeypatch.setattr(language_model, "GATES_AT_ONCE", 1)
+    monkeypatch.setattr(language_model, "LEAST_ROWS", 4)
+    grouped, again = compute(1), compute(2)
+    assert grouped[0] == pytest.approx(whole[0], rel=1e-12)
+    np.testing.assert_allclose(grouped[1], whole[1], atol=1e-6)
+    np.testing.assert_array_equal(grouped[2], whole[2])
+    np.testing.assert_array_equal(grouped[1], again[1])
+
+
+def test_groups_of_rows_have_dropout_masks_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "GATES_AT_ONCE", 1)
+    monkeypatch.setattr(language_model, "LEAST_ROWS", 2)
+    model = make(CONFIGS["lstm"])
+    masks: list[Any] = []
+    apply_dropout = dropout.apply_dropout
+
+    def record(values: Any, rate: float, key: Any, begin: int, end: int) -> None:
+        apply_dropout(values, rate, key, begin, end)
+        masks.append((key, (values[:, begin:end] == 0).tobytes()))
+
+    monkeypatch.setattr(dropout, "apply_dropout", record)
+    ids = np.full((5, 4), 3, np.int32)  # two groups of equal rows
+    model.gradient(ids, ids, model.zero_state(4), dropout=0.5)
+    assert len(masks) == 8  # two layers there and back
+    assert len(set(masks)) == 4
 
 
 def test_a_large_vocabulary_is_computed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Does not return after SIGINT or SIGTERM: when the command has saved, the process dies of the signal.
     """
+    # NumPy's own threads, of no use here, would wait for each other in busy loops, for long where the cores are taken.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     streams.set_quiet(False)
     given = sys.argv[1:] if args is None else args
     with catch_signals(saves="train" in given[:1]) as signals:

@@ -19,6 +19,7 @@ from charrnn.kernels.lstm import lstm_forward
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rnn import rnn_forward
 from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.state import move_on
 
 
 class LSTMStack(NamedTuple):
@@ -82,7 +83,7 @@ def step_layer(
     raise NotImplementedError  # compiled forms below
 
 
-@overload(step_layer, jit_options=OPTIONS)
+@overload(step_layer, jit_options=OPTIONS, inline="always")
 def _step_layer(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
     def lstm(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
         h, c = stack.h[layer], stack.c[layer]
@@ -90,7 +91,7 @@ def _step_layer(stack, layer, table, local, x, weight, keep, begin, end):  # typ
             table, local, x, weight, stack.gates[layer], stack.recurrent[layer], stack.peepholes[layer], h,
             stack.h_operand[layer], c, h[1:], keep, begin, end,
         )  # fmt: skip
-        c[0, begin:end] = c[1, begin:end]
+        move_on(c, begin, end)
 
     def gru(stack, layer, table, local, x, weight, keep, begin, end):  # type: ignore[no-untyped-def]
         h = stack.h[layer]
@@ -140,7 +141,7 @@ def generate(
         table, local, x, weight = ends.table, ends.local, ends.rows_operand, ends.first
         for layer in range(layers):
             step_layer(stack, layer, table, local, x, weight, ends.keep, begin, end)
-            stack.h[layer, 0, begin:end] = stack.h[layer, 1, begin:end]
+            move_on(stack.h[layer], begin, end)
             x = stack.h_operand[layer, 1:]
             if layer + 1 < layers:
                 table, local, weight = ends.bias[layer + 1], ends.zeros, ends.inputs[layer + 1]

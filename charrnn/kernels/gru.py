@@ -58,7 +58,8 @@ def gru_forward(
             for j in range(rz):
                 row[j] = sigmoid(row[j])
             if reset == AFTER:
-                side_row[:] = bias_hn
+                for j in range(H):
+                    side_row[j] = bias_hn[j]
             elif reset == BEFORE:
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]

@@ -8,7 +8,7 @@ is the sum over the steps that read it. For the layers above, the table has one 
 from __future__ import annotations
 
 from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import kernel
+from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rounding import number
 
@@ -59,7 +59,7 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
             target[j] += source[j]
 
 
-@kernel
+@inline
 def start_gates(table: Array, local: Ids, x: Array, weight: Array, gates: Array, begin: int, end: int) -> None:
     """gates[b] = table[local[b]] + x[b] W for the rows from `begin` to `end` of a step: gates (B, G), table (U, G).
 
@@ -73,7 +73,7 @@ def start_gates(table: Array, local: Ids, x: Array, weight: Array, gates: Array,
     add_product(x[begin:end], 0, weight, gates[begin:end], 0, G)
 
 
-@kernel
+@inline
 def pass_down(dgates: Array, weight: Array, dx: Array, begin: int, end: int) -> None:
     """dx = dgates W' for the rows from `begin` to `end` of a step: dgates (B, G) as an operand, dx (B, E).
 

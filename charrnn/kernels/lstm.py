@@ -130,11 +130,10 @@ def lstm_backward(
 
 @kernel
 def lstm_peephole_gradient(dgates: Array, c: Array, keep: Array, dpeepholes: Array, first: int, last: int) -> None:
-    """dpeepholes (3, H) for the columns from `first` to `last`: i and f see c', o sees c; dgates from
+    """Add to dpeepholes (3, H) for the columns from `first` to `last`: i and f see c', o sees c; dgates from
     `lstm_backward`."""
     T, B, _ = dgates.shape
     _, H = dpeepholes.shape
-    dpeepholes[:, first:last] = 0
     dp_i, dp_f, dp_o = dpeepholes[0, first:last], dpeepholes[1, first:last], dpeepholes[2, first:last]
     for t in range(T):
         for b in range(B):

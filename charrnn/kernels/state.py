@@ -16,6 +16,18 @@ def drop_rows(state: Array, keep: Array, begin: int, end: int) -> None:
 
 
 @kernel
+def move_on(state: Array, begin: int, end: int) -> None:
+    """Make the state after a step, state[1], the one before the next, state[0]: state (2, B, H).
+
+    A loop, since Numba's checked assignment of a slice to another takes seconds to compile.
+    """
+    before, after = state[0], state[1]
+    for b in range(begin, end):
+        for j in range(state.shape[2]):
+            before[b, j] = after[b, j]
+
+
+@kernel
 def enter(h: Array, h_operand: Array, keep: Array, begin: int, end: int) -> None:
     """Before the first step: reset the rows of h[0] that are not kept, and store it as products read it."""
     drop_rows(h[0], keep[0], begin, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -23,6 +24,8 @@ from charrnn.models.output import Output
 from charrnn.models.stack import Stack
 
 ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
+GATES_AT_ONCE = 1 << 24  # numbers in the gates of all layers that a gradient keeps: 64 MB in float32 …
+LEAST_ROWS = 16  # … unless that were fewer rows, which waste the time in which weights are read from memory
 POSITIONS_AT_ONCE = 16384  # steps times rows that are scored at once
 
 
@@ -189,11 +192,32 @@ class LanguageModel:
         to the last step. Dropout masks depend on `seed` and `step`. The gradient is overwritten by the next call.
         """
         self._pack(backward=True)
-        key = int(np.random.SeedSequence([seed, step, 1]).generate_state(1)[0]) if dropout else 0
+        if self.table is not None:
+            self.touched = np.unique(ids)
+        T, B = ids.shape
+        groups = self._row_groups(T, B)
+        keys = np.random.SeedSequence([seed, step, 1]).generate_state(len(groups)) if dropout else (0,) * len(groups)
+        total = 0.0
+        for rows, key in zip(groups, keys, strict=True):
+            part = np.ascontiguousarray(state[:, rows])
+            inputs, outputs = np.ascontiguousarray(ids[:, rows]), np.ascontiguousarray(targets[:, rows])
+            total += self._add_gradient(inputs, outputs, part, 1 / ids.size, dropout, int(key))
+            state[:, rows] = part
+        return -total / ids.size, self._gradient
+
+    def _row_groups(self, T: int, B: int) -> list[slice]:
+        """The rows of a batch in groups of nearly equal size, few enough for the memory that a gradient takes."""
+        gates = T * sum(layer.G for layer in self.stack.layers)
+        count = -(-B // max(GATES_AT_ONCE // gates, LEAST_ROWS))
+        bounds = [B * n // count for n in range(count + 1)]
+        return [slice(first, last) for first, last in pairwise(bounds)]
+
+    def _add_gradient(
+        self, ids: Ids, targets: Ids, state: Array, scale: float, dropout: float, key: int
+    ) -> float:  # fmt: skip
+        """Add the gradient of `scale` times the summed loss of some rows; returns their summed log-probability."""
         T, B = ids.shape
         shape = self.stack.prepare(ids, state, gradient=True, rate=dropout, key=key).shape
-        if self.table is not None:
-            self.touched = self.stack.distinct.copy()
         hidden, dhidden = self.stack.hidden_operand, self.buffers.get("dhidden", *shape)
         self.stack.prepare_backward(dhidden)
         log_probs = np.empty((T, B))
@@ -202,7 +226,7 @@ class LanguageModel:
         chunks = self.output.chunks(targets)
         for chunk in chunks:
             rows.append(
-                self.output.gradient_rows(hidden[chunk], targets[chunk], log_probs[chunk], dhidden[chunk], 1 / ids.size)
+                self.output.gradient_rows(hidden[chunk], targets[chunk], log_probs[chunk], dhidden[chunk], scale)
             )
             if chunk is not chunks[-1]:
                 self.run([Job(B, 1, one_after_another(*rows))])
@@ -213,4 +237,4 @@ class LanguageModel:
         self.run([*jobs, *self.stack.weight_jobs(self._scratch)])
         self.stack.add_table_gradient(self._scratch)
         self.stack.copy_state(state)
-        return -float(np.mean(log_probs)), self._gradient
+        return float(np.sum(log_probs))

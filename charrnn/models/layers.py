@@ -124,7 +124,8 @@ class Layer:
         """Take what `backward` needs besides: `dgates`, the gradient of the gates as products read it, which takes the
         place of the gates step by step, and scratch."""
         self.dgates = self.gates.view(self.buffers.operand)
-        self.row = self.buffers.get("row", *self.gates.shape[1:])
+        # Each layer's own: another thread may be in a layer of other width, whose rows lie elsewhere.
+        self.row = self._buffer("row", *self.gates.shape[1:])
         self.dh = self.buffers.get("dh", *self.out.shape[1:])
 
     def _operand(self, name: str, array: Array) -> Array:

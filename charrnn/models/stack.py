@@ -112,11 +112,6 @@ class Stack:
 
         self._run([Job(U, first.G * (self.rows.shape[2] if self.embedding is not None else 1), work)])
 
-    @property
-    def distinct(self) -> Ids:
-        """The different units of the window (U), in the order they appear."""
-        return self._distinct[: self.table.shape[1]]
-
     def _run(self, jobs: list[Job]) -> None:
         """Do jobs, without other threads where waking them would take longer."""
         if sum(job.count * job.cost for job in jobs) >= WORTH_A_THREAD:
@@ -173,7 +168,8 @@ class Stack:
     def add_table_gradient(self, scratch: Scratch) -> None:
         """From `dtable` to the first layer's input weights and the embedding: table = embedding W_ih + b."""
         first = self.layers[0]
-        U, distinct = self.table.shape[1], self.distinct
+        U = self.table.shape[1]
+        distinct = self._distinct[:U]
         if self.dembedding is None:
             inputs.add_rows(self.dtable[0], distinct, first.gradients["weight_ih"])
             return

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError, DivergedError
@@ -46,6 +48,7 @@ class Run:
             seed=task.config.seed,
         )
         self.learner = Learner(model, task.config, self.batches.batch_size)
+        self._good_arrays = {name: np.empty_like(array) for name, array in self.learner.arrays().items()}
         self.progress = Progress()
         self.best_weights: Arrays | None = None
         self.spent = 0.0  # seconds of the sessions before this one
@@ -71,7 +74,10 @@ class Run:
         self.spent = float(resumed.timings.get("seconds", 0.0))
 
     def _keep_good_state(self) -> None:
-        self._good = self.learner.copy(), copy.deepcopy(self.progress)
+        arrays = self.learner.arrays()
+        for name, array in arrays.items():
+            np.copyto(self._good_arrays[name], array)
+        self._good_progress = copy.deepcopy(self.progress)
 
     def prepare(self) -> Iterator[events.Event]:
         """Turn the budgets into a plan."""
@@ -178,10 +184,9 @@ class Run:
                     f"training diverged {times} times, the last time at step {number}; start again with a "
                     f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or a lower --clip-norm"
                 )
-            arrays, progress = self._good
-            self.progress = copy.deepcopy(progress)
+            self.progress = copy.deepcopy(self._good_progress)
             self.progress.divergences, self.progress.halvings = times, halvings
-            self.learner.restore(arrays, progress.updates)
+            self.learner.restore(self._good_arrays, self.progress.updates)
             self.meter.reset()
         return events.Diverged(self.task.elapsed(), step=number, back_to=self.progress.step, times=times)
 
