@@ -586,6 +586,10 @@ def test_what_may_change_when_a_run_is_resumed(text_file: Path) -> None:
     for name, value in (("batch_size", 3), ("learning_rate", 0.5), ("hidden_size", 9), ("lines", True), ("layers", 2)):
         with pytest.raises(UsageError, match="--force"):
             setup.resumed_config(dataclasses.replace(again, given={name: value}), saved)
+    for cutoffs in ("auto", "none"):
+        assert setup.resumed_config(dataclasses.replace(again, given={"cutoffs": cutoffs}), saved).steps == 6
+    with pytest.raises(UsageError, match=r"--cutoffs is 3,4 and .* has none"):
+        setup.resumed_config(dataclasses.replace(again, given={"cutoffs": (3, 4)}), saved)
     with pytest.raises(UsageError, match="--val"):
         setup.resumed_config(dataclasses.replace(again, val="other.txt"), saved)
 

@@ -110,8 +110,8 @@ def resolve_model(given: Options, text: TextConfig, vocabulary_size: int, tokens
 def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
     """Where the clusters of an adaptive softmax begin; none for a full softmax.
 
-    Of 10,000 words a step with clusters takes half as long; after 1,000 steps the loss is 0.05 nats lower, after eight
-    passes over a small corpus 0.006 higher. Below, there is less to gain.
+    With 10,000 words a step with clusters takes less than half as long; after 1,000 steps the loss is 0.05 nats lower,
+    after eight passes over a small corpus 0.006 higher. With fewer words there is less to gain.
     """
     if vocabulary_size <= FULL_SOFTMAX:
         return ()
