@@ -2,6 +2,8 @@
 
     python -m benchmarks.train [--quick] [--cells lstm,gru] [--sizes 128,256,512]
 
+Unless sizes are named or time is short, a second table has networks and batches of other sizes.
+
 Each step is forward, backward, clipping by norm 5 and Adam, from units already in memory. PyTorch runs in float32 and
 under bfloat16 autocast, with its fused Adam.
 """
@@ -25,6 +27,10 @@ from benchmarks.common import (
 from benchmarks.peak import peak
 from charrnn.config import TrainingConfig
 from charrnn.training.optimizer import Optimizer
+
+OTHER_SHAPES = (  # H, B, V
+    (100, 50, 65), (300, 50, 65), (1000, 50, 65), (128, 1, 65), (128, 7, 65), (128, 50, 3), (128, 50, 50_000),
+)  # fmt: skip
 
 
 def our_step(cell: str, H: int, shape: tuple[int, int, int, int], *, bfloat16: bool, threads: int) -> Side:
@@ -74,7 +80,7 @@ def main() -> None:
     """Print the tables."""
     parser = arguments("A training step of this project and of PyTorch.")
     parser.add_argument("--cells", default="lstm,gru")
-    parser.add_argument("--sizes", default="128,256,512")
+    parser.add_argument("--sizes")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--steps", type=int, default=50, help="of the window")
@@ -83,31 +89,45 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(options.threads)
-    shape = (options.steps, options.batch, options.vocabulary, options.layers)
     peaks = {name: peak(bfloat16=name == "bfloat16", threads=options.threads) for name in ("float32", "bfloat16")}
     print(f"{describe_machine()}, PyTorch {torch.__version__}, {options.threads} threads")
     print(", ".join(f"{name} peak {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items()))
-    rows = []
-    for cell in options.cells.split(","):
-        for H in map(int, options.sizes.split(",")):
-            sides: dict[str, Side] = {}
-            for name in ("float32", "bfloat16"):
-                sides[name] = our_step(cell, H, shape, bfloat16=name == "bfloat16", threads=options.threads)
-                sides[f"torch {name}"] = torch_step(cell, H, shape, bfloat16=name == "bfloat16")
-            times = in_turns(sides, 3 if options.quick else 7)
-            flops = training_flops(cell, H, options.layers, options.vocabulary, options.batch * options.steps)
-            for name in ("bfloat16", "float32"):
-                ours = times[name]
-                speed = flops / float(np.median(ours))
-                rows.append(
-                    (
-                        f"{cell} {H}", name, summary(ours), summary(times["torch float32"]),
-                        summary(times["torch bfloat16"]), ratio(times["torch float32"], ours),
-                        ratio(times["torch bfloat16"], ours), f"{speed / 1e9:.0f}", f"{speed / peaks[name]:.0%}",
-                    )
-                )  # fmt: skip
-    columns = ("network", "precision", "ms", "torch f32, ms", "torch bf16, ms", "× f32", "× bf16", "GFLOP/s", "of peak")
-    print_table(f"training step: {options.layers} layers, B {options.batch}, T {options.steps}", columns, rows)
+
+    def compare(cell: str, H: int, B: int, V: int) -> list[tuple[str, ...]]:
+        """The rows of a table for one network: ours in both precisions."""
+        shape = (options.steps, B, V, options.layers)
+        sides: dict[str, Side] = {}
+        for name in ("float32", "bfloat16"):
+            sides[name] = our_step(cell, H, shape, bfloat16=name == "bfloat16", threads=options.threads)
+            sides[f"torch {name}"] = torch_step(cell, H, shape, bfloat16=name == "bfloat16")
+        times = in_turns(sides, 3 if options.quick else 7)
+        flops = training_flops(cell, H, options.layers, V, B * options.steps)
+        rows: list[tuple[str, ...]] = []
+        for name in ("bfloat16", "float32"):
+            ours = times[name]
+            speed = flops / float(np.median(ours))
+            rows.append(
+                (
+                    cell, f"{H:,}", str(B), f"{V:,}", name, summary(ours), summary(times["torch float32"]),
+                    summary(times["torch bfloat16"]), ratio(times["torch float32"], ours),
+                    ratio(times["torch bfloat16"], ours), f"{speed / 1e9:.0f}", f"{speed / peaks[name]:.0%}",
+                )
+            )  # fmt: skip
+        return rows
+
+    columns = (
+        "cell", "H", "B", "V", "precision", "ms", "torch f32, ms", "torch bf16, ms", "× f32", "× bf16", "GFLOP/s",
+        "of peak",
+    )  # fmt: skip
+    sizes = [int(size) for size in (options.sizes or "128,256,512").split(",")]
+    rows = [
+        row for cell in options.cells.split(",") for H in sizes
+        for row in compare(cell, H, options.batch, options.vocabulary)
+    ]  # fmt: skip
+    print_table(f"training step: {options.layers} layers, T {options.steps}", columns, rows)
+    if not options.quick and options.sizes is None:
+        rows = [row for shape in OTHER_SHAPES for row in compare("lstm", *shape)]
+        print_table("other sizes", columns, rows)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # them np.isnan(nan) is False, and a diverged run would go unseen.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
-# No check for division by zero: it would stop vectorisation.
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",  # no check for division by zero: it would stop vectorisation
+    "fastmath": FASTMATH,
+    # A quarter of the time to compile goes into what kernels do not need: they own no memory, so there are no
+    # references to count, and no C function takes them as a callback.
+    "_nrt": False,
+    "no_cfunc_wrapper": True,
+}
 
 
 def user_cache_directory() -> Path:
