@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,7 +160,7 @@ def _checked(chunks: Iterable[list[Line]], vocabulary: Vocabulary) -> Iterator[l
     for chunk in chunks:
         if first and chunk[0].data.startswith(codecs.BOM_UTF8):
             streams.note("the byte order mark at the start of the text is left out")
-            chunk[0] = replace(chunk[0], data=chunk[0].data.removeprefix(codecs.BOM_UTF8))
+            chunk[0] = chunk[0]._replace(data=chunk[0].data.removeprefix(codecs.BOM_UTF8))
         first = False
         if not warned:
             try:

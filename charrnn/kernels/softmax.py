@@ -67,3 +67,33 @@ def target_log_probs(
                 row, b = logits[r], first + r
                 target_logit = row[targets[t, b]] - largest(row)
                 log_probs[t, b] = target_logit - math.log(exponentials(row))
+
+
+@kernel
+def next_log_probs(
+    x: Array, weight: Array, bias: Array, rows: Ids, targets: Ids, logits: Array, log_probs: Array, first: int,
+    begin: int, end: int,
+) -> None:  # fmt: skip
+    """log_probs[n] float64 = log p of targets[n] under the logits x[rows[n]] W + b, for the rows from `begin` to `end`.
+
+    x (B, H), weight, bias and logits (R, V) as in `target_log_probs`, whose bits these are. rows (N) ascend, each
+    appears at least once, and `first` is where `begin` does.
+    """
+    R, V = logits.shape
+    n = first
+    for top in range(begin, end, R):
+        count = min(R, end - top)
+        for r in range(count):
+            row = logits[r]
+            for v in range(V):
+                row[v] = bias[v]
+        add_product(x[top : top + count], 0, weight, logits[:count], 0, V)
+        for r in range(count):
+            row = logits[r]
+            highest, start = largest(row), n
+            while n < rows.size and rows[n] == top + r:
+                log_probs[n] = row[targets[n]] - highest
+                n += 1
+            total = math.log(exponentials(row))
+            for asked in range(start, n):
+                log_probs[asked] -= total
