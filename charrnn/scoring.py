@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,7 +205,7 @@ class _Lines:
         values, flags = log_probs + 0.0, np.zeros(len(log_probs), np.bool_)
         values[places] += spelling
         flags[places] = oov
-        return score._replace(units=units, unit_logprobs=memoryview(values), unit_oov=memoryview(flags))
+        return score._replace(units=units, unit_logprobs=values.data, unit_oov=cast("Sequence[bool]", flags.data))
 
     def _split(self, line: int) -> Sequence[str]:
         ended = self.ended or line + 1 < len(self.data)

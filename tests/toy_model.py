@@ -62,7 +62,6 @@ class ToyModel:
         values = self._normalised(self.logits(hidden.reshape(-1, hidden.shape[2])))
         return values[np.arange(targets.size), targets.ravel()].reshape(targets.shape)
 
-
     def next_log_probs(
         self, units: NDArray[np.int32], state: Any, rows: NDArray[np.int32], targets: NDArray[np.int32]
     ) -> NDArray[np.float64]:
