@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from charrnn.models import LanguageModel
 
 _STATE = 1 << 21  # numbers of state held at once: 8 MB, a row has some hundreds to thousands
-_SHARED = 32  # rows saved by a level that make up for its being a call of its own
+_SHARED = 8  # rows saved by a level that make up for its being a call of its own
 _WINDOW = 256  # steps in one call, where nothing is shared
 _POSITIONS = 8192  # steps times rows in one call
 _ROWS = 256  # rows in one call
