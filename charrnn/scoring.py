@@ -133,16 +133,17 @@ def score_lines(
     carried = _Stream(model) if stream and model.boundary != EOS else None
     for chunk in chunks:
         data = [line.data for line in chunk]
-        unended = data[-1:] if stream and chunk and not chunk[-1].ended else []
+        ended = not (stream and chunk and not chunk[-1].ended)
         if carried is not None:
-            lines = _Lines(vocabulary, data, ended=not unended)
+            lines = _Lines(vocabulary, data, ended=ended)
             yield lines.scores(carried.log_probs(lines.units), per_token)
             continue
-        distinct = sorted(set(data[: len(data) - len(unended)]))
-        lines = _Lines(vocabulary, distinct + unended, ended=not unended)
+        unended = [] if ended else [data.pop()]
+        distinct = sorted(set(data))  # lines that begin alike side by side
+        lines = _Lines(vocabulary, distinct + unended, ended=ended)
         scores = lines.scores(prefixes.log_probs(model, lines.units, lines.lengths), per_token)
-        by_line = dict(zip(distinct, scores, strict=False))
-        yield [by_line[line] for line in data[: len(data) - len(unended)]] + scores[len(distinct) :]
+        found = dict(zip(distinct, scores, strict=False))
+        yield [*map(found.__getitem__, data), *scores[len(distinct) :]]
 
 
 class _Lines:
@@ -167,22 +168,20 @@ class _Lines:
 
     def scores(self, log_probs: NDArray[np.float64], per_token: bool) -> list[Score]:
         """The score of each line, from the log-probability (N) of each target."""
-        totals = _sums(log_probs, self.lengths).tolist()
-        tokens = self.lengths.tolist()
+        totals, tokens = _sums(log_probs, self.lengths).tolist(), self.lengths.tolist()
         scores = [
             Score(data, count, 0, len(data) + 1, len(text) + 1, total, total, total)
             for data, text, count, total in zip(self.data, self.texts, tokens, totals, strict=True)
         ]
         if not self.ended:
             scores[-1] = scores[-1]._replace(bytes=len(self.data[-1]), characters=len(self.texts[-1]))
-        stops = np.cumsum(self.lengths)
-        special = range(len(scores))
+        targets, stops = self.units[1:], np.cumsum(self.lengths)
+        careful: Iterable[int] = range(len(scores))
         if not per_token:
-            unknown = np.flatnonzero(self.units[1:] == UNKNOWN)
-            special = np.unique(np.searchsorted(stops, unknown, side="right")).tolist()
-        for line in special:
+            careful = np.unique(np.searchsorted(stops, np.flatnonzero(targets == UNKNOWN), side="right")).tolist()
+        for line in careful:
             part = slice(int(stops[line]) - tokens[line], int(stops[line]))
-            scores[line] = self._careful(scores[line], line, self.units[1:][part], log_probs[part], per_token)
+            scores[line] = self._careful(scores[line], line, targets[part], log_probs[part], per_token)
         return scores
 
     def _careful(

@@ -301,14 +301,22 @@ def test_lines_survive_however_they_are_read(pieces: list[bytes], ended: bool, l
     assert result == expected
 
 
-def test_chunks_are_bounded(tmp_path: Path) -> None:
+@POSIX
+def test_chunks_are_bounded_and_those_of_a_pipe_begin_small(tmp_path: Path) -> None:
     file = tmp_path / "many"
     file.write_bytes(b"yes\n" * 300_000)
+
+    def sizes(descriptor: int) -> list[int]:
+        return [4 * len(chunk) for chunk in read_chunks(descriptor, "many")]
+
     with file.open("rb") as opened:
-        sizes = [len(chunk) for chunk in read_chunks(opened.fileno(), "many")]
-    assert sum(sizes) == 300_000
-    assert sizes[0] <= 1024
-    assert max(sizes) * 4 <= line_reader._LARGEST_CHUNK + line_reader._READ
+        from_file = sizes(opened.fileno())
+    with subprocess.Popen(["cat", str(file)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        from_pipe = sizes(process.stdout.fileno())
+    assert sum(from_file) == sum(from_pipe) == 1_200_000
+    assert max(from_file + from_pipe) <= line_reader._LARGEST_CHUNK + line_reader._READ
+    assert from_pipe[0] <= line_reader._FIRST_CHUNK < from_file[0]
 
 
 def charrnn(path: Path, *args: str) -> list[str]:
