@@ -171,6 +171,22 @@ def test_numbers_have_six_decimals_and_no_negative_zero() -> None:
     assert score_formats.number(-10.0, 0) == "-10"
 
 
+def test_a_long_list_of_units_is_written_in_pieces() -> None:
+    text = ("the quick 漢 " * 2000).encode()
+    for line, ended in ((text, True), (text, False), (b"", False)):
+        model = toy_model(CHARS)
+        ((score,),) = score_lines(model, CHARS, [[Line(line, ended)]], stream=True, per_token=True)
+        pieces = list(score_formats.json_line(score, math.log(2), per_token=True))
+        record = json.loads(b"".join(pieces))
+        assert record["per_token"] == [
+            {"token": unit, "logprob": value / math.log(2) + 0.0, "oov": unit == "漢"}
+            for unit, value in zip(score.units, score.unit_logprobs, strict=True)
+        ]
+        assert [entry["token"] for entry in record["per_token"]] == list(line.decode() + "\n" * ended)
+        assert (len(pieces) > 4) == (len(line) > 0)
+        assert b"".join(pieces) == (json.dumps(record, ensure_ascii=False) + "\n").encode()
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "text"),
     [(CHARS, "[bold]the\x1b[31m 漢\t"), (BYTES, "é[red]\x1b"), (WORDS, "the zebra :smile:")],
