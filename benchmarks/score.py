@@ -3,7 +3,7 @@
     python -m benchmarks.score [--quick] [NAMES]
 
 One long text in 64 streams (T 200), and lines of their own: the names in the file NAMES, or the dinosaurs. There
-PyTorch takes batches of 64 lines in the order of the file, padded to the longest.
+PyTorch takes batches of 64 lines in the order of the file, padded to the longest; ours share their beginnings.
 """
 
 from __future__ import annotations

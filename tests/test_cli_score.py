@@ -171,6 +171,22 @@ def test_numbers_have_six_decimals_and_no_negative_zero() -> None:
     assert score_formats.number(-10.0, 0) == "-10"
 
 
+def test_a_long_list_of_units_is_written_in_pieces() -> None:
+    text = ("the quick 漢 " * 2000).encode()
+    for line, ended in ((text, True), (text, False), (b"", False)):
+        model = toy_model(CHARS)
+        ((score,),) = score_lines(model, CHARS, [[Line(line, ended)]], stream=True, per_token=True)
+        pieces = list(score_formats.json_line(score, math.log(2), per_token=True))
+        record = json.loads(b"".join(pieces))
+        assert record["per_token"] == [
+            {"token": unit, "logprob": value / math.log(2) + 0.0, "oov": unit == "漢"}
+            for unit, value in zip(score.units, score.unit_logprobs, strict=True)
+        ]
+        assert [entry["token"] for entry in record["per_token"]] == list(line.decode() + "\n" * ended)
+        assert (len(pieces) > 4) == (len(line) > 0)
+        assert b"".join(pieces) == (json.dumps(record, ensure_ascii=False) + "\n").encode()
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "text"),
     [(CHARS, "[bold]the\x1b[31m 漢\t"), (BYTES, "é[red]\x1b"), (WORDS, "the zebra :smile:")],
@@ -301,14 +317,22 @@ def test_lines_survive_however_they_are_read(pieces: list[bytes], ended: bool, l
     assert result == expected
 
 
-def test_chunks_are_bounded(tmp_path: Path) -> None:
+@POSIX
+def test_chunks_are_bounded_and_those_of_a_pipe_begin_small(tmp_path: Path) -> None:
     file = tmp_path / "many"
     file.write_bytes(b"yes\n" * 300_000)
+
+    def sizes(descriptor: int) -> list[int]:
+        return [4 * len(chunk) for chunk in read_chunks(descriptor, "many")]
+
     with file.open("rb") as opened:
-        sizes = [len(chunk) for chunk in read_chunks(opened.fileno(), "many")]
-    assert sum(sizes) == 300_000
-    assert sizes[0] <= 1024
-    assert max(sizes) * 4 <= line_reader._LARGEST_CHUNK + line_reader._READ
+        from_file = sizes(opened.fileno())
+    with subprocess.Popen(["cat", str(file)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        from_pipe = sizes(process.stdout.fileno())
+    assert sum(from_file) == sum(from_pipe) == 1_200_000
+    assert max(from_file + from_pipe) <= line_reader._LARGEST_CHUNK + line_reader._READ
+    assert from_pipe[0] <= line_reader._FIRST_CHUNK < from_file[0]
 
 
 def charrnn(path: Path, *args: str) -> list[str]:

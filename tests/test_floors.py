@@ -18,6 +18,7 @@ FLOORS = (
     {"cli"},
     {"training"},
     {"sampling", "scoring"},
+    {"prefixes"},
     {"checkpoint"},
     {"safefile"},
     {"models"},

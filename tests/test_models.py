@@ -76,6 +76,26 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_comes_next_has_the_bits_of_windows(name: str, threads: int) -> None:
+    model = make(CONFIGS[name], threads=threads, boundary=1)
+    B, V = 70, 11  # more rows than logits at a time
+    ids, state = text(4, B), model.zero_state(B)
+    before = model.log_probs(ids[:3], text(3, B, seed=1), state)
+    assert np.isfinite(before).all()
+    counts = 1 + np.arange(B) % 3
+    rows = np.repeat(np.arange(B, dtype=np.int32), counts)
+    targets = ((np.arange(rows.size) * 7) % V).astype(np.int32)
+    after = state.copy()
+    found = model.next_log_probs(ids[3], after, rows, targets)
+    for target in range(V):
+        going = state.copy()
+        window = model.log_probs(ids[3:], np.full((1, B), target, np.int32), going)[0]
+        np.testing.assert_array_equal(found[targets == target], window[rows[targets == target]])
+        np.testing.assert_array_equal(after, going)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_threads_change_no_bit(name: str) -> None:
     gradients = []
     for threads in (1, 2, 3):

@@ -59,11 +59,24 @@ class ToyModel:
 
     def log_probs(self, ids: Any, targets: NDArray[np.int32], state: Any) -> NDArray[np.float64]:
         hidden = self.forward(ids, state)
-        logits = self.logits(hidden.reshape(-1, hidden.shape[2])).astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
+        values = self._normalised(self.logits(hidden.reshape(-1, hidden.shape[2])))
+        return values[np.arange(targets.size), targets.ravel()].reshape(targets.shape)
+
+    def next_log_probs(
+        self, units: NDArray[np.int32], state: Any, rows: NDArray[np.int32], targets: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        assert (np.unique(rows) == np.arange(len(units))).all()
+        assert (np.diff(rows) >= 0).all()
+        logits = self.logits(self.forward(units[np.newaxis], state)[0])
+        return self._normalised(logits)[rows, targets]
+
+    @staticmethod
+    def _normalised(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        result = logits.astype(np.float64)
+        result -= result.max(axis=1, keepdims=True)
         # One addition after the other, so that the batch cannot change the rounding.
-        logits -= np.log(np.cumsum(np.exp(logits), axis=1)[:, -1:])
-        return logits[np.arange(targets.size), targets.ravel()].reshape(targets.shape)
+        result -= np.log(np.cumsum(np.exp(result), axis=1)[:, -1:])
+        return result
 
 
 def toy_model(vocabulary: Vocabulary, **options: Any) -> LanguageModel:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from charrnn.errors import CharrnnError
 from charrnn.scoring import Line
 
-_FIRST_CHUNK = 4096  # bytes; small, so that the first answers come at once
-_LARGEST_CHUNK = 1 << 18
+_FIRST_CHUNK = 4096  # bytes of a pipe; small, so that the first answers come at once
+_LARGEST_CHUNK = 1 << 18  # and of a file from the start: lines that are scored together share their beginnings
 _READ = 1 << 16
 
 
@@ -52,7 +52,7 @@ def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
     """
     lines: list[Line] = []
     partial: list[bytes] = []
-    size, limit = 0, _FIRST_CHUNK
+    size, limit = 0, _LARGEST_CHUNK if _is_file(descriptor) else _FIRST_CHUNK
     while True:
         if lines and (size >= limit or not _readable(descriptor)):
             yield lines
@@ -83,9 +83,16 @@ def _line(data: bytes) -> Line:
 
 def _readable(descriptor: int) -> bool:
     """Whether reading would not block. Where pipes cannot be asked (Windows), only a file is known not to."""
+    if _is_file(descriptor):
+        return True
     try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return True
         return bool(select.select([descriptor], [], [], 0)[0])
     except (OSError, ValueError):
+        return False
+
+
+def _is_file(descriptor: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
         return False

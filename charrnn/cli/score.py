@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,20 +127,24 @@ def _write(
     """Write each score as soon as there is one."""
     from charrnn.cli import score_formats as formats
 
-    draw: Callable[[Score], bytes]
+    draw: Callable[[Score], Iterable[bytes]]
     if format == "table":
         table = formats.Table(vocabulary, log_unit, colour=streams.wants_colour(sys.stdout))
-        first, draw = table.header(), table.row
+        first = table.header()
+
+        def draw(score: Score) -> Iterable[bytes]:
+            return (table.row(score),)
+
     elif format == "tsv":
         first = formats.TSV_HEADER if header else b""
 
-        def draw(score: Score) -> bytes:
-            return formats.tsv(score, log_unit)
+        def draw(score: Score) -> Iterable[bytes]:
+            return (formats.tsv(score, log_unit),)
 
     else:
         first = b""
 
-        def draw(score: Score) -> bytes:
+        def draw(score: Score) -> Iterable[bytes]:
             return formats.json_line(score, log_unit, per_token)
 
     # A table holds colours, and no other control characters.
@@ -149,9 +152,8 @@ def _write(
     if first:
         out.write(first)
     for chunk in scores:
-        for score in chunk:
-            record = draw(score)
-            out.write(record if harmless else visible(record.decode("utf-8", "replace"), keep="\t\n"))
+        for piece in chain.from_iterable(map(draw, chunk)):
+            out.write(piece if harmless else visible(piece.decode("utf-8", "replace"), keep="\t\n"))
         out.flush()
 
 
@@ -161,7 +163,7 @@ def _checked(chunks: Iterable[list[Line]], vocabulary: Vocabulary) -> Iterator[l
     for chunk in chunks:
         if first and chunk[0].data.startswith(codecs.BOM_UTF8):
             streams.note("the byte order mark at the start of the text is left out")
-            chunk[0] = replace(chunk[0], data=chunk[0].data.removeprefix(codecs.BOM_UTF8))
+            chunk[0] = chunk[0]._replace(data=chunk[0].data.removeprefix(codecs.BOM_UTF8))
         first = False
         if not warned:
             try:

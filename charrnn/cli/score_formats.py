@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.visible import visible
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from charrnn.text.vocabulary import Vocabulary
+
+_UNITS_AT_ONCE = 4096
 
 TSV_HEADER = b"logprob\ttokens\toov\tbits_per_byte\ttext\n"
 
@@ -33,8 +36,11 @@ def tsv(score: Score, log_unit: float) -> bytes:
     return fields.encode() + score.data + b"\n"
 
 
-def json_line(score: Score, log_unit: float, per_token: bool) -> bytes:
-    """One JSON object; invalid bytes in the text become U+FFFD, which JSON can hold."""
+def json_line(score: Score, log_unit: float, per_token: bool) -> Iterator[bytes]:
+    """One JSON object on a line, in pieces: a list of units takes far more memory than the line.
+
+    Invalid bytes in the text become U+FFFD, which JSON can hold.
+    """
     record: dict[str, Any] = {
         "text": score.data.decode("utf-8", "replace"),
         "logprob": score.logprob / log_unit + 0.0,
@@ -46,12 +52,25 @@ def json_line(score: Score, log_unit: float, per_token: bool) -> bytes:
         "bits_per_character": score.bits_per_character,
         "perplexity": score.perplexity,
     }
-    if per_token:
-        record["per_token"] = [
+    written = _json(record)
+    if not per_token:
+        yield f"{written}\n".encode()
+        return
+    yield f'{written[:-1]}, "per_token": ['.encode()
+    for start in range(0, len(score.units), _UNITS_AT_ONCE):
+        part = slice(start, start + _UNITS_AT_ONCE)
+        entries = [
             {"token": unit, "logprob": logprob / log_unit + 0.0, "oov": oov}
-            for unit, logprob, oov in zip(score.units, score.unit_logprobs, score.unit_oov, strict=True)
+            for unit, logprob, oov in zip(
+                score.units[part], score.unit_logprobs[part], score.unit_oov[part], strict=True
+            )
         ]
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        yield (", " * (start > 0) + _json(entries)[1:-1]).encode()
+    yield b"]}\n"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 class Table:

@@ -83,3 +83,33 @@ def log_softmax(logits: Array, begin: int, end: int) -> None:
             normaliser = logits.dtype.type(top + math.log(total))
             for v in range(row.size):
                 row[v] -= normaliser
+
+
+@kernel
+def next_log_probs(
+    x: Array, weight: Array, bias: Array, rows: Ids, targets: Ids, logits: Array, log_probs: Array, first: int,
+    begin: int, end: int,
+) -> None:  # fmt: skip
+    """log_probs[n] float64 = log p of targets[n] under the logits x[rows[n]] W + b, for the rows from `begin` to `end`.
+
+    x (B, H), weight, bias and logits (R, V) as in `target_log_probs`, whose bits these are. rows (N) ascend, each
+    appears at least once, and `first` is where `begin` does.
+    """
+    R, V = logits.shape
+    n = first
+    for top in range(begin, end, R):
+        count = min(R, end - top)
+        for r in range(count):
+            row = logits[r]
+            for v in range(V):
+                row[v] = bias[v]
+        add_product(x[top : top + count], 0, weight, logits[:count], 0, V)
+        for r in range(count):
+            row = logits[r]
+            highest, asked_from = largest(row), n
+            while n < rows.size and rows[n] == top + r:
+                log_probs[n] = row[targets[n]] - highest
+                n += 1
+            total = math.log(exponentials(row, highest))
+            for asked in range(asked_from, n):
+                log_probs[asked] -= total

@@ -249,6 +249,20 @@ class AdaptiveOutput:
 
         return work
 
+    def next_log_probs_rows(
+        self, hidden: Array, rows: Ids, targets: Ids, log_probs: npt.NDArray[np.float64]
+    ) -> Work:  # fmt: skip
+        """See `Output.next_log_probs_rows`; each target is a row of its own."""
+        repeated = self.buffers.get("repeated", 1, rows.size, hidden.shape[1], dtype=hidden.dtype)
+        compute = self.log_probs_rows(repeated, targets[np.newaxis], log_probs[np.newaxis])
+
+        def work(begin: int, end: int, thread: int) -> None:
+            first, last = np.searchsorted(rows, [begin, end]).tolist()
+            inputs.gather_rows(hidden, rows[first:last], repeated[0, first:last])
+            compute(first, last, thread)
+
+        return work
+
     def gradient_rows(
         self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float
     ) -> Work:  # fmt: skip

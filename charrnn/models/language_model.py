@@ -165,6 +165,20 @@ class LanguageModel:
             self.stack.copy_state(state)
         return result
 
+    def next_log_probs(self, units: Ids, state: Array, rows: Ids, targets: Ids) -> npt.NDArray[np.float64]:
+        """log P(targets[n]) (N), natural, each after unit units[rows[n]] and what state (S, B, H) knows of its row.
+
+        units (B); rows and targets (N): rows ascend, and each of the B appears at least once. The softmax of a row is
+        computed once for all that is asked of it; the bits are those of `log_probs`. `state` moves on by one step.
+        """
+        self._pack()
+        result = np.empty(rows.size)
+        self.stack.prepare(units[np.newaxis], state)
+        compute = self.output.next_log_probs_rows(self.stack.hidden_operand[0], rows, targets, result)
+        self.run([Job(units.size, 1, one_after_another(self.stack.forward_rows, compute))])
+        self.stack.copy_state(state)
+        return result
+
     def generate(
         self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], *, temperature: float = 1.0,
         top_k: int = 0, top_p: float = 1.0, line_end: int = -1,

@@ -63,6 +63,23 @@ class Output:
 
         return work
 
+    def next_log_probs_rows(
+        self, hidden: Array, rows: Ids, targets: Ids, log_probs: npt.NDArray[np.float64]
+    ) -> Work:  # fmt: skip
+        """What computes log_probs (N), those of targets (N), each after row rows[n] of hidden (B, H) as an operand.
+
+        rows (N) ascend, and each of the B appears at least once.
+        """
+
+        def work(begin: int, end: int, thread: int) -> None:
+            logits = self.buffers.get(f"logits.{thread}", min(ROWS_AT_ONCE, end - begin), self.V)
+            first = int(np.searchsorted(rows, begin))
+            softmax.next_log_probs(
+                hidden, self.to_logits.panels, self.bias, rows, targets, logits, log_probs, first, begin, end
+            )  # fmt: skip
+
+        return work
+
     def gradient_rows(
         self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float
     ) -> Work:  # fmt: skip

@@ -21,6 +21,7 @@ SURROGATES_WITHOUT_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # What KenLM and the Penn Treebank tools separate words by: white space of ASCII only, so "10\u00a0000" is one word.
 PRETOKENIZED = re.compile(r"[^ \t\n\r\v\f]+|\n")
 # Code points that change or join the letter before them: vowel signs, accents, and the two invisible joiners.
+_BYTE_UNITS = tuple(LINE_END if byte == 10 else f"{byte:02x}" for byte in range(256))
 MARK_RANGES = ((0x300, 0x20000), (0xE0100, 0xE01F0))
 JOINERS = "\u200c\u200d"
 
@@ -79,7 +80,7 @@ def split_pretokenized(text: str) -> list[str]:
 def split_bytes(text: str | bytes) -> list[str]:
     """The bytes as two hexadecimal digits each, newlines as they are."""
     data = text_bytes(text) if isinstance(text, str) else text
-    return [LINE_END if byte == 10 else f"{byte:02x}" for byte in data]
+    return [_BYTE_UNITS[byte] for byte in data]
 
 
 def literal_unknowns(unit: str, pretokenized: bool) -> tuple[str, ...]:
