@@ -8,7 +8,7 @@ import numpy as np
 
 from charrnn.kernels import draw, generate
 from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.generate import Ends, GRUStack, LSTMStack, RNNStack
+from charrnn.kernels.generate import GRU, LSTM, RNN, Network
 from charrnn.kernels.threads import Job
 from charrnn.models.layers import GRULayer, Layer, LSTMLayer, Packed
 from charrnn.models.output import Output
@@ -62,31 +62,31 @@ class Generator:
     ) -> Ids:  # fmt: skip
         """See `LanguageModel.generate`."""
         n, B = uniforms.shape
-        stack, ends = self._arrays(B)
+        net, lstm, gru, rnn = self._arrays(B)
         layers = self.stack.layers
         rows = iter(state)
         for index in range(len(layers)):
-            stack.h[index, 0] = next(rows)
-            if isinstance(stack, LSTMStack):
-                stack.c[index, 0] = next(rows)
+            net.h[index, 0] = next(rows)
+            if lstm is not None:
+                lstm.c[index, 0] = next(rows)
         units = np.full((n, B), max(line_end, 0), np.int32)
         ended = np.zeros(B, np.bool_)
         drawn = np.zeros(self.model.threads, np.int64)
 
         def work(begin: int, end: int, thread: int) -> None:
             drawn[thread] = generate.generate(
-                stack, ends, previous, uniforms, temperature, top_k, top_p, line_end, ended, units, begin, end
-            )
+                net, lstm, gru, rnn, previous, uniforms, temperature, top_k, top_p, line_end, ended, units, begin, end
+            )  # fmt: skip
 
         self.model.run([Job(B, 1, work)])
         rows = iter(state)
         for index in range(len(layers)):
-            next(rows)[:] = stack.h[index, 0]
-            if isinstance(stack, LSTMStack):
-                next(rows)[:] = stack.c[index, 0]
+            next(rows)[:] = net.h[index, 0]
+            if lstm is not None:
+                next(rows)[:] = lstm.c[index, 0]
         return units[: drawn.max()]
 
-    def _arrays(self, B: int) -> tuple[LSTMStack | GRUStack | RNNStack, Ends]:
+    def _arrays(self, B: int) -> tuple[Network, LSTM | None, GRU | None, RNN | None]:
         """Views of this size into the scratch of the model."""
         stack, buffers, config = self.stack, self.model.buffers, self.model.config
         layers = stack.layers
@@ -103,23 +103,19 @@ class Generator:
 
         rows = get("rows", 1, B, E)
         logits, keep = get("logits", 1, B, V), get("keep", 1, B)
-        ends = Ends(
+        h = get("h", L, 2, B, H)
+        net = Network(
             self.embedding, rows, operand("rows", rows), self.table, buffers.ids("generate.local", 1, B),
-            buffers.ids("zeros", 1, B), self.first, self.inputs, self.bias,
-            self.output.to_logits.panels, self.output.bias, logits, keep, self.model.boundary,
+            buffers.ids("zeros", 1, B), self.first, self.inputs, self.bias, self.recurrent,
+            get("gates", L, 1, B, layers[0].G), h, operand("h", h), self.output.to_logits.panels, self.output.bias,
+            logits, keep, self.model.boundary,
         )  # fmt: skip
-        gates, h = get("gates", L, 1, B, layers[0].G), get("h", L, 2, B, H)
-        h_operand = operand("h", h)
         if isinstance(layers[0], LSTMLayer):
-            peepholes = one_of_each(layers, "peepholes")
-            return LSTMStack(gates, h, h_operand, get("c", L, 2, B, H), self.recurrent, peepholes), ends
+            return net, LSTM(get("c", L, 2, B, H), one_of_each(layers, "peepholes")), None, None
         if isinstance(layers[0], GRULayer):
-            side = get("side", L, 1, B, H)
-            return GRUStack(
-                gates, h, h_operand, side, operand("side", side), self.recurrent, self.recurrent_n,
-                one_of_each(layers, "bias_hn"), layers[0].reset,
-            ), ends  # fmt: skip
-        return RNNStack(gates, h, h_operand, self.recurrent, config.activation == "relu"), ends
+            side, bias_hn = get("side", L, 1, B, H), one_of_each(layers, "bias_hn")
+            return net, None, GRU(side, operand("side", side), self.recurrent_n, bias_hn, layers[0].reset), None
+        return net, None, None, RNN(config.activation == "relu")
 
 
 def step_by_step(
