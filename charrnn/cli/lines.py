@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from charrnn.errors import CharrnnError
 from charrnn.scoring import Line
 
-_FIRST_CHUNK = 4096  # bytes of a pipe; small, so that the first answers come at once
-_LARGEST_CHUNK = 1 << 18  # and of a file from the start: lines that are scored together share their beginnings
+_FIRST_CHUNK = 4096  # bytes; small, so that the first answers come at once
+# From the start where nobody waits for them, from a file to a file or pipe: lines scored together share beginnings.
+_LARGEST_CHUNK = 1 << 18
 _READ = 1 << 16
 
 
@@ -52,7 +53,8 @@ def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
     """
     lines: list[Line] = []
     partial: list[bytes] = []
-    size, limit = 0, _LARGEST_CHUNK if _is_file(descriptor) else _FIRST_CHUNK
+    at_once = _is_file(descriptor) and not os.isatty(1)
+    size, limit = 0, _LARGEST_CHUNK if at_once else _FIRST_CHUNK
     while True:
         if lines and (size >= limit or not _readable(descriptor)):
             yield lines
