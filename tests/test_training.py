@@ -531,10 +531,31 @@ def test_defaults_follow_the_corpus(text_file: Path) -> None:
         prepared(request(text_file, schedule="plateau", val_fraction=0.0))
 
 
+def test_a_limit_of_time_sets_the_hidden_size_and_dropout() -> None:
+    def chosen(tokens: int, speed: float = 2.5e11, unit: str = "char", **given: object) -> tuple[int, int, float]:
+        text = TextConfig(unit=unit)
+        model = defaults.resolve_model(given, text, 66, tokens, lambda: speed)
+        config = defaults.resolve_training(given, text, model, tokens, lambda: speed)
+        return len(model.cells), model.hidden_size, config.dropout
+
+    sizes = [chosen(10**6, max_time=seconds)[1] for seconds in (1.0, 60.0, 130.0, 240.0, 1500.0, 1e6)]
+    assert sizes == [128, 320, 384, 448, 768, 1024]
+    assert chosen(10**6, speed=2.5e10, max_time=130.0)[1] < 384  # a slower machine
+    assert chosen(10**6, max_time=130.0, unit="word")[:2] == (2, 256)  # of about as many weights
+    assert chosen(10**5, max_time=1500.0)[1] == chosen(10**5)[1] == 256  # a small corpus
+    assert chosen(10**6, max_time=130.0, hidden_size=100)[1] == 100
+    assert chosen(10**6, max_time=130.0, epochs=3.0)[1] == chosen(10**6)[1]
+    dropouts = [chosen(10**6, max_time=seconds)[2] for seconds in (10.0, 130.0, 1500.0)]
+    assert dropouts == sorted(set(dropouts))
+    assert chosen(10**8, max_time=130.0)[2] == 0
+    assert chosen(10**6, epochs=40.0)[2] == chosen(10**6, steps=40 * 10**6 // 2048 + 1)[2] == 0.5
+    assert chosen(10**6, epochs=40.0, dropout=0.25)[2] == 0.25
+
+
 def test_large_vocabularies_get_an_adaptive_softmax() -> None:
     def cutoffs(size: int, hidden: int = 256, **given: object) -> tuple[int, ...]:
         options = {"unit": "word", "hidden_size": hidden, **given}
-        return defaults.resolve_model(options, TextConfig(unit="word"), size, 10**6).cutoffs
+        return defaults.resolve_model(options, TextConfig(unit="word"), size, 10**6, lambda: 1e11).cutoffs
 
     assert cutoffs(defaults.FULL_SOFTMAX) == ()
     assert cutoffs(50_000) == cutoffs(50_000, cutoffs="auto") != ()

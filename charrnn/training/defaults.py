@@ -1,15 +1,18 @@
-"""What was not asked for, chosen from the corpus; and how much memory a run needs.
+"""What was not asked for, chosen from the corpus and the budget; and how much memory a run needs.
 
-| training tokens       | layers x hidden | dropout | streams x steps | passes               |
-|-----------------------|-----------------|---------|-----------------|----------------------|
-| fewer than 100,000    | 1 x 128         | 0.5     | 16 x 32         | 40                   |
-| fewer than 500,000    | 1 x 256         | 0.3     | 32 x 64         | 20, without a budget |
-| fewer than 3 million  | 2 x 256         | 0.1     | 32 x 64         | 10, without a budget |
-| more                  | 2 x 256         | 0       | 64 x 64         | 3, without a budget  |
+| training tokens       | hidden | learning rate | streams x steps | passes               |
+|-----------------------|--------|---------------|-----------------|----------------------|
+| fewer than 100,000    | 128    | 0.003         | 16 x 32         | 40                   |
+| fewer than 500,000    | 256    | 0.003         | 32 x 64         | 20, without a budget |
+| fewer than 3 million  | 512    | 0.006         | 32 x 64         | 15, without a budget |
+| more                  | 512    | 0.006         | 64 x 64         | 3, without a budget  |
+
+A limit of time sets the hidden size of corpora from 500,000 tokens on, see `affordable_hidden_size`. Dropout follows
+the passes that the budget allows, see `DROPOUT`. One layer for characters and bytes, two for words.
 
 Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
 Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
-hold under a limit of time as well: more of them only overfit.
+hold under a limit of time as well: more of them only overfit. `docs/training.md` has the experiments.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -35,8 +38,15 @@ EMBEDDING = 64  # for characters and bytes
 FULL_SOFTMAX = 8000  # units, up to which there is one
 CUTOFFS = (2000, 10_000, 40_000)
 NARROWEST_TAIL = 4  # its width
-LEARNING_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}
+LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}  # of optimisers other than Adam
 PATIENCE = 6
+WORD_LAYERS = 2
+WORD_DROPOUT = 0.2  # more than for characters
+# Text that is read more often needs more dropout: passes, and the dropout of runs with fewer.
+DROPOUT = ((2, 0.0), (6, 0.05), (10, 0.1), (15, 0.2), (30, 0.3), (math.inf, 0.5))
+TOKENS_PER_WEIGHT = 12  # that a run under a limit of time should read for each recurrent weight
+TRAINING_COST = 6  # operations for each weight and token: a multiplication and an addition forward, twice that back
+NARROWEST, WIDEST, SIZE_STEP = 128, 1024, 64  # hidden sizes that a limit of time leads to
 
 
 @dataclass(frozen=True)
@@ -44,20 +54,20 @@ class Scale:
     """Defaults for corpora of fewer than `below` tokens."""
 
     below: float
-    layers: int
     hidden_size: int
-    dropout: float
+    learning_rate: float
     batch_size: int
     seq_length: int
     epochs: float
 
 
 SCALES = (
-    Scale(100_000, 1, 128, 0.5, 16, 32, 40),
-    Scale(500_000, 1, 256, 0.3, 32, 64, 20),
-    Scale(3_000_000, 2, 256, 0.1, 32, 64, 10),
-    Scale(math.inf, 2, 256, 0.0, 64, 64, 3),
+    Scale(100_000, 128, 3e-3, 16, 32, 40),
+    Scale(500_000, 256, 3e-3, 32, 64, 20),
+    Scale(3_000_000, 512, 6e-3, 32, 64, 15),
+    Scale(math.inf, 512, 6e-3, 64, 64, 3),
 )
+SMALL = SCALES[:2]  # corpora whose network does not grow with the time there is
 MEMORY_SHARE = 0.8  # of what is free that defaults may fill
 BUDGETS = ("epochs", "steps", "max_time")
 
@@ -81,10 +91,10 @@ def scale_of(tokens: int) -> Scale:
     return next(scale for scale in SCALES if tokens < scale.below)
 
 
-def resolve_cells(given: Options, scale: Scale) -> tuple[str, ...]:
+def resolve_cells(given: Options, *, words: bool) -> tuple[str, ...]:
     """The kind of each layer, from --cell and --layers."""
     cells: tuple[str, ...] = given.get("cell", ("lstm",))
-    layers = given.get("layers", scale.layers if len(cells) == 1 else len(cells))
+    layers = given.get("layers", len(cells) if len(cells) > 1 else WORD_LAYERS if words else 1)
     if len(cells) == 1:
         return cells * int(layers)
     if len(cells) != layers:
@@ -92,19 +102,45 @@ def resolve_cells(given: Options, scale: Scale) -> tuple[str, ...]:
     return cells
 
 
-def resolve_model(given: Options, text: TextConfig, vocabulary_size: int, tokens: int) -> ModelConfig:
-    """The network for a corpus with that many `tokens` to train on."""
+def affordable_hidden_size(seconds: float, arithmetic_speed: float, layers: int) -> int:
+    """The hidden size with which a run of so many `seconds` reads TOKENS_PER_WEIGHT tokens for each recurrent weight.
+
+    A wider network learns more from each token but reads fewer of them in the same time. With H² weights counted as in
+    LSTM layers, 4 H² for the recurrent ones and as many for the input of each layer above the first, and
+    `arithmetic_speed` in operations a second:
+
+        seconds * speed = TRAINING_COST * weights * tokens        tokens = TOKENS_PER_WEIGHT * weights
+    """
+    weights = math.sqrt(seconds * arithmetic_speed / (TRAINING_COST * TOKENS_PER_WEIGHT))
+    size = math.sqrt(weights / (4 * (2 * layers - 1)))
+    return min(WIDEST, max(NARROWEST, round(size / SIZE_STEP) * SIZE_STEP))
+
+
+def resolve_model(
+    given: Options, text: TextConfig, vocabulary_size: int, tokens: int, arithmetic_speed: Callable[[], float]
+) -> ModelConfig:  # fmt: skip
+    """The network for a corpus with that many `tokens` to train on; `arithmetic_speed` measures the machine."""
     scale = scale_of(tokens)
-    hidden = given.get("hidden_size", scale.hidden_size)
     words = text.unit == "word" or given.get("tie_weights", False)
-    chosen = {"hidden_size": hidden, "embedding_size": hidden if words else EMBEDDING}
+    cells = resolve_cells(given, words=words)
+    hidden = given.get("hidden_size")
+    if hidden is None:
+        hidden = scale.hidden_size
+        if limited_by_time(given) and scale not in SMALL:
+            hidden = affordable_hidden_size(given["max_time"], arithmetic_speed(), len(cells))
+    chosen: dict[str, Any] = {"hidden_size": hidden, "embedding_size": hidden if words else EMBEDDING}
     fields = given_fields(ModelConfig, given)
     match fields.get("cutoffs", "auto"):
         case "auto":
             fields["cutoffs"] = () if given.get("tie_weights") else choose_cutoffs(vocabulary_size, hidden)
         case "none":
             fields["cutoffs"] = ()
-    return ModelConfig(vocabulary_size=vocabulary_size, cells=resolve_cells(given, scale), **(chosen | fields))
+    return ModelConfig(vocabulary_size=vocabulary_size, cells=cells, **(chosen | fields))
+
+
+def limited_by_time(given: Options) -> bool:
+    """Whether --max-time is what ends the run."""
+    return bool(given.get("max_time")) and not (given.get("epochs") or given.get("steps"))
 
 
 def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
@@ -122,30 +158,55 @@ def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
     )
 
 
-def resolve_training(given: Options, text: TextConfig, model: ModelConfig, tokens: int) -> TrainingConfig:
-    """How to train `model` on that many `tokens`. Raises CharrnnError when the machine cannot hold it."""
+def resolve_training(
+    given: Options, text: TextConfig, model: ModelConfig, tokens: int, arithmetic_speed: Callable[[], float]
+) -> TrainingConfig:  # fmt: skip
+    """How to train `model` on that many `tokens`; `arithmetic_speed` measures the machine.
+
+    Raises CharrnnError when the machine cannot hold it.
+    """
     scale, words = scale_of(tokens), text.unit == "word"
     optimizer = given.get("optimizer", "adamw")
+    unlimited = not any(given.get(budget) for budget in BUDGETS)
     chosen: dict[str, Any] = {
         "batch_size": scale.batch_size,
         "seq_length": 35 if words else scale.seq_length,
-        "learning_rate": LEARNING_RATES.get(optimizer, 1e-3),
-        "dropout": min(0.5, scale.dropout + (0.2 if words else 0.0)),
+        "learning_rate": LEARNING_RATES.get(optimizer, scale.learning_rate),
         "weight_decay": 0.01 if optimizer == "adamw" else 0.0,
         "clip_norm": 1.0,
         "warmup": 100,
         "seed": SEED,
         "val_fraction": VAL_FRACTION,
     }
-    unlimited = not any(given.get(budget) for budget in BUDGETS)
     if unlimited:
         chosen["patience"] = PATIENCE
-    if unlimited or (scale is SCALES[0] and not (given.get("epochs") or given.get("steps"))):
+    if unlimited or (scale is SCALES[0] and limited_by_time(given)):
         chosen["epochs"] = scale.epochs
     fields = given_fields(TrainingConfig, given)
     fields["precision"] = resolve_precision(fields.get("precision", "auto"))
     config = TrainingConfig(**(chosen | fields))
+    if "dropout" not in given:
+        dropout = choose_dropout(passes(config, model, tokens, arithmetic_speed))
+        config = dataclasses.replace(config, dropout=min(0.5, dropout + (WORD_DROPOUT if words else 0)))
     return fit_into_memory(model, config, fixed="batch_size" in given)
+
+
+def passes(
+    config: TrainingConfig, model: ModelConfig, tokens: int, arithmetic_speed: Callable[[], float]
+) -> float:  # fmt: skip
+    """How often the budget lets a run read its `tokens`, about."""
+    if config.epochs is not None:
+        return config.epochs
+    if config.steps is not None:
+        return config.steps * config.batch_size * config.seq_length / tokens
+    assert config.max_time is not None
+    weights = parameter_count(model) - model.vocabulary_size * model.embedding_size  # an embedding is only looked up
+    return config.max_time * arithmetic_speed() / (TRAINING_COST * weights) / tokens
+
+
+def choose_dropout(passes: float) -> float:
+    """The dropout for text that is read that often."""
+    return next(dropout for below, dropout in DROPOUT if passes < below)
 
 
 def fit_into_memory(model: ModelConfig, config: TrainingConfig, *, fixed: bool) -> TrainingConfig:

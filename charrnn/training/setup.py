@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from charrnn.text.vocabulary import EOS, Vocabulary
 from charrnn.training import defaults
 from charrnn.training.defaults import BUDGETS, Options
 from charrnn.training.events import RESULT
+from charrnn.training.speed import arithmetic_speed
 from charrnn.training.task import Task
 
 # What may differ when a run is resumed: how long it goes on and what is shown. All else would make it another run.
@@ -49,12 +51,17 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
     fraction = given.get("val_fraction", defaults.VAL_FRACTION)
     corpus = _read(request, text, fraction, given.get("seed", defaults.SEED), initial.vocabulary if initial else None)
     tokens = len(corpus.train.ids)
+
+    @cache
+    def speed() -> float:
+        return arithmetic_speed(request.threads, given.get("precision", "auto"))
+
     if initial is None:
-        model_config = defaults.resolve_model(given, text, len(corpus.vocabulary), tokens)
+        model_config = defaults.resolve_model(given, text, len(corpus.vocabulary), tokens, speed)
     else:
         model_config = initial.model
         _require_same(given, _recorded(initial, names=MODEL_FIELDS), request.init_from or "", "leave it out")
-    config = defaults.resolve_training(given, text, model_config, tokens)
+    config = defaults.resolve_training(given, text, model_config, tokens, speed)
     if corpus.validation is None:
         config = _without_validation(config)
     model = make_model(model_config, text, config, request.threads)

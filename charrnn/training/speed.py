@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.config import TrainingConfig
+from charrnn.config import ModelConfig, TrainingConfig
+from charrnn.models import LanguageModel, resolve_precision
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Part
 from charrnn.training.evaluation import STREAMS, WARMUP, evaluate
@@ -22,6 +24,24 @@ class Speed:
 
     step: float
     validation_token: float = 0.0
+
+
+def arithmetic_speed(threads: int, precision: str) -> float:
+    """Operations a second that this machine reaches in training, measured on a small network in a fraction of a
+    second."""
+    T, B, H = 32, 32, 256
+    model = LanguageModel(
+        ModelConfig(64, ("lstm",), H, 64), threads=threads, bfloat16=resolve_precision(precision) == "bfloat16"
+    )
+    model.initialise(0)
+    ids, state = np.arange(T * B, dtype=np.int32).reshape(T, B) % 64, model.zero_state(B)
+    durations = []
+    for _ in range(6):  # the first compiles, or reads what was compiled
+        start = time.perf_counter()
+        model.gradient(ids, ids, state)
+        model.refresh()
+        durations.append(time.perf_counter() - start)
+    return 6.0 * T * B * (4 * H * H + 64 * H) / float(np.median(durations[1:]))
 
 
 def measure(
