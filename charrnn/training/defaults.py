@@ -9,7 +9,8 @@
 
 Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
 Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
-hold under a limit of time as well: more of them only overfit.
+hold under a limit of time as well: more of them only overfit. Where the passes are chosen here, a run also ends when
+validation stops improving.
 """
 
 from __future__ import annotations
@@ -138,10 +139,8 @@ def resolve_training(given: Options, text: TextConfig, model: ModelConfig, token
         "val_fraction": VAL_FRACTION,
     }
     unlimited = not any(given.get(budget) for budget in BUDGETS)
-    if unlimited:
-        chosen["patience"] = PATIENCE
     if unlimited or (scale is SCALES[0] and not (given.get("epochs") or given.get("steps"))):
-        chosen["epochs"] = scale.epochs
+        chosen |= {"epochs": scale.epochs, "patience": PATIENCE}
     fields = given_fields(TrainingConfig, given)
     fields["precision"] = resolve_precision(fields.get("precision", "auto"))
     config = TrainingConfig(**(chosen | fields))
