@@ -220,7 +220,7 @@ def test_binary_data_is_noticed(tmp_path: Path, unit: str) -> None:
     text = "".join(f"line {number} of a text\twith \x1b[1mcolours\x1b[0m\n" for number in range(50))
     data = bytes(range(256)) * 40
 
-    def notes(data: bytes | str, **options: str) -> list[str]:
+    def notes(data: bytes | str, **options: Any) -> list[str]:
         return load(tmp_path, data, TextConfig(unit=unit, min_count=1, **options)).notes
 
     assert notes(text) == []
