@@ -71,6 +71,23 @@ def test_trains_and_says_how_to_sample(charrnn_train: Any) -> None:
     assert main([*shlex.split(result.last)[1:], "-n", "5", "--seed", "1"]) == 0
 
 
+@pytest.mark.parametrize("unit", ["char", "word", "byte"])
+@pytest.mark.parametrize("lines", [[], ["--lines"]], ids=["stream", "lines"])
+@pytest.mark.parametrize("size", [10, 200, 2000])
+def test_very_small_corpora(size: int, lines: list[str], unit: str) -> None:
+    text = "a b\nc d\n" + "".join(f"name {number % 60} of many\n" for number in range(200))
+    Path("text.txt").write_text(text[:size])
+    args = ["text.txt", "--unit", unit, "--min-count", "1", *lines, "--log", "log.jsonl"]
+    assert main(["train", *args, "--hidden-size", "4", "--threads", "1"]) == 0
+    log = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
+    start, end = log[0] if log[0]["event"] == "start" else log[1], log[-1]
+    training, held_out = (start["corpus"][part]["tokens"] for part in ("training", "validation"))
+    assert 0 < held_out <= max(training, 0.2 * (training + held_out))
+    assert start["training"]["patience"] > 0
+    assert np.isfinite(end["val_loss"])
+    assert next(line["topic"] for line in log if line["event"] == "advice") == "little text"
+
+
 def test_json_is_one_object_on_stdout(charrnn_train: Any) -> None:
     result = charrnn_train("text.txt", "--steps", "30", "--json", "-q", "-o", "deep/er/model.safetensors")
     assert result.err == ""

@@ -27,7 +27,8 @@ def test_gradients_that_reach_back(cell: str) -> None:
 
     def losses(state: np.ndarray, k: int) -> np.ndarray:
         all_targets = np.broadcast_to(targets, (k, B)).copy()
-        return np.negative(model.log_probs(ids[T - k :], all_targets, state)[-1])
+        found: np.ndarray = -model.log_probs(ids[T - k :], all_targets, state)[-1]
+        return found
 
     for k in (1, 2, 4, 6):
         state = model.zero_state(B)
