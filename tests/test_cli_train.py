@@ -67,7 +67,25 @@ def test_trains_and_says_how_to_sample(charrnn_train: Any) -> None:
     assert result.last == "charrnn sample -c checkpoints/text.safetensors"
     assert "seed 0" in result.err
     assert "30 steps" in result.err
+    assert "very little to learn from" in result.err
     assert main([*shlex.split(result.last)[1:], "-n", "5", "--seed", "1"]) == 0
+
+
+@pytest.mark.parametrize("unit", ["char", "word", "byte"])
+@pytest.mark.parametrize("lines", [[], ["--lines"]], ids=["stream", "lines"])
+@pytest.mark.parametrize("size", [10, 200, 2000])
+def test_very_small_corpora(size: int, lines: list[str], unit: str) -> None:
+    text = "a b\nc d\n" + "".join(f"name {number % 60} of many\n" for number in range(200))
+    Path("text.txt").write_text(text[:size])
+    args = ["text.txt", "--unit", unit, "--min-count", "1", *lines, "--log", "log.jsonl"]
+    assert main(["train", *args, "--hidden-size", "4", "--threads", "1"]) == 0
+    log = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
+    start, end = log[0] if log[0]["event"] == "start" else log[1], log[-1]
+    training, held_out = (start["corpus"][part]["tokens"] for part in ("training", "validation"))
+    assert 0 < held_out <= max(training, 0.2 * (training + held_out))
+    assert start["training"]["patience"] > 0
+    assert np.isfinite(end["val_loss"])
+    assert next(line["topic"] for line in log if line["event"] == "advice") == "little text"
 
 
 def test_json_is_one_object_on_stdout(charrnn_train: Any) -> None:
@@ -88,7 +106,7 @@ def test_the_log_has_every_event(charrnn_train: Any) -> None:
     result = charrnn_train("text.txt", "--steps", "50", "--eval-every", "25", "--log", "log.jsonl", "--json")
     lines = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["event"] for line in lines if line["event"] != "step"] == [
-        *("start", "validation", "checkpoint", "validation", "checkpoint", "end")
+        *("start", "advice", "validation", "checkpoint", "validation", "checkpoint", "end")
     ]
     start, end = lines[0], lines[-1]
     assert {"model", "text", "training", "versions", "threads", "precision", "corpus", "vocabulary"} <= start.keys()
@@ -316,6 +334,20 @@ def test_a_live_display_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TERM", "xterm")
     streams.set_quiet(False)
     assert type(progress.make_display()) is progress.LiveDisplay
+
+
+def test_advice_about_a_run_follows_its_result(capsys: pytest.CaptureFixture[str]) -> None:
+    end = events.End(9.0, "m", 5, 3, 10, 1.0, 1.0, 1.0, 1.5, 2.0, 2.0, 10, "steps")
+    with progress.Display() as display:
+        display.show(FakeEvents.start())
+        display.show(events.Advice(1.0, "little text", "at once"))
+        assert capsys.readouterr().err.endswith("at once\n")
+        display.show(FakeEvents.step(10, 5.0))
+        display.show(events.Advice(9.0, "overfitting", "[red]afterwards"))
+        assert capsys.readouterr().err == ""
+        display.show(end)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:] == ["written   m", "[red]afterwards"]
 
 
 def test_durations() -> None:

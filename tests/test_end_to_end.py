@@ -424,7 +424,8 @@ def test_the_log_tells_everything(corpus: Path) -> None:
     )
     lines = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
     by_event = {name: [line for line in lines if line["event"] == name] for name in {line["event"] for line in lines}}
-    assert by_event.keys() == {"start", "step", "validation", "checkpoint", "end"}
+    assert by_event.keys() == {"start", "advice", "step", "validation", "checkpoint", "end"}
+    assert by_event["advice"][0]["topic"] == "little text"
     assert (lines[0]["event"], lines[-1]["event"]) == ("start", "end")
 
     (start,) = by_event["start"]

@@ -143,9 +143,10 @@ def test_marks_and_line_ends_that_were_changed_are_said(tmp_path: Path) -> None:
     for _ in range(2):  # encoded, then found encoded
         loaded = load(tmp_path, b"\xef\xbb\xbfab\r\nc\rd\0\r\n", val_fraction=0)
         assert text_of(loaded, loaded.train) == "ab\nc\rd\0\n"
-        assert len(loaded.notes) == 2
+        assert len(loaded.notes) == 3
         assert loaded.notes[0] == f"{tmp_path / 'corpus.txt'}: the byte order mark at its start was left out"
         assert "2 line ends of Windows" in loaded.notes[1]
+        assert "looks like binary" in loaded.notes[2]
 
 
 def test_a_word_spelled_eos_is_said(tmp_path: Path) -> None:
@@ -190,6 +191,47 @@ def test_lines_never_all_go_to_validation(tmp_path: Path) -> None:
         assert "no validation part" in loaded.notes[0]
         found.add(loaded.notes[0])
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9])
+def test_of_few_lines_some_are_held_out_but_never_all(tmp_path: Path, fraction: float) -> None:
+    names = ["Aardonyx", "Abelisaurus", "", "Achelousaurus", "Abelisaurus", ""]
+    text = "\n".join(names) + "\n"
+    for seed in range(15):
+        loaded = load(tmp_path, text, TextConfig(lines=True), seed=seed, val_fraction=fraction)
+        train, held_out = (text_of(loaded, part).split("\n")[:-1] for part in (loaded.train, loaded.validation))
+        assert set(train) - {""}
+        # What is held out may have letters that are not in the other names.
+        assert set(held_out) - {""}
+        assert sorted(map(len, train + held_out)) == sorted(map(len, names))
+        assert train.count("Abelisaurus") in (0, 2)
+        assert loaded.notes == []
+
+
+def test_empty_lines_alone_are_no_validation(tmp_path: Path) -> None:
+    for seed in range(15):
+        loaded = load(tmp_path, "\nab\n\nab\n", TextConfig(lines=True), seed=seed, val_fraction=0.5)
+        assert loaded.validation is None
+        assert text_of(loaded, loaded.train) == "\nab\n\nab\n"
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_binary_data_is_noticed(tmp_path: Path, unit: str) -> None:
+    text = "".join(f"line {number} of a text\twith \x1b[1mcolours\x1b[0m\n" for number in range(50))
+    data = bytes(range(256)) * 40
+
+    def notes(data: bytes | str, **options: Any) -> list[str]:
+        return load(tmp_path, data, TextConfig(unit=unit, min_count=1, **options)).notes
+
+    assert notes(text) == []
+    assert notes(text + "\0") == []
+    assert "looks like binary" in notes(text.replace(" of", "\0"))[0]
+    assert "--unit byte" in notes(data, encoding="latin-1")[0]
+    assert notes(text.replace("text", "écrit").encode("latin-1"), encoding="latin-1") == []
+    said = notes(text.replace("text", "écrit").encode("latin-1"), errors="replace")[0]
+    assert "U+FFFD" in said
+    assert "--encoding" in said
+    assert load(tmp_path, data, TextConfig(unit="byte")).notes == []
 
 
 def test_the_encoded_corpus_is_reused(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_a_run_from_start_to_end(text_file: Path) -> None:
     assert all(late.seconds >= early.seconds for early, late in itertools.pairwise(happened))
     for event in happened:
         line = json.loads(json.dumps(event.to_json(), allow_nan=False))
-        assert line["event"] in {"start", "step", "validation", "checkpoint", "end"}
+        assert line["event"] in {"start", "advice", "step", "validation", "checkpoint", "end"}
         assert line["seconds"] >= 0
     assert list(end.result()) == [
         *("checkpoint", "parameters", "vocabulary", "steps", "epochs", "seconds", "tokens_per_second"),
@@ -521,7 +521,7 @@ def test_defaults_follow_the_corpus(text_file: Path) -> None:
     assert model.config.cells == ("gru", "lstm")
     assert model.config.embedding_size == 16
     assert (task.text.min_count, task.text.max_vocab) == (2, 100_000)
-    assert (task.config.epochs, task.config.patience) == (40, 0)  # a small corpus is not read for longer
+    assert (task.config.epochs, task.config.patience) == (40, 6)  # a small corpus is not read for longer
     assert model.config.cutoffs == ()
     task, model = prepared(request(text_file, cutoffs=(4,), hidden_size=16))
     assert model.config.cutoffs == (4,)

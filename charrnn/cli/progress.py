@@ -83,6 +83,7 @@ class Display:
         self.validation: events.Validation | None = None
         self.best: events.Validation | None = None
         self.text: events.Sampled | None = None
+        self.advice: list[str] = []  # that is to follow the result
         self._drawn = 0.0
 
     def __enter__(self) -> Display:
@@ -109,11 +110,16 @@ class Display:
                 self.text = event
             case events.Note():
                 self.say(event.message)
+            case events.Advice():
+                if self.step is None:
+                    self.say(event.message)
+                else:
+                    self.advice.append(event.message)
             case events.Diverged():
                 self.warn(f"not finite at step {event.step}: back to step {event.back_to} with half the learning rate")
             case events.End():
                 self.close()
-                for line in end_lines(event):
+                for line in (*end_lines(event), *self.advice):
                     self.say(line)
         self.draw(event)
 

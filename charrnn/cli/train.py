@@ -205,8 +205,6 @@ def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, 
     with TrainingLog(log, append=saved) as file:
         try:
             with make_display() as display:
-                for remark in task.corpus.notes:
-                    display.say(remark)
 
                 def handle(event: events.Event) -> None:
                     nonlocal saved

@@ -169,6 +169,13 @@ class Spool:
                 self._file.seek(count * size, 1)
             position += count
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._blocks.clear()
+        self.length = 0
+
     def close(self) -> None:
         """Close and remove the file."""
         self._file.close()

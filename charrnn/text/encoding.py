@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,9 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
+from charrnn.text.binary import remark_on_binary
 from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Spool, WordCoder, make_coder, smallest_type
+from charrnn.text.holdout import LineSplit
 from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_text, whole_lines, whole_words
 from charrnn.text.units import LINE_END, REPLACEMENT
 from charrnn.text.vocabulary import UNIT_NAMES, UNKNOWN, Vocabulary
@@ -75,10 +75,17 @@ def encode_sources(
     """
     main, held_out = Spool(work / "main.codes"), Spool(work / "held_out.codes")
     with contextlib.closing(main), contextlib.closing(held_out):
-        reading = _read(sources, main, held_out, config, has_validation, fraction, seed)
+        by_line = LineSplit(fraction, seed) if config.lines and fraction > 0 else None
+        reading = _read(sources, main, held_out, config, has_validation, fraction, by_line)
+        if by_line is not None and by_line.mend():  # few lines, read anew
+            main.clear()
+            held_out.clear()
+            reading = _read(sources, main, held_out, config, has_validation, fraction, by_line)
         coder = reading.coder
         counts, train_spaces = _count(reading.train, coder)
         _check_enough(counts, coder, config, [source.name for source in sources], reading)
+        if (remark := remark_on_binary(counts, coder, config)) is not None:
+            reading.notes.append((None, remark))
         vocabulary = given or _learn(counts, coder, config, reading.notes)
         ids = coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
         train = _write(work / "train.ids", reading.train, ids, counts, coder, train_spaces, vocabulary)
@@ -96,19 +103,18 @@ def _read(
     config: TextConfig,
     has_validation: bool,
     fraction: float,
-    seed: int,
+    by_line: LineSplit | None,
 ) -> Reading:
-    """Read all sources once; `held_out` receives the validation lines of a corpus of lines."""
+    """Read all sources once; where lines are held out, `by_line`, they go to the spool `held_out`."""
     reading = Reading(make_coder(config))
     coder = reading.coder
-    by_line = config.lines and fraction > 0
     for number, source in enumerate(sources):
         findings = Findings()
         digest = hashlib.sha256()
         start = main.length
         for piece in _pieces(source, config, findings, digest):
-            if by_line:
-                kept, out = _separate(piece, fraction, seed)
+            if by_line is not None:
+                kept, out = by_line.separate(piece)
                 main.append(*coder.encode(kept))
                 held_out.append(*coder.encode(out))
             else:
@@ -126,16 +132,14 @@ def _read(
                 raise CharrnnError(f"the validation file {source.name} is empty; give one with text, or --val-fraction")
             reading.validation.append((main, start, stop))
             continue
-        cut = stop if by_line else start + int((1 - fraction) * (stop - start))
+        cut = stop if by_line is not None else start + int((1 - fraction) * (stop - start))
         reading.train.append((main, start, cut))
         if cut < stop:
             reading.validation.append((main, cut, stop))
-    if by_line:
-        if not main.length:  # every line fell to validation
-            reading.train = [(held_out, 0, held_out.length)]
-        elif held_out.length:
+    if by_line is not None:
+        if held_out.length:
             reading.validation = [(held_out, 0, held_out.length)]
-        if not reading.validation:
+        else:
             reading.notes.append((None, "too few different lines to hold some out: there is no validation part"))
     if isinstance(coder, WordCoder) and coder.overflowed:
         reading.notes.append((None, f"words that first appear after {MOST_WORDS:,} different ones count as unknown"))
@@ -155,23 +159,6 @@ def _hashed(blocks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for block in blocks:
         digest.update(block)
         yield block
-
-
-def _separate(text: str, fraction: float, seed: int) -> tuple[str, str]:
-    """The lines to train on and the lines to hold out, by a hash of the seed and the line: duplicates stay together."""
-    lines = text.split(LINE_END)[:-1]
-    start = zlib.crc32(str(seed).encode())
-    sums = map(zlib.crc32, text.encode().split(b"\n"), itertools.repeat(start, len(lines)))
-    out = mixed(np.fromiter(sums, np.uint64, len(lines))) < np.uint64(fraction * 2**64)
-    kept, held_out = (list(itertools.compress(lines, chosen.tolist())) for chosen in (~out, out))
-    return LINE_END.join([*kept, ""]), LINE_END.join([*held_out, ""])
-
-
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a checksum as it is, spread evenly over 64 bits."""
-    values = (values + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def _count(stretches: list[Stretch], coder: Coder) -> tuple[NDArray[np.int64], int]:

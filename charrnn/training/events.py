@@ -116,6 +116,15 @@ class Note(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Advice(Event):
+    """What to try next time, or not to expect of this run, see `advice.py`; `topic` is one or two fixed words."""
+
+    name: ClassVar[str] = "advice"
+    topic: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class End(Event):
     """The result. Losses are nats per token; validation fields are None without held-out text."""
 

@@ -16,7 +16,7 @@ from charrnn.errors import CharrnnError, DivergedError
 from charrnn.models import LanguageModel
 from charrnn.sampling import SamplingConfig, sample
 from charrnn.text.batches import Batches
-from charrnn.training import events
+from charrnn.training import advice, events
 from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.meter import Meter
@@ -81,6 +81,8 @@ class Run:
 
     def prepare(self) -> Iterator[events.Event]:
         """Turn the budgets into a plan."""
+        for remark in self.task.corpus.notes:
+            yield self._note(remark)
         if self.batches.note:
             yield self._note(self.batches.note)
         if self.config.max_time is not None:
@@ -92,6 +94,8 @@ class Run:
             )
         self._keep_good_state()
         yield self._begin()
+        if self.progress.step == 0:
+            yield from self._advise(advice.at_start(self.task.corpus, initialised=self.task.initialised))
 
     def rehearse(self, seconds: float) -> tuple[events.Start, Speed]:
         """Plan, and measure the speed on steps that take about that many `seconds`, without training."""
@@ -302,7 +306,9 @@ class Run:
         timed = ("seconds", "tokens_per_second")  # which are kept apart
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
-        yield dataclasses.replace(end, seconds=self.task.elapsed())
+        task = self.task
+        yield from self._advise(advice.at_end(progress, task.corpus, task.text, self.config, reason))
+        yield dataclasses.replace(end, seconds=task.elapsed())
 
     def _evaluate_best(self) -> Evaluation:
         """The value of the best weights on the whole held-out text, or as much as a limit of time leaves."""
@@ -317,3 +323,7 @@ class Run:
 
     def _note(self, message: str) -> events.Event:
         return events.Note(self.task.elapsed(), message)
+
+    def _advise(self, advices: Iterator[advice.Advice]) -> Iterator[events.Event]:
+        for topic, message in advices:
+            yield events.Advice(self.task.elapsed(), topic, message)

@@ -50,6 +50,11 @@ class Task:
     elapsed: Callable[[], float] = field(default_factory=stopwatch)
     samples: bool = False
 
+    @property
+    def initialised(self) -> bool:
+        """Whether training began from the weights of another model."""
+        return not self.source.get("own_vocabulary", True)
+
 
 def corpus_sizes(corpus: Corpus) -> dict[str, Any]:
     """Digest, and of each part tokens, bytes, characters and the log-probability of unknown units' spelling."""

@@ -1,0 +1,263 @@
+"""What RNN, GRU and LSTM remember: agreement of verbs with subjects far before them, and gradients that reach back.
+
+    python -m benchmarks.long_range [--quick] [--steps N]
+
+Three networks of one layer learn, by characters and with everything else alike, sentences of the grammar in
+corpora/agreement.py, whose entropy is known. Backpropagation is cut at 128 characters, more than nearly all sentences.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import arguments, describe_machine, print_table
+from charrnn.models import LanguageModel
+from charrnn.text import EOS, Vocabulary
+from charrnn.training.loop import train
+from charrnn.training.setup import Request, prepare
+from charrnn.training.task import stopwatch
+
+CELLS, HIDDEN, STEPS, QUICK_STEPS = ("rnn", "gru", "lstm"), 128, 3000, 700
+BATCH, SEQ_LENGTH, CHARACTERS = 32, 128, 49  # the last: of a sentence, about
+DISTANCES = ((1, 1), (2, 4), (5, 8), (9, 13), (14, 20))  # words from subject to verb
+BACK = (1, 2, 4, 8, 16, 32, 64)  # steps
+ROWS = 256  # texts scored side by side
+Array = NDArray[np.float64]
+Backward = Callable[[Array, Array], tuple[Array, Array]]
+
+
+def load_grammar() -> Any:
+    """corpora/agreement.py as a module: the folder is not a package."""
+    path = Path(__file__).parent.parent / "corpora" / "agreement.py"
+    spec = importlib.util.spec_from_file_location("agreement", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class Question:
+    """Up to a verb: the text with the right form, that with the wrong one (both with the character that follows the
+    verb), the distance from subject to verb in words, and whether the last noun before the verb has its number."""
+
+    right: str
+    wrong: str
+    words: int
+    nearest: bool
+
+    @property
+    def decided(self) -> int:
+        """Where the two texts differ first."""
+        return next(n for n, (a, b) in enumerate(zip(self.right, self.wrong, strict=False)) if a != b)
+
+
+def ask(grammar: Any, sentence: str) -> list[Question]:
+    """A question for each verb of a sentence."""
+    words = sentence.split()
+    number = {
+        noun: name for name in ("singular", "plural") for noun in grammar.LEXICON[f"noun {name}"]
+    }  # of each noun of the lexicon
+    questions = []
+    for agreement in grammar.agreements(sentence):
+        before, verb = words[: agreement.verb], words[agreement.verb]
+        end = " " if agreement.verb + 1 < len(words) else "\n"
+        last = next(word for word in reversed(before) if word in number)
+        right, wrong = (" ".join([*before, form]) + end for form in (verb, grammar.other_number(verb)))
+        same = number[last] == number[words[agreement.subject]]
+        questions.append(Question(right, wrong, agreement.distance, same))
+    return questions
+
+
+def learn(cell: str, corpus: Path, steps: int, threads: int) -> tuple[LanguageModel, LanguageModel, Vocabulary]:
+    """A network before and after training, and the vocabulary."""
+    given = {
+        **{"cell": (cell,), "layers": 1, "hidden_size": HIDDEN, "lines": True, "steps": steps, "val_fraction": 0.0},
+        **{"dropout": 0.0, "batch_size": BATCH, "seq_length": SEQ_LENGTH, "precision": "float32"},
+    }
+    output = corpus.with_name(f"{cell}.safetensors")
+    task, model = prepare(Request([str(corpus)], output, given, threads=threads, cache=corpus.parent), stopwatch())
+    before = LanguageModel(model.config, boundary=EOS)
+    before.initialise(task.config.seed)
+    for _ in train(task, model):
+        pass
+    return before, model, task.corpus.vocabulary
+
+
+def log_probs(model: LanguageModel, vocabulary: Vocabulary, texts: Sequence[str]) -> Array:
+    """log P of each text, natural, from the start of a line."""
+    found: Array = np.empty(len(texts))
+    order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
+    for first in range(0, len(texts), ROWS):
+        chosen = order[first : first + ROWS]
+        T = len(texts[chosen[-1]])
+        targets = np.full((T, len(chosen)), EOS, np.int32)
+        for row, n in enumerate(chosen):
+            targets[: len(texts[n]), row] = vocabulary.encode(texts[n])
+        inputs = np.concatenate([np.full((1, len(chosen)), EOS, np.int32), targets[:-1]])
+        each = model.log_probs(inputs, targets, model.zero_state(len(chosen)))
+        counted = np.arange(T)[:, None] < [len(texts[n]) for n in chosen]
+        found[chosen] = np.sum(each, axis=0, where=counted)
+    return found
+
+
+# Gradients that reach back, in NumPy and float64: the project's layers do not keep what they pass from step to step
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def step(cell: str, x: Array, h: Array, c: Array, U: Array, b_hn: Array) -> tuple[Array, Array, Backward]:
+    """One step: h and c (B, H) after it, and what turns their gradients into those of h and c before it.
+
+    x (B, G): the input's part of the gates, in PyTorch's order; U (H, G); b_hn (H): the GRU's bias within the reset.
+    """
+    a = h @ U
+    if cell == "lstm":
+        i, f, g, o = np.split(x + a, 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c_after = f * c + i * g
+        squashed = np.tanh(c_after)
+
+        def back_lstm(dh: Array, dc: Array) -> tuple[Array, Array]:
+            dc = dc + dh * o * (1 - squashed**2)
+            da = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2), dh * squashed * o * (1 - o)]
+            return np.concatenate(da, axis=1) @ U.T, dc * f
+
+        return o * squashed, c_after, back_lstm
+    if cell == "gru":
+        (x_r, x_z, x_n), (a_r, a_z, a_n) = np.split(x, 3, axis=1), np.split(a, 3, axis=1)
+        r, z, u = sigmoid(x_r + a_r), sigmoid(x_z + a_z), a_n + b_hn
+        n = np.tanh(x_n + r * u)
+
+        def back_gru(dh: Array, dc: Array) -> tuple[Array, Array]:
+            dn = dh * (1 - z) * (1 - n**2)
+            da = [dn * u * r * (1 - r), dh * (h - n) * z * (1 - z), dn * r]
+            return np.concatenate(da, axis=1) @ U.T + dh * z, dc
+
+        return (1 - z) * n + z * h, c, back_gru
+    after = np.tanh(x + a)
+    return after, c, lambda dh, dc: ((dh * (1 - after**2)) @ U.T, dc)
+
+
+def gradients_back(model: LanguageModel, ids: NDArray[np.int32], targets: NDArray[np.int32], steps: int) -> Array:
+    """The gradients of the loss after the last of ids (T, B), -log P(targets (B)), with respect to the states before.
+
+    Returns (steps + 1, 2, B, H): those of h and of the LSTM's c, k steps before the last for k = 0, 1 and on; the way
+    goes through all that the state leads to. A state before an end of line has no part in what follows, as in training.
+    """
+    cell = model.config.cells[0]
+    weights = {name: tensor.astype(np.float64) for name, tensor in model.tensors().items()}
+    U, b_hh = weights["rnn.weight_hh_l0"].T, weights["rnn.bias_hh_l0"].copy()
+    H, b_hn = U.shape[0], b_hh[-U.shape[0] :].copy()
+    if cell == "gru":
+        b_hh[-H:] = 0
+    table = weights["embedding.weight"] @ weights["rnn.weight_ih_l0"].T + weights["rnn.bias_ih_l0"] + b_hh
+    h = c = np.zeros((ids.shape[1], H))
+    ways: list[Backward] = []
+    for units in ids:
+        kept = (units != EOS)[:, None]
+        h, c, back = step(cell, table[units], h * kept, c * kept, U, b_hn)
+        ways.append(back)
+    logits = h @ weights["output.weight"].T + weights["output.bias"]
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    p[np.arange(len(targets)), targets] -= 1
+    dh, dc = p @ weights["output.weight"], np.zeros_like(c)
+    found = [np.stack([dh, dc])]
+    for back, units in zip(ways[: -steps - 1 : -1], ids[::-1], strict=False):
+        kept = (units != EOS)[:, None]
+        dh, dc = back(dh, dc)
+        dh, dc = dh * kept, dc * kept
+        found.append(np.stack([dh, dc]))
+    return np.stack(found)
+
+
+def gradient_norms(model: LanguageModel, vocabulary: Vocabulary, questions: Sequence[Question]) -> Array:
+    """(BACK, 2): how large the gradients of h and c are k steps before a verb is decided, the last one's h being 1.
+
+    The loss is that of the first character which the verb's two forms do not share. Medians over the questions.
+    """
+    T = max(question.decided for question in questions) + 1
+    ids = np.full((T, len(questions)), EOS, np.int32)  # each on the right side; the state begins anew at the last EOS
+    targets = np.empty(len(questions), np.int32)
+    for row, question in enumerate(questions):
+        units = vocabulary.encode(question.right)
+        ids[T - question.decided :, row], targets[row] = units[: question.decided], units[question.decided]
+    norms = np.linalg.norm(gradients_back(model, ids, targets, BACK[-1]), axis=-1)
+    medians: Array = np.median((norms / norms[0, 0])[list(BACK)], axis=-1)
+    return medians
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = arguments("What RNN, GRU and LSTM remember.")
+    parser.add_argument("--steps", type=int, help=f"of training (default: {STEPS}, with --quick {QUICK_STEPS})")
+    options = parser.parse_args()
+    steps = options.steps or (QUICK_STEPS if options.quick else STEPS)
+    grammar = load_grammar()
+    rules, generator = grammar.build(), random.Random(1)
+    sampled = [grammar.sample(rules, generator) for _ in range(1000 if options.quick else 5000)]
+    tested = [" ".join(words) + "\n" for words, _ in sampled]
+    # What the best model possible needs for these very sentences, so that their choice does not matter much.
+    entropy = sum(bits for _, bits in sampled) / sum(map(len, tested))
+    questions = [question for line in tested for question in ask(grammar, line)]
+    far = [question for question in questions if question.decided > BACK[-1]][:500]
+    print(f"{describe_machine()}; {steps} steps of {BATCH} x {SEQ_LENGTH} characters, one layer of {HIDDEN}")
+    rows: list[list[str]] = []
+    right: dict[str, NDArray[np.bool_]] = {}
+    norms: dict[str, list[Array]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "agreement.txt"
+        count = max(1000, min(100_000, steps * BATCH * SEQ_LENGTH // CHARACTERS // 2))  # each is read twice
+        corpus.write_text("".join(" ".join(grammar.sample(rules, generator)[0]) + "\n" for _ in range(count)))
+        for cell in CELLS:
+            before, model, vocabulary = learn(cell, corpus, steps, options.threads)
+            bits = -log_probs(model, vocabulary, tested).sum() / np.log(2) / sum(map(len, tested))
+            rows.append([cell, f"{model.parameters.size:,}", f"{bits:.4f}", f"{entropy:.4f}", f"{bits - entropy:.4f}"])
+            asked = [text for question in questions for text in (question.right, question.wrong)]
+            pairs = log_probs(model, vocabulary, asked).reshape(-1, 2)
+            right[cell] = pairs[:, 0] > pairs[:, 1]
+            norms[cell] = [gradient_norms(network, vocabulary, far) for network in (before, model)]
+    exact = grammar.entropy(rules).bits_per_character
+    print_table(
+        f"bits per character of new sentences (of the grammar: {exact:.4f})",
+        ("cell", "parameters", "model", "best possible", "more"),
+        rows,
+    )
+    words = np.array([question.words for question in questions])
+    nearest = np.array([question.nearest for question in questions])
+    rows = []
+    for low, high in DISTANCES:
+        chosen = (low <= words) & (words <= high)
+        shares = [f"{share[chosen].mean():.1%}" if chosen.any() else "-" for share in (*right.values(), nearest)]
+        rows.append([f"{low}-{high}" if low < high else f"{low}", f"{chosen.sum():,}", *shares])
+    print_table("verbs that agree, by words after the subject", ("words", "verbs", *CELLS, "like last noun"), rows)
+    columns = [(cell, 0, cell) for cell in CELLS] + [("lstm", 1, "lstm, c")]
+    for when, title in enumerate(("before training", "after training")):
+        rows = [
+            [str(k), *(f"{norms[cell][when][n, part]:.2g}" for cell, part, _ in columns)] for n, k in enumerate(BACK)
+        ]
+        print_table(
+            f"gradient of the loss with respect to h, k steps before; at the last step 1 ({title}, {len(far)} verbs)",
+            ("k", *(name for _, _, name in columns)),
+            rows,
+        )
+
+
+if __name__ == "__main__":
+    main()

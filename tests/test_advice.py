@@ -1,0 +1,126 @@
+"""Advice after training: the rules on made-up numbers, and a run that takes them from what happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charrnn.config import TextConfig, TrainingConfig
+from charrnn.text.corpus import load_corpus
+from charrnn.training import advice
+from charrnn.training.evaluation import Evaluation
+from charrnn.training.state import Progress
+
+
+def overfitting(train: float, losses: list[float], dropout: float = 0.0) -> str | None:
+    history = [[10 * number, train, loss] for number, loss in enumerate(losses, 1)]
+    best = min(losses)
+    return advice.overfitting(train, history, best, 10 * (losses.index(best) + 1), dropout)
+
+
+def underfitting(train: float, losses: list[float], dropout: float = 0.0) -> str | None:
+    history = [[10 * number, train, loss] for number, loss in enumerate(losses, 1)]
+    return advice.underfitting(train, history, 10 * (losses.index(min(losses)) + 1), dropout, "--epochs")
+
+
+def test_overfitting_is_a_wide_gap_and_a_validation_that_got_worse() -> None:
+    said = overfitting(1.0, [2.0, 1.6, 1.9])
+    assert said is not None
+    assert "training loss is 1.000, the validation loss 1.900, and it was 1.600 at step 20" in said
+    assert "--dropout than 0 or" in said
+    assert "--hidden-size" in said
+    assert overfitting(1.75, [2.0, 1.6, 1.9]) is None  # worse, but no gap
+    assert overfitting(1.0, [2.0, 1.9, 1.6]) is None  # a gap, and still improving
+    assert overfitting(1.0, [2.0, 1.6, 1.601]) is None  # no worse than by chance
+
+
+def test_dropout_hides_overfitting_but_does_not_feign_it() -> None:
+    said = overfitting(1.0, [2.0, 1.6, 1.9], dropout=0.3)
+    assert said is not None
+    assert "more --dropout than 0.3" in said
+    assert "--dropout" not in (overfitting(1.0, [2.0, 1.6, 1.9], dropout=0.5) or "--dropout")
+    assert overfitting(2.1, [2.0, 1.6, 1.9], dropout=0.5) is None
+
+
+def test_underfitting_is_no_gap_and_a_validation_that_still_improved() -> None:
+    said = underfitting(1.99, [3.0, 2.2, 2.1, 2.0])
+    assert said is not None
+    assert "from 2.200 to 2.000" in said
+    assert "larger --epochs" in said
+    assert "larger --hidden-size" in said
+    assert underfitting(1.5, [3.0, 2.2, 2.1, 2.0]) is None  # training is ahead: more of it would overfit
+    assert underfitting(1.99, [3.0, 2.03, 2.01, 2.0]) is None  # as little as the end of a schedule brings
+    assert underfitting(1.99, [3.0, 2.2, 2.0, 2.01]) is None  # the best is over
+    assert underfitting(1.99, [2.0]) is None  # nothing to compare with
+
+
+def test_with_dropout_nothing_is_concluded_about_the_size() -> None:
+    said = underfitting(2.3, [3.0, 2.2, 2.1, 2.0], dropout=0.3)
+    assert said is not None
+    assert "less --dropout" in said
+    assert "--hidden-size" not in said
+
+
+def test_no_run_is_both() -> None:
+    for train in (1.0, 1.5, 1.9, 2.0, 2.5):
+        for losses in ([3.0, 2.2, 2.1, 2.0], [3.0, 2.0, 2.1, 2.2], [2.0, 2.0, 2.0]):
+            assert not (overfitting(train, losses) and underfitting(train, losses))
+
+
+def test_unknown_words() -> None:
+    said = advice.unknown_words(0.123, 2, 10_000)
+    assert said is not None
+    assert "12% of the words" in said
+    assert all(way in said for way in ("more text", "--min-count 1", "--max-vocab than 10,000", "--unit char"))
+    said = advice.unknown_words(0.123, 1, None)
+    assert said is not None
+    assert "--min-count" not in said
+    assert "--max-vocab" not in said
+    assert advice.unknown_words(0.04, 2, None) is None
+
+
+def test_little_text() -> None:
+    assert "16,000 bytes" in (advice.little_text(16_000) or "")
+    assert advice.little_text(200_000) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "topics"),
+    [
+        ("a b c a b c a b\n" * 30 + "x y z w\n" * 3, TextConfig(unit="word"), ["unknown words"]),
+        ("a b c a b c a b\n" * 30 + "x y z w\n" * 3, TextConfig(), []),
+        ("a b <unk> a b c\n" * 30 + "x y z w\n" * 3, TextConfig(unit="word", pretokenized=True), []),
+        ("a b c a b c a b\n" * 30, TextConfig(unit="word"), []),
+    ],
+)
+def test_what_a_run_says_about_its_words(tmp_path: Path, text: str, config: TextConfig, topics: list[str]) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    corpus = load_corpus([str(path)], config, val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
+    options = TrainingConfig(4, 8, 0.01)
+    assert [topic for topic, _ in advice.at_end(Progress(), corpus, config, options, "steps")] == topics
+    assert [topic for topic, _ in advice.at_start(corpus, initialised=False)] == ["little text"]
+    assert list(advice.at_start(corpus, initialised=True)) == []
+
+
+def test_what_a_run_says_about_its_losses(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("the text plays no part\n" * 9)
+    corpus = load_corpus([str(path)], TextConfig(), val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
+
+    def topics(train: float, losses: list[float]) -> list[str]:
+        progress = Progress()
+        for loss in losses:
+            progress.step += 10
+            progress.note_loss(train)
+            progress.close_interval()
+            progress.record(Evaluation(loss, 1.0, 1.0, 10), plateau=False)
+        return [
+            topic for topic, _ in advice.at_end(progress, corpus, TextConfig(), TrainingConfig(4, 8, 0.01), "steps")
+        ]
+
+    assert topics(1.0, [3.0, 2.0, 2.5]) == ["overfitting"]
+    assert topics(2.0, [3.0, 2.4, 2.2, 2.0]) == ["underfitting"]
+    assert topics(1.9, [3.0, 2.02, 2.01, 2.0]) == []
+    assert topics(1.9, []) == []
