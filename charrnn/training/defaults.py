@@ -12,8 +12,8 @@ the passes that the budget allows, see `DROPOUT`. One layer for characters and b
 
 Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
 Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
-hold under a limit of time as well: more of them only overfit. Where the
-passes are chosen here, a run also ends when validation stops improving. `docs/training.md` has the experiments.
+hold under a limit of time as well: more of them only overfit. Where the passes are chosen here, a run also ends when
+validation stops improving. `docs/training.md` has the experiments.
 """
 
 from __future__ import annotations
