@@ -25,6 +25,7 @@ from charrnn.training import defaults, estimate, events, setup
 from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.loop import train
+from charrnn.training.run import RESTARTS, restarted
 from charrnn.training.setup import Request
 from charrnn.training.task import Task, stopwatch
 
@@ -529,6 +530,35 @@ def test_defaults_follow_the_corpus(text_file: Path) -> None:
         prepared(request(text_file, cell=("gru", "lstm"), layers=3))
     with pytest.raises(UsageError, match="plateau"):
         prepared(request(text_file, schedule="plateau", val_fraction=0.0))
+
+
+def test_few_streams_begin_afresh_and_the_same_ones_again() -> None:
+    flags = np.array([restarted(3, step, 50) for step in range(400)])
+    assert flags.mean() == pytest.approx(RESTARTS, rel=0.2)
+    assert (flags.any(axis=0)).all()
+    np.testing.assert_array_equal(flags[7], restarted(3, 7, 50))
+    assert (np.array([restarted(4, step, 50) for step in range(400)]) != flags).any()
+
+
+def test_the_streams_that_begin_afresh_lose_their_state(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def states(share: float) -> list[Any]:
+        monkeypatch.setattr("charrnn.training.run.RESTARTS", share)
+        task = make_task(text_file, steps=3, val_fraction=0.0)
+        model = make_model(task)
+        seen: list[Any] = []
+        gradient = model.gradient
+
+        def record(ids: Any, targets: Any, state: Any, **options: Any) -> Any:
+            seen.append(state.copy())
+            return gradient(ids, targets, state, **options)
+
+        monkeypatch.setattr(model, "gradient", record)
+        for _ in train(task, model):
+            pass
+        return seen
+
+    assert [bool(state.any()) for state in states(0.0)] == [False, True, True]
+    assert [bool(state.any()) for state in states(1.0)] == [False, False, False]
 
 
 def test_a_limit_of_time_sets_the_hidden_size_and_dropout() -> None:

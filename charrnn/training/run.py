@@ -27,7 +27,15 @@ from charrnn.training.state import Arrays, Learner, Progress
 from charrnn.training.task import Task, describe_run, describe_start
 
 MAX_DIVERGENCES = 5
+# The share of streams whose state is reset before a window, so that a model learns to begin anywhere. Without it a
+# state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
+RESTARTS = 0.02
 SAMPLE_UNITS = 200
+
+
+def restarted(seed: int, step: int, streams: int) -> np.ndarray:
+    """Which of the streams begin afresh at a step: (streams) flags that depend on nothing else."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step, 2]))).random(streams) < RESTARTS
 
 
 class Run:
@@ -139,6 +147,8 @@ class Run:
             window = self.batches.window(number)
             if window.fresh:
                 self.learner.carried[...] = 0
+            else:
+                self.learner.carried[:, restarted(config.seed, number, window.inputs.shape[1])] = 0
             loss, gradient = self.model.gradient(
                 window.inputs,
                 window.targets,
