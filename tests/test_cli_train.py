@@ -234,6 +234,19 @@ def test_a_limit_of_time_prints_the_command_that_repeats_it(charrnn_train: Any) 
     assert json.loads(again.out)["steps"] == found["steps"]
 
 
+def test_the_command_that_repeats_names_what_a_limit_of_time_chose(charrnn_train: Any) -> None:
+    result = charrnn_train("text.txt", "--max-time", "2", small=False)
+    line = next(line for line in result.err.splitlines() if "--steps" in line)
+    command = shlex.split(line[line.index("charrnn train") :])
+    saved = checkpoint.load(Path("checkpoints/text.safetensors"))
+    assert command[command.index("--hidden-size") + 1] == str(saved.model.hidden_size)
+    assert command[command.index("--dropout") + 1] == str(saved.training["options"]["dropout"])
+    assert charrnn_train(*command[2:], small=False).status == 0
+    again = checkpoint.load(Path("checkpoints/text.safetensors"))
+    assert again.model == saved.model
+    assert again.training["options"]["dropout"] == saved.training["options"]["dropout"]
+
+
 def test_a_piped_corpus(charrnn_train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def pipe(text: str, *args: str) -> Result:
         Path("piped").write_text(text)

@@ -271,7 +271,12 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
 
     skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
     command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]
-    for name, value in (("init_from", request.init_from), ("val", request.val), *request.given.items()):
+    # What a limit of time chose, and a number of steps would not choose again.
+    chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
+    if request.init_from is not None:
+        del chosen["hidden_size"]  # which comes with the weights
+    options = {"init_from": request.init_from, "val": request.val, **request.given, **chosen}
+    for name, value in options.items():
         if value is None or name in skipped:
             continue
         command.append("--" + name.replace("_", "-"))
