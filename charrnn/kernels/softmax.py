@@ -44,6 +44,16 @@ def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, b
             row[y] -= logits.dtype.type(scale)
 
 
+@inline
+def compute_logits(x: Array, weight: Array, bias: Array, logits: Array) -> None:
+    """logits (R, V) = x W + b: x (R, H) as an operand, weight: packed W, bias (V)."""
+    for r in range(logits.shape[0]):
+        row = logits[r]
+        for v in range(bias.size):
+            row[v] = bias[v]
+    add_product(x, 0, weight, logits, 0, bias.size)
+
+
 @kernel
 def target_log_probs(
     x: Array, weight: Array, bias: Array, targets: Ids, logits: Array, log_probs: Array, begin: int, end: int
@@ -54,15 +64,11 @@ def target_log_probs(
     the cache.
     """
     T, _ = targets.shape
-    R, V = logits.shape
+    R = logits.shape[0]
     for t in range(T):
         for first in range(begin, end, R):
             count = min(R, end - first)
-            for r in range(count):
-                row = logits[r]
-                for v in range(V):
-                    row[v] = bias[v]
-            add_product(x[t, first : first + count], 0, weight, logits[:count], 0, V)
+            compute_logits(x[t, first : first + count], weight, bias, logits[:count])
             for r in range(count):
                 row, b = logits[r], first + r
                 top = largest(row)
@@ -95,15 +101,11 @@ def next_log_probs(
     x (B, H), weight, bias and logits (R, V) as in `target_log_probs`, whose bits these are. rows (N) ascend, each
     appears at least once, and `first` is where `begin` does.
     """
-    R, V = logits.shape
+    R = logits.shape[0]
     n = first
     for top in range(begin, end, R):
         count = min(R, end - top)
-        for r in range(count):
-            row = logits[r]
-            for v in range(V):
-                row[v] = bias[v]
-        add_product(x[top : top + count], 0, weight, logits[:count], 0, V)
+        compute_logits(x[top : top + count], weight, bias, logits[:count])
         for r in range(count):
             row = logits[r]
             highest, asked_from = largest(row), n

@@ -21,9 +21,9 @@ SURROGATES_WITHOUT_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # What KenLM and the Penn Treebank tools separate words by: white space of ASCII only, so "10\u00a0000" is one word.
 PRETOKENIZED = re.compile(r"[^ \t\n\r\v\f]+|\n")
 # Code points that change or join the letter before them: vowel signs, accents, and the two invisible joiners.
-_BYTE_UNITS = tuple(LINE_END if byte == 10 else f"{byte:02x}" for byte in range(256))
 MARK_RANGES = ((0x300, 0x20000), (0xE0100, 0xE01F0))
 JOINERS = "\u200c\u200d"
+_BYTE_UNITS = tuple(LINE_END if byte == 10 else f"{byte:02x}" for byte in range(256))
 
 
 def without_surrogates(text: str) -> str:

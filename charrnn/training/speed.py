@@ -12,6 +12,7 @@ from charrnn.config import ModelConfig, TrainingConfig
 from charrnn.models import LanguageModel, resolve_precision
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Part
+from charrnn.training.defaults import TRAINING_COST
 from charrnn.training.evaluation import STREAMS, WARMUP, evaluate
 from charrnn.training.state import Learner
 
@@ -41,7 +42,7 @@ def arithmetic_speed(threads: int, precision: str) -> float:
         model.gradient(ids, ids, state)
         model.refresh()
         durations.append(time.perf_counter() - start)
-    return 6.0 * T * B * (4 * H * H + 64 * H) / float(np.median(durations[1:]))
+    return TRAINING_COST * T * B * (4 * H * H + 64 * H) / float(np.median(durations[1:]))
 
 
 def measure(
