@@ -6,6 +6,7 @@ the process dies of that signal. A command's module is imported when the command
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -199,6 +200,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     # NumPy's own threads, of no use here, would wait for each other in busy loops, for long where the cores are taken.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Imports and the compiler make objects by the hundred thousand, which stay: looking through them for garbage again
+    # and again is a tenth of a second of every start.
+    gc.set_threshold(100_000)
     streams.set_quiet(False)
     given = sys.argv[1:] if args is None else args
     with catch_signals(saves="train" in given[:1]) as signals:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
+from charrnn.kernels.compile import inline
 from charrnn.kernels.rounding import store_operand
 
 
-@kernel
+@inline
 def drop_rows(state: Array, keep: Array, begin: int, end: int) -> None:
     """Set to zero the rows of state (B, H) from `begin` to `end` for which keep (B) is 0."""
     for b in range(begin, end):
@@ -15,7 +15,7 @@ def drop_rows(state: Array, keep: Array, begin: int, end: int) -> None:
             state[b] = 0
 
 
-@kernel
+@inline
 def move_on(state: Array, begin: int, end: int) -> None:
     """Make the state after a step, state[1], the one before the next, state[0]: state (2, B, H).
 
@@ -27,7 +27,7 @@ def move_on(state: Array, begin: int, end: int) -> None:
             before[b, j] = after[b, j]
 
 
-@kernel
+@inline
 def enter(h: Array, h_operand: Array, keep: Array, begin: int, end: int) -> None:
     """Before the first step: reset the rows of h[0] that are not kept, and store it as products read it."""
     drop_rows(h[0], keep[0], begin, end)
@@ -35,7 +35,7 @@ def enter(h: Array, h_operand: Array, keep: Array, begin: int, end: int) -> None
         store_operand(h[0, b], h_operand[0, b])
 
 
-@kernel
+@inline
 def hand_over(h: Array, h_operand: Array, out: Array, keep: Array, t: int, begin: int, end: int) -> None:
     """Pass h[t + 1] up as out[t], then reset the rows that the next step does not keep.
 
