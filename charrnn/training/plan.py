@@ -148,7 +148,7 @@ class Planner:
         self.budget = budget = TimeBudget(limit, speed, 0, final, 0.02 + nbytes / 300e6)
         # How often and how much to validate depends on the number of steps, which depends on the time that takes.
         total = progress.step + budget.steps_left(elapsed)
-        for _ in range(2):
+        for _ in range(3):
             first = progress.plans[0].total if progress.plans else max(1, total)
             budget.validation_tokens = min(
                 evaluation_tokens(first, self.tokens_per_step, self.held_out), self._affordable(0.03 * limit, token)
