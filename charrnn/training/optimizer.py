@@ -25,7 +25,7 @@ MOMENTS = {
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 RMSPROP_ALPHA, RMSPROP_EPSILON = 0.99, 1e-8
 ADAGRAD_EPSILON = 1e-10
-THREADED = 4_000_000  # parameters from which waking a second thread pays for itself: a million take 0.4 ms
+THREADED = 500_000  # parameters from which waking a second thread pays for itself: a million take 0.7 ms
 CHUNK = 16 * kernels.BLOCK  # elements given to a thread at a time; a whole number of blocks, see kernels/optimizers.py
 
 
