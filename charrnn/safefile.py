@@ -6,6 +6,8 @@ much JSON, then the tensors end to end. Every failure is a `CharrnnError` of one
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
@@ -164,7 +166,10 @@ def read_tensors(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `CharrnnError` unless `write` could put a file at `path`, before hours are spent on what goes into it."""
+    """Raise `CharrnnError` unless `write` could put a file at `path`, before hours are spent on what goes into it.
+
+    Removes what a process that was killed while it wrote there left behind.
+    """
     temporary = _temporary_beside(path)
     try:
         temporary.touch()
@@ -174,34 +179,51 @@ def check_writable(path: Path) -> None:
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write `tensors` (float32) and `metadata` to `path`, making its folders.
+    """Write `tensors` (float32) and `metadata` to `path`, making its folders; one process at a time.
 
     The file appears whole, on disk, or not at all: on any failure, an interruption included, whatever was at `path` is
     untouched. Raises `CharrnnError`.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
 
+    Byte for byte what the package safetensors writes. It would put the bytes into a temporary file of a random name,
+    which stays for ever when the process is killed; here the name is always the same, and so used again.
+    """
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32:
             raise TypeError(f"the tensor {name} is {tensor.dtype}; it must be float32")
     target = Path(os.path.realpath(path))  # a symbolic link stays one
     temporary = _temporary_beside(path)
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what the user gives to new files; save_file gives less
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
-        temporary.chmod(mode)
-        _sync(temporary)
+        with temporary.open("wb") as file:
+            file.write(_header(tensors, metadata))
+            for name in sorted(tensors):
+                file.write(np.ascontiguousarray(tensors[name], "<f4").data)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(target)
-        if os.name != "nt":
-            _sync(target.parent)  # the new name itself
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CharrnnError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        _remove(temporary)
+        kept = "; the file that was there is unchanged" if target.exists() else ""
+        raise CharrnnError(f"cannot write {path}: {error.strerror or error}{kept}") from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+    try:
+        _sync(target.parent)
+    except OSError as error:
+        raise CharrnnError(f"{path} is written, but may not outlive a power cut: {error.strerror or error}") from error
+
+
+def _header(tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """The length of the JSON and the JSON, padded to eight bytes; the tensors follow in the order of their names."""
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    position = 0
+    for name in sorted(tensors):
+        shape, size = tensors[name].shape, tensors[name].nbytes
+        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": (position, position + size)}
+        position += size
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _temporary_beside(path: Path) -> Path:
@@ -213,13 +235,23 @@ def _temporary_beside(path: Path) -> Path:
             raise CharrnnError(f"cannot write {path}: it is there and is not a regular file; choose another name")
     except OSError as error:
         raise CharrnnError(f"cannot write {path}: {error.strerror or error}") from error
-    return target.parent / f".charrnn-{os.getpid()}.tmp"
+    return target.with_name(f".{target.name}.tmp")
 
 
-def _sync(path: Path) -> None:
-    """Wait until `path` is on disk."""
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # what went wrong before says more
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in `folder` are on disk, where that can be asked for."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing
+            raise
     finally:
         os.close(descriptor)

@@ -24,7 +24,7 @@ FLOORS = (
     {"models"},
     {"text"},
     {"kernels"},
-    {"config"},
+    {"config", "lock"},
     {"errors"},
     {""},  # charrnn/__init__.py: the version
 )

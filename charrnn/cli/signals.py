@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 # A signal that comes twice within this time was sent once: `timeout` signals its child and then the whole group.
-SAME_SIGNAL_SECONDS = 1.0
+SAME_SIGNAL_SECONDS = 0.2
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,22 +30,26 @@ class Signals:
     def __init__(self, *, saves: bool) -> None:
         self.saves = saves
         self.received: int | None = None
-        self._time = 0.0
+        self._count = 0
+        self._time = -math.inf
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Interrupt the command once; a later signal, when it is busy saving, kills it there and then.
+        """Interrupt the command, which then saves; a second signal interrupts the saving too, a third kills.
 
         An exception can be lost where a signal happens to arrive, in the middle of an import for one, so a command
         that has nothing to save is not left to one.
         """
         if not self.saves:
             die_of(number)
-        if self.received is None:
-            self.received = number
-            self._time = time.monotonic()
-            raise Interrupted(number)
-        if time.monotonic() - self._time >= SAME_SIGNAL_SECONDS:
+        now = time.monotonic()
+        if now - self._time < SAME_SIGNAL_SECONDS:
+            return
+        self._time = now
+        self._count += 1
+        if self._count > 2:
             die_of(number)
+        self.received = self.received or number
+        raise Interrupted(number)
 
 
 _caught: Signals | None = None

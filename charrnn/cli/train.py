@@ -8,6 +8,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from charrnn.cli.progress import duration_text, make_display, start_lines
 from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_log import TrainingLog
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.lock import only_writer
 from charrnn.training import events
 
 if TYPE_CHECKING:
@@ -128,12 +130,13 @@ def train(
         with tempfile.TemporaryDirectory() as nothing_kept:
             show_estimate(dataclasses.replace(request, cache=Path(nothing_kept)), elapsed, as_json)
         return
-    started = start_or_resume(request, resume, elapsed)
-    if isinstance(started, dict):
-        result = started
-    else:
-        task, model = started
-        result = run(request, task, model, log, repeat=max_time is not None)
+    with only_writer(path):
+        started = start_or_resume(request, resume, elapsed)
+        if isinstance(started, dict):
+            result = started
+        else:
+            task, model = started
+            result = run(request, task, model, log, repeat=max_time is not None)
     if as_json:
         with streams.Output() as out:
             out.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
@@ -202,6 +205,7 @@ def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, 
 
     saved = task.resumed is not None
     plan: list[events.Event] = []
+    training = train_model(task, model)
     with TrainingLog(log, append=saved) as file:
         try:
             with make_display() as display:
@@ -214,9 +218,14 @@ def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, 
                     file.write(event)
                     display.show(event)
 
-                end = follow(train_model(task, model), handle)
+                end = follow(training, handle)
         except KeyboardInterrupt:
             streams.note(resume_command(task) if saved else "interrupted before there was anything to save")
+            raise
+        except CharrnnError:
+            with suppress(KeyboardInterrupt, CharrnnError):  # if the run goes on, it is the log that failed
+                training.throw(KeyboardInterrupt())
+                streams.note(resume_command(task))
             raise
     if repeat and task.resumed is None and isinstance(plan[0], events.Start):
         exact = len(plan) == 1 and plan[0].total_steps == end.steps

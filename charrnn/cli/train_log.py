@@ -30,8 +30,13 @@ class TrainingLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is None:
+            return
+        try:
+            self._file.close()  # fails once more where the last line could not be written
+        except OSError as failure:
+            if error is None:
+                raise self._failure(failure) from failure
 
     def write(self, event: Event) -> None:
         """Add one line, at once visible to a reader of the file."""

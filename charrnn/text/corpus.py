@@ -7,10 +7,12 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
 import unicodedata
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.lock import try_lock
 from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary
@@ -29,6 +32,9 @@ LAYOUT = 3  # of the encoded files: a change makes old ones be written anew
 RECORD = "corpus.json"
 WORK_PREFIX = ".new-"
 STALE_SECONDS = 24 * 3600
+# Encoded corpora are kept for so long after their last use, and no more of them than that: the latest used.
+KEPT_SECONDS = 30 * 24 * 3600
+KEPT_BYTES = 10e9
 
 
 @dataclass
@@ -136,6 +142,7 @@ def load_corpus(
                 f"or name another folder in CHARRNN_CACHE_DIR"
             ) from error
         corpus = _open_entry(entry, shown)
+        _prune(folder)
         if corpus is None:
             raise CharrnnError(f"the encoded corpus in {entry} cannot be read back; remove that folder and try again")
         return corpus
@@ -176,8 +183,39 @@ def _temporary_folder() -> Path:
     return folder
 
 
+def _prune(folder: Path) -> None:
+    """Remove encoded corpora that nobody used for long or that are too many, but none that is in use."""
+    total = 0
+    with contextlib.suppress(OSError):  # another process may do the same
+        used = {entry: (entry / RECORD).stat().st_mtime for entry in folder.iterdir() if (entry / RECORD).exists()}
+        for entry in sorted(used, key=used.__getitem__, reverse=True):
+            total += sum(file.stat().st_size for file in entry.iterdir())
+            if total > KEPT_BYTES or time.time() - used[entry] > KEPT_SECONDS:
+                descriptor = os.open(entry / RECORD, os.O_RDONLY)
+                try:
+                    if try_lock(descriptor):
+                        shutil.rmtree(entry, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
+
+
 def _open_entry(entry: Path, names: list[str]) -> Corpus | None:
-    """The corpus encoded in `entry`; None where there is none or it is incomplete."""
+    """The corpus encoded in `entry`, in use as long as the result exists; None where it is not there or incomplete."""
+    try:
+        descriptor = os.open(entry / RECORD, os.O_RDONLY)
+    except OSError:
+        return None
+    corpus = _read_entry(entry, names) if try_lock(descriptor, shared=True) else None
+    if corpus is None:
+        os.close(descriptor)
+    else:
+        weakref.finalize(corpus, os.close, descriptor)
+        with contextlib.suppress(OSError):
+            os.utime(entry / RECORD)
+    return corpus
+
+
+def _read_entry(entry: Path, names: list[str]) -> Corpus | None:
     try:
         record = json.loads((entry / RECORD).read_text(encoding="utf-8"))
         train = _open_part(entry, record["train"])

@@ -37,6 +37,8 @@ def train(task: Task, model: LanguageModel) -> Generator[events.Event]:
                 break
             else:
                 yield from run.step()
+                if run.save_due():
+                    yield run.save()
         yield from run.finish(reason)
     except KeyboardInterrupt:
         yield from run.rescue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from charrnn.training.meter import Meter
 from charrnn.training.plan import Planner
 from charrnn.training.schedule import learning_rate
 from charrnn.training.speed import Speed, measure
-from charrnn.training.state import Arrays, Learner, Progress
+from charrnn.training.state import Arrays, Learner, Progress, Snapshot
 from charrnn.training.task import Task, describe_run, describe_start
 
 MAX_DIVERGENCES = 5
@@ -31,6 +31,10 @@ MAX_DIVERGENCES = 5
 # state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
 RESTARTS = 0.02
 SAMPLE_UNITS = 200
+GOOD = "good."  # before the names of the tensors of `Run.good` in a checkpoint
+# Between validations a checkpoint is written after that many seconds, unless writing takes more than such a share.
+SAVE_SECONDS = 180.0
+SAVE_SHARE = 0.05
 
 
 def restarted(seed: int, step: int, streams: int) -> np.ndarray:
@@ -56,7 +60,7 @@ class Run:
             seed=task.config.seed,
         )
         self.learner = Learner(model, task.config, self.batches.batch_size)
-        self._good_arrays = {name: np.empty_like(array) for name, array in self.learner.arrays().items()}
+        self.good = Snapshot(self.learner)  # the last state that validation found to be sound
         self.progress = Progress()
         self.best_weights: Arrays | None = None
         self.spent = 0.0  # seconds of the sessions before this one
@@ -66,8 +70,11 @@ class Run:
         self.meter = Meter(tokens_per_step, task.elapsed)
         self.result: dict[str, Any] | None = None
         self.changed = False
+        self._saved_at, self._save_seconds = task.elapsed(), 0.0
         if task.resumed is not None:
             self._resume(task.resumed)
+        else:
+            self.good.take(self.progress)
 
     def _resume(self, resumed: Checkpoint) -> None:
         if resumed.training.get("layout") != self.learner.layout():
@@ -76,20 +83,23 @@ class Run:
                 "--init-from starts a new run with its weights"
             )
         self.progress = Progress.from_json(resumed.training.get("progress"))
-        self.learner.restore(resumed.training_tensors, self.progress.updates)
+        tensors = resumed.training_tensors
+        good = resumed.training.get("good")  # if it was written between two validations
+        if good is not None:
+            arrays = {name.removeprefix(GOOD): array for name, array in tensors.items() if name.startswith(GOOD)}
+            progress = Progress.from_json(good)
+            self.learner.restore(arrays, progress.updates)
+            self.good.take(progress)
+        self.learner.restore(tensors, self.progress.updates)
+        if good is None:
+            self.good.take(self.progress)
         if self.progress.best is not None:
             self.best_weights = resumed.weights
         self.spent = float(resumed.timings.get("seconds", 0.0))
 
-    def _keep_good_state(self) -> None:
-        arrays = self.learner.arrays()
-        for name, array in arrays.items():
-            np.copyto(self._good_arrays[name], array)
-        self._good_progress = copy.deepcopy(self.progress)
-
     def prepare(self) -> Iterator[events.Event]:
         """Turn the budgets into a plan."""
-        for remark in self.task.corpus.notes:
+        for remark in (*self.task.remarks, *self.task.corpus.notes):
             yield self._note(remark)
         if self.batches.note:
             yield self._note(self.batches.note)
@@ -100,7 +110,7 @@ class Run:
                 f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
                 "from here on this is not the run that it would have been without interruption"
             )
-        self._keep_good_state()
+        self.good.progress.plans = list(self.progress.plans)
         yield self._begin()
         if self.progress.step == 0:
             yield from self._advise(advice.at_start(self.task.corpus, initialised=self.task.initialised))
@@ -142,7 +152,8 @@ class Run:
     def step(self) -> Iterator[events.Event]:
         """One update of the weights, or the way back if its numbers are not finite."""
         progress, config, number = self.progress, self.config, self.progress.step
-        with uninterrupted():
+        # With nothing to lose, a signal need not wait: the first step may take long to compile.
+        with uninterrupted() if self.changed else contextlib.nullcontext():
             start = self.task.elapsed()
             window = self.batches.window(number)
             if window.fresh:
@@ -198,9 +209,8 @@ class Run:
                     f"training diverged {times} times, the last time at step {number}; start again with a "
                     f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or a lower --clip-norm"
                 )
-            self.progress = copy.deepcopy(self._good_progress)
+            self.progress = self.good.go_back()
             self.progress.divergences, self.progress.halvings = times, halvings
-            self.learner.restore(self._good_arrays, self.progress.updates)
             self.meter.reset()
         return events.Diverged(self.task.elapsed(), step=number, back_to=self.progress.step, times=times)
 
@@ -236,7 +246,7 @@ class Run:
                 self.best_weights = self.model.tensors()
             seconds = self.meter.close_interval()
             replanned = not last and self.planner.replan(progress, self.elapsed(), seconds, self.config.eval_every)
-            self._keep_good_state()
+            self.good.take(progress)
         if evaluation is not None:
             yield events.Validation(
                 self.task.elapsed(),
@@ -262,33 +272,48 @@ class Run:
             self.planner.budget.observe_validation((self.task.elapsed() - start) / evaluation.tokens)
         return evaluation
 
+    def save_due(self) -> bool:
+        """Whether too much would be lost by a sudden end. Never of weights that the next step will go back from."""
+        waited = self.task.elapsed() - self._saved_at
+        return waited >= max(SAVE_SECONDS, self._save_seconds / SAVE_SHARE) and self.changed and self.learner.finite()
+
     def save(self) -> events.Event:
-        """Write the checkpoint: the best weights for use, the latest state to go on from."""
-        with uninterrupted():
-            start = self.task.elapsed()
-            epoch = self.progress.step / self.batches.steps_per_epoch
-            training = describe_run(self.task, self.config, self.progress, epoch)
-            training |= {"layout": self.learner.layout(), "result": self.result}
-            written = Checkpoint(
-                self.model.config,
-                self.task.corpus.vocabulary,
-                self.task.text,
-                training,
-                {"seconds": self.elapsed(), "tokens_per_second": self.meter.mean_speed()},
-                self.best_weights or self.model.tensors(),
-                self.learner.arrays(),
-            )
-            checkpoint.save(self.task.output, written)
-            self.changed = False
-            if (budget := self.planner.budget) is not None:
-                budget.save = max(budget.save, self.task.elapsed() - start)
-        return events.Saved(self.task.elapsed(), step=self.progress.step, path=str(self.task.output))
+        """Write the checkpoint: the best weights for use, the latest state to go on from.
+
+        Between validations also the state that a divergence would go back to.
+        """
+        start = self.task.elapsed()
+        epoch = self.progress.step / self.batches.steps_per_epoch
+        training = describe_run(self.task, self.config, self.progress, epoch)
+        training |= {"layout": self.learner.layout(), "result": self.result, "good": None}
+        tensors = self.learner.arrays()
+        if self.progress.step != self.good.progress.step:
+            training["good"] = self.good.progress.to_json()
+            tensors |= {GOOD + name: array for name, array in self.good.arrays.items()}
+        written = Checkpoint(
+            self.model.config,
+            self.task.corpus.vocabulary,
+            self.task.text,
+            training,
+            {"seconds": self.elapsed(), "tokens_per_second": self.meter.mean_speed()},
+            self.best_weights or self.model.tensors(),
+            tensors,
+        )
+        checkpoint.save(self.task.output, written)
+        self.changed = False
+        self._saved_at = self.task.elapsed()
+        self._save_seconds = self._saved_at - start
+        if (budget := self.planner.budget) is not None:
+            budget.save = max(budget.save, self._save_seconds)
+        return events.Saved(self._saved_at, step=self.progress.step, path=str(self.task.output))
 
     def rescue(self) -> Iterator[events.Event]:
         """Save what an interruption would lose."""
         if self.changed:
-            if not self.learner.finite():
-                yield self._go_back(self.progress.step)
+            if not self.learner.finite():  # from the good state it will diverge again, and be counted then
+                counts = self.progress.divergences, self.progress.halvings
+                self.progress = self.good.go_back()
+                self.progress.divergences, self.progress.halvings = counts
             yield self.save()
 
     def finish(self, reason: str) -> Iterator[events.Event]:

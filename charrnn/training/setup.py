@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,14 +14,14 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.kernels.compile import user_cache_directory
-from charrnn.models import LanguageModel
+from charrnn.models import LanguageModel, resolve_precision
 from charrnn.text.corpus import Corpus, load_corpus
 from charrnn.text.vocabulary import EOS, Vocabulary
 from charrnn.training import defaults
 from charrnn.training.defaults import BUDGETS, Options
 from charrnn.training.events import RESULT
 from charrnn.training.speed import arithmetic_speed
-from charrnn.training.task import Task
+from charrnn.training.task import Task, instruction_set, versions
 
 # What may differ when a run is resumed: how long it goes on and what is shown. All else would make it another run.
 FREE_OPTIONS = (*BUDGETS, "patience", "sample_every")
@@ -48,6 +48,7 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
         _require_same(given, _recorded(initial, names=("unit", "pretokenized")), request.init_from, "leave it out")
         given = {"unit": initial.text.unit, "pretokenized": initial.text.pretokenized} | given
     text = defaults.resolve_text(given)
+    _require_effect(given, unit=text.unit, optimizer=given.get("optimizer", "adamw"), val=request.val)
     fraction = given.get("val_fraction", defaults.VAL_FRACTION)
     corpus = _read(request, text, fraction, given.get("seed", defaults.SEED), initial.vocabulary if initial else None)
     tokens = len(corpus.train.ids)
@@ -63,17 +64,35 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
         _require_same(given, _recorded(initial, names=MODEL_FIELDS), request.init_from or "", "leave it out")
     config = defaults.resolve_training(given, text, model_config, tokens, speed)
     if corpus.validation is None:
-        config = _without_validation(config)
+        config = _without_validation(config, given)
     model = make_model(model_config, text, config, request.threads)
     if initial is None:
         model.initialise(config.seed)
     else:
         model.load(initial.weights)
-    source = {"corpora": request.corpora, "val": request.val, "own_vocabulary": initial is None}
+    source = {
+        "corpora": request.corpora,
+        "val": request.val,
+        "own_vocabulary": initial is None,
+        "init_from": request.init_from,
+    }
     return Task(corpus, text, config, request.output, source, None, elapsed, samples), model
 
 
-def _without_validation(config: TrainingConfig) -> TrainingConfig:
+def _require_effect(given: Options, *, unit: str, optimizer: str, val: str | None) -> None:
+    """Raise UsageError for an option that was given and changes nothing."""
+    if "momentum" in given and optimizer != "sgd":
+        raise UsageError(f"--momentum is for --optimizer sgd, and --optimizer is {optimizer}; leave it out")
+    if "val_fraction" in given and val is not None:
+        raise UsageError(f"--val-fraction and --val {val} exclude each other; leave one out")
+    for name in ("encoding", "errors"):
+        if name in given and unit == "byte":
+            raise UsageError(f"--{name} is for text read as characters, and --unit is byte; leave it out")
+
+
+def _without_validation(config: TrainingConfig, given: Options) -> TrainingConfig:
+    if given.get("patience"):
+        raise UsageError("--patience needs held-out text and there is none; leave it out, or give --val")
     if config.schedule == "plateau":
         raise UsageError("--schedule plateau needs held-out text and there is none; use cosine, or give --val")
     return dataclasses.replace(config, patience=0)
@@ -84,10 +103,21 @@ def resume(
 ) -> tuple[Task, LanguageModel]:
     """Go on with `run`, the checkpoint at `request.output` read with its training state.
 
-    Raises UsageError for an option, and CharrnnError for a corpus, that would make it another run.
+    Raises UsageError for an option, and CharrnnError for a corpus or a processor, that would make it another run. The
+    processor may be another one where --precision is given.
     """
     source = recorded_source(run)
     config = resumed_config(request, run)
+    remarks = list(_changed_versions(run))
+    if _moved(run):
+        if "precision" not in request.given:
+            raise CharrnnError(
+                f"cannot resume {request.output}: it was trained on {run.training.get('instruction_set')} and this is "
+                f"{instruction_set()}, where sums have other last bits; --precision {config.precision} goes on all the "
+                "same, --init-from starts a new run with its weights"
+            )
+        config = dataclasses.replace(config, precision=resolve_precision(request.given["precision"]))
+        remarks.append("another processor: from here on this is not the run it would have been without interruption")
     corpora = request.corpora or source["corpora"]
     if not request.corpora and "-" in corpora:
         raise UsageError(
@@ -104,20 +134,47 @@ def resume(
         )
     model = make_model(run.model, run.text, config, request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
-    return Task(corpus, run.text, config, request.output, source, run, elapsed, samples), model
+    return Task(corpus, run.text, config, request.output, source, run, elapsed, samples, tuple(remarks)), model
+
+
+def _moved(run: Checkpoint) -> bool:
+    """Whether a run comes from a processor of another kind."""
+    return bool(run.training.get("instruction_set") != instruction_set())
+
+
+def _changed_versions(run: Checkpoint) -> Iterator[str]:
+    """A remark where a package that results depend on has another version than when the run was saved."""
+    recorded = run.training.get("versions")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    changed = [f"{name} {version} in place of {recorded.get(name)}" for name, version in versions().items()
+               if recorded.get(name) != version]  # fmt: skip
+    if changed:
+        yield f"{', '.join(changed)}: the last bits may differ from those of a run without interruption"
 
 
 def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
     """The recorded options with the new budgets. Raises UsageError when another option differs from its record."""
     recorded = _recorded(run)
+    _require_effect(
+        request.given,
+        unit=run.text.unit,
+        optimizer=str(recorded.get("optimizer")),
+        val=request.val or recorded_source(run)["val"],
+    )
+    may_differ = (*FREE_OPTIONS, *(("precision",) if _moved(run) else ()))
     _require_same(
-        {name: value for name, value in request.given.items() if name not in FREE_OPTIONS},
+        {name: value for name, value in request.given.items() if name not in may_differ},
         recorded,
         str(request.output),
         "leave it out, or start anew with --force",
     )
     if request.val is not None and request.val != recorded_source(run)["val"]:
         raise UsageError(f"--val is {request.val} and the run in {request.output} has another one; leave it out")
+    if request.init_from not in (None, recorded_source(run).get("init_from", request.init_from)):
+        raise UsageError(
+            f"--init-from is {request.init_from} and the run in {request.output} began otherwise; leave it out, or "
+            "start anew with --force"
+        )
     free = {name: request.given[name] for name in FREE_OPTIONS if name in request.given}
     if any(budget in free for budget in BUDGETS):  # a new budget replaces the old ones
         free = dict.fromkeys(BUDGETS) | free

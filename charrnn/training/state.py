@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Mapping
@@ -125,3 +126,23 @@ class Learner:
         """A digest of the places of the parameters in the flat vector, which the saved arrays share."""
         places = [[name, *view.shape] for name, view in self.model.views.items()]
         return hashlib.sha256(repr(places).encode()).hexdigest()[:16]
+
+
+class Snapshot:
+    """A copy of a learner and the progress it had made, to go back to."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self.arrays = {name: np.empty_like(array) for name, array in learner.arrays().items()}
+        self.progress = Progress()
+
+    def take(self, progress: Progress) -> None:
+        """Copy the learner as it is, at this `progress`."""
+        for name, array in self._learner.arrays().items():
+            np.copyto(self.arrays[name], array)
+        self.progress = copy.deepcopy(progress)
+
+    def go_back(self) -> Progress:
+        """Make the learner what it was; the progress it had made."""
+        self._learner.restore(self.arrays, self.progress.updates)
+        return copy.deepcopy(self.progress)

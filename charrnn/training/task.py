@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
+from llvmlite import binding
 
 from charrnn import __version__
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.kernels.tile import VECTOR_BYTES
+from charrnn.kernels.tile import HAS_BFLOAT16, VECTOR_BYTES
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus
 from charrnn.training.events import Start
@@ -38,7 +39,7 @@ class Task:
 
     `source` is what has to be remembered to read the corpus again. `resumed` is the checkpoint to go on from, read with
     its training state. `elapsed` tells the seconds since the start of the command. `samples` asks for a sample of text
-    at every validation, besides those of `config.sample_every`.
+    at every validation, besides those of `config.sample_every`. `remarks` are what the user should know about resuming.
     """
 
     corpus: Corpus
@@ -49,6 +50,7 @@ class Task:
     resumed: Checkpoint | None = None
     elapsed: Callable[[], float] = field(default_factory=stopwatch)
     samples: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def initialised(self) -> bool:
@@ -78,6 +80,12 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "numba": numba.__version__,
     }
+
+
+def instruction_set() -> str:
+    """The processor that kernels are compiled for: its name decides how sums are cut up, and so on their last bits."""
+    name = numba.config.CPU_NAME or binding.get_host_cpu_name()
+    return f"{platform.machine()} {name}, vectors of {VECTOR_BYTES} bytes{', bfloat16' * HAS_BFLOAT16}"
 
 
 def describe_start(
@@ -112,5 +120,5 @@ def describe_run(task: Task, config: TrainingConfig, progress: Progress, epoch: 
         "progress": progress.to_json(),
         "epoch": epoch,
         "versions": versions(),
-        "instruction_set": f"{platform.machine()}, vectors of {VECTOR_BYTES} bytes",
+        "instruction_set": instruction_set(),
     }
