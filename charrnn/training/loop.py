@@ -35,10 +35,10 @@ def train(task: Task, model: LanguageModel) -> Generator[events.Event]:
                 yield from run.validate(last=reason is not None)
             elif reason is not None:
                 break
+            elif run.save_due():
+                yield run.save()
             else:
                 yield from run.step()
-                if run.save_due():
-                    yield run.save()
         yield from run.finish(reason)
     except KeyboardInterrupt:
         yield from run.rescue()

@@ -1,0 +1,170 @@
+"""Training that is killed again and again, and resumed, ends with the same bits: `python -m tests.kills --count 50`.
+
+Prints each kill, and at the end how many tensors differ from those of the run that nobody disturbed. SIGKILL, SIGTERM
+and SIGINT come at random moments: while Python starts, while the corpus is read, between and within steps, validations
+and saves. The number of threads changes from one session to the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from tests.conftest import sentences
+
+# Checkpoints between validations come every few minutes, which is too rare for this.
+PROGRAM = """
+import sys
+from charrnn.cli import main, train
+start_or_resume = train.start_or_resume
+def hurry(*args):
+    from charrnn.training import run
+    run.SAVE_SECONDS, run.SAVE_SHARE = 0.2, 1.0
+    return start_or_resume(*args)
+train.start_or_resume = hurry
+sys.exit(main.main())
+"""
+SIGNALS = ("SIGKILL", "SIGKILL", "SIGTERM", "SIGINT")
+NETWORK = (
+    *("--cell", "lstm,gru", "--hidden-size", "24", "--embedding-size", "8", "--dropout", "0.1"),
+    *("--schedule", "plateau", "--lr", "0.01", "--batch-size", "8", "--seq-length", "16"),
+    *("--lines", "--unit", "word"),
+)
+
+
+class Killer:
+    """Trains a small model in `folder` for so many `steps`, once undisturbed and once not."""
+
+    def __init__(self, folder: Path, *, seed: int, steps: int, say: Callable[[str], None]) -> None:
+        self.folder, self.steps, self.say = folder, steps, say
+        self.random = random.Random(seed)
+        self.whole, self.parts = folder / "whole.safetensors", folder / "parts.safetensors"
+        self.corpus = folder / "corpus.txt"
+        self.corpus.write_text(sentences(400), encoding="utf-8")
+        self.sent: Counter[str] = Counter()
+        self._startup = 1.0
+
+    def _start(self, output: Path, threads: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PROGRAM, "train", str(self.corpus), *NETWORK, "--resume", "-o", str(output)]
+        command += ["--steps", str(self.steps), "--threads", str(threads)]
+        command += ["--eval-every", str(max(1, self.steps // 40))]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+
+    def _finish(self, output: Path, threads: int) -> None:
+        with self._start(output, threads) as process:
+            _, said = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"training ended with {process.returncode}: {said[-2000:]}")
+
+    def train_whole(self) -> None:
+        """The run that nobody disturbs."""
+        begun = time.perf_counter()
+        with self._start(self.whole, 1) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("length"):  # of what is said when training begins
+                    self._startup = time.perf_counter() - begun
+                    break
+            process.stderr.read()
+        if process.returncode != 0:
+            raise RuntimeError(f"training ended with {process.returncode}")
+        self.say(f"undisturbed: {time.perf_counter() - begun:.1f} s, {self._startup:.1f} s of them to start")
+
+    def kill_and_resume(self, count: int) -> None:
+        """Start or resume, and kill, so many times (or until training is over), then let training end."""
+        for number in range(1, count + 1):
+            name, threads = self.random.choice(SIGNALS), self.random.choice((1, 2, 3))
+            # A quarter of the kills come while the session starts.
+            low, high = self.random.choice(((0.0, 1.0), (1.0, 1.3), (1.0, 1.6), (1.0, 2.2)))
+            delay = self._startup * self.random.uniform(low, high)
+            process = self._start(self.parts, threads)
+            with process:
+                try:
+                    process.wait(delay)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(getattr(signal, name))
+                _, said = process.communicate()
+            if process.returncode == 0:
+                self.say(f"training was over before kill {number}")
+                break
+            early = "KeyboardInterrupt" in said  # from Python itself, before the command line listens to signals
+            if process.returncode != -getattr(signal, name) or ("Traceback" in said and not early):
+                raise RuntimeError(f"ended with {process.returncode} after {name}: {said[-2000:]}")
+            self.sent[name] += 1
+            self.say(f"{number:3}: {name} after {delay:4.1f} s, {threads} threads, checkpoint {self._checkpoint()}")
+        self._finish(self.parts, 2)
+
+    def _checkpoint(self) -> str:
+        """What the file says about how far it got; anything but a whole file is an error."""
+        if not self.parts.exists():
+            return "none yet"
+        load_file(self.parts)
+        training = metadata(self.parts)["training"]
+        return f"of step {training['progress']['step']}{'' if training['good'] is None else ', between validations'}"
+
+    def differences(self) -> list[str]:
+        """The names of what differs between the two final files: tensors, vocabulary, progress."""
+        one, other = load_file(self.whole), load_file(self.parts)
+        differing = [
+            name
+            for name in sorted(one.keys() | other.keys())
+            if name not in one or name not in other or one[name].tobytes() != other[name].tobytes()
+        ]
+        left, right = metadata(self.whole), metadata(self.parts)
+        if left["text"] != right["text"]:
+            differing.append("text")
+        for name in ("progress", "options", "result"):
+            values = [{**found["training"][name], "checkpoint": ""} for found in (left, right)]
+            if values[0] != values[1]:
+                differing.append(name)
+        return differing
+
+    def litter(self) -> list[str]:
+        """The files that should not be there at the end."""
+        known = {self.corpus, self.whole, self.parts}
+        return sorted(path.name for path in self.folder.iterdir() if path not in known)
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """The JSON in a checkpoint."""
+    with safe_open(path, framework="numpy") as file:
+        found: dict[str, Any] = json.loads(file.metadata()["charrnn"])
+    return found
+
+
+def main() -> int:
+    """Kill as often as asked; the status says whether all was the same."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--count", type=int, default=50, help="kills")
+    parser.add_argument("--steps", type=int, default=40_000, help="of training: enough to last for all kills")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        killer = Killer(folder, seed=options.seed, steps=options.steps, say=lambda line: print(line, flush=True))
+        killer.train_whole()
+        killer.kill_and_resume(options.count)
+        differing, litter = killer.differences(), killer.litter()
+        tensors = len(load_file(killer.whole))
+    counts = ", ".join(f"{count} {name}" for name, count in killer.sent.items())
+    print(f"{sum(killer.sent.values())} kills ({counts}); {tensors} tensors compared bit by bit")
+    print(f"different: {', '.join(differing) or 'none'}; files left behind: {', '.join(litter) or 'none'}")
+    return 1 if differing or litter else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

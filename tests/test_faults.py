@@ -1,0 +1,642 @@
+"""Nothing is lost: failed writes, full disks, two trainings on one file, sudden ends; and nothing piles up."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save as package_save
+
+from charrnn import checkpoint, safefile
+from charrnn.cli import signals
+from charrnn.config import TextConfig
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.lock import only_writer
+from charrnn.text import corpus as corpora
+from charrnn.text.corpus import load_corpus
+from charrnn.training import events, setup
+from charrnn.training import run as run_module
+from charrnn.training import task as task_module
+from charrnn.training.loop import train
+from tests.conftest import TINY, run_command, sentences
+from tests.kills import Killer
+from tests.test_checkpoint import assert_same as assert_same_checkpoint
+from tests.test_checkpoint import make_checkpoint
+from tests.test_training import (
+    SMALL,
+    Clock,
+    Hooked,
+    assert_same,
+    interrupt,
+    make_model,
+    make_task,
+    of,
+    request,
+    resumed,
+    text_file,
+    train_request,
+)
+from tests.test_training import run as run_task
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+__all__ = ["text_file"]  # a fixture
+
+
+# ---- writing a file
+
+
+@given(
+    shapes=st.dictionaries(
+        st.text("abcé.\"\\\x01'<", min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=3), max_size=4
+    ),
+    metadata=st.text(max_size=20).filter(lambda text: text.isprintable() or "\n" in text),
+)
+@settings(deadline=None)
+def test_files_are_those_of_the_package(
+    tmp_path_factory: pytest.TempPathFactory, shapes: dict[str, list[int]], metadata: str
+) -> None:
+    tensors = {name: np.random.default_rng(0).random(shape, np.float32) for name, shape in shapes.items()}
+    path = tmp_path_factory.mktemp("file") / "a.safetensors"
+    try:
+        expected = package_save(tensors, {"charrnn": metadata})
+    except UnicodeEncodeError:
+        return
+    safefile.write(path, tensors, {"charrnn": metadata})
+    assert path.read_bytes() == expected
+
+
+class Faults:
+    """Lets the `failing`-th call that touches the disk during a save fail; `calls` has the names of those so far."""
+
+    def __init__(self, failing: int, number: int) -> None:
+        self.failing, self.number = failing, number
+        self.calls: list[str] = []
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        if len(self.calls) - 1 == self.failing:
+            raise OSError(self.number, os.strerror(self.number))
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Stand in for what `safefile.write` calls."""
+        for owner, name in ((os, "fsync"), (Path, "replace")):
+            patch.setattr(owner, name, self.wrap(name, getattr(owner, name)))
+        path_open = Path.open
+
+        def opened(path: Path, mode: str = "r") -> IO[bytes]:
+            self.call("open")
+            return FaultyFile(self, path_open(path, mode))  # type: ignore[return-value]
+
+        patch.setattr(Path, "open", opened)
+
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which may fail before it does anything."""
+
+        def wrapped(*args: Any) -> Any:
+            self.call(name)
+            return function(*args)
+
+        return wrapped
+
+
+class FaultyFile:
+    """A file that is being written. A write that fails has written half of it, as on a disk that is full."""
+
+    def __init__(self, faults: Faults, file: IO[Any]) -> None:
+        self._faults, self._file = faults, file
+
+    def write(self, data: Any) -> None:
+        try:
+            self._faults.call("write")
+        except OSError:
+            self._file.write(bytes(data)[: len(bytes(data)) // 2])
+            raise
+        self._file.write(data)
+
+    def flush(self) -> None:
+        self._faults.call("flush")
+        self._file.flush()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def __enter__(self) -> FaultyFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        if error[0] is None:
+            self._faults.call("close")
+
+
+def save_with_fault(path: Path, made: checkpoint.Checkpoint, failing: int, number: int = errno.ENOSPC) -> Faults:
+    faults = Faults(failing, number)
+    with pytest.MonkeyPatch.context() as patch:
+        faults.install(patch)
+        checkpoint.save(path, made)
+    return faults
+
+
+def test_a_fault_at_every_call_of_a_save_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    old, new = make_checkpoint(), make_checkpoint()
+    new.training["step"] = 21
+    new.weights["output.bias"] += 1
+    calls = save_with_fault(path, new, failing=-1).calls
+    assert calls.count("write") == 1 + len(new.weights) + len(new.training_tensors)
+    assert [name for name in calls if name != "write"] == ["open", "flush", "fsync", "close", "replace", "fsync"]
+    for number in (errno.ENOSPC, errno.EIO, errno.EROFS):
+        for failing, name in enumerate(calls):
+            checkpoint.save(path, old)
+            with pytest.raises(CharrnnError) as caught:
+                save_with_fault(path, new, failing, number)
+            message = str(caught.value)
+            assert str(path) in message
+            assert os.strerror(number) in message
+            assert "\n" not in message
+            assert list(tmp_path.iterdir()) == [path], name
+            replaced = failing == len(calls) - 1  # it is the folder that could not be written to disk
+            assert ("is unchanged" in message) == (not replaced)
+            assert_same_checkpoint(checkpoint.load(path, with_training=True), new if replaced else old)
+    path.unlink()
+    for failing in range(len(calls) - 1):
+        with pytest.raises(CharrnnError, match=r"No space left on device$"):
+            save_with_fault(path, new, failing)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_disk_that_fills_up_at_any_byte(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "a.safetensors"
+    made = make_checkpoint()
+    checkpoint.save(path, made)
+    size = path.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in [*range(0, size, 97), size - 1]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+        try:
+            with pytest.raises(CharrnnError, match="is unchanged"):
+                checkpoint.save(path, made)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert list(tmp_path.iterdir()) == [path]
+        assert_same_checkpoint(checkpoint.load(path, with_training=True), made)
+
+
+def test_a_lost_rename_leaves_the_old_file_and_the_next_save_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    old, new = make_checkpoint(), make_checkpoint()
+    new.weights["output.bias"] += 1
+    checkpoint.save(path, old)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *args: None)
+        checkpoint.save(path, new)
+    assert_same_checkpoint(checkpoint.load(path, with_training=True), old)
+    checkpoint.save(path, new)
+    assert_same_checkpoint(checkpoint.load(path, with_training=True), new)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_systems_that_cannot_sync_a_folder(tmp_path: Path) -> None:
+    last = len(save_with_fault(tmp_path / "a", make_checkpoint(), -1).calls) - 1
+    save_with_fault(tmp_path / "a", make_checkpoint(), last, errno.EINVAL)
+
+
+def test_what_a_killed_save_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".a.safetensors.tmp").write_bytes(b"half")
+    checkpoint.check_writable(tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- two trainings on one output
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.safetensors"
+    with only_writer(path):
+        with pytest.raises(CharrnnError, match=r"another training .* --output"), only_writer(path):
+            pass
+        with only_writer(path.with_name("b.safetensors")):
+            pass
+        assert [file.name for file in path.parent.iterdir()] == [".a.safetensors.lock"]
+    assert list(tmp_path.iterdir()) == []
+    with only_writer(path):
+        path.write_text("x")
+    assert list(path.parent.iterdir()) == [path]
+    with only_writer(path):
+        pass
+    with pytest.raises(CharrnnError, match="cannot write"), only_writer(path / "below a file"):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_a_link_has_the_lock_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with only_writer(tmp_path / "real"), pytest.raises(CharrnnError), only_writer(tmp_path / "link"):
+        pass
+
+
+@POSIX
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    script = (
+        "import sys, time; from pathlib import Path; from charrnn.lock import only_writer\n"
+        "with only_writer(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(CharrnnError, match="another training"), only_writer(path):
+            pass
+        process.kill()
+    with only_writer(path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with only_writer(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_training_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text(sentences(50), encoding="utf-8")
+    output = Path("model.safetensors")
+    with only_writer(output):
+        for how in ([], ["--resume"], ["--force"]):
+            refused = run_command("train", "corpus.txt", *TINY, "--steps", "2", "-o", output, *how)
+            assert refused.status == 1
+            (line,) = refused.err.splitlines()[-1:]
+            assert line.startswith("charrnn: error: another training is writing model.safetensors")
+    assert run_command("train", "corpus.txt", *TINY, "--steps", "2", "-o", output, "-q").status == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt", "model.safetensors"}
+
+
+# ---- checkpoints between validations
+
+
+@pytest.fixture(autouse=True)
+def unhooked() -> Iterator[None]:
+    yield
+    Hooked.hook = staticmethod(lambda step: None)
+
+
+def timed(path: Path, output: str, clock: Clock, **options: Any) -> Any:
+    return dataclasses.replace(make_task(path, output=output, **options), elapsed=clock)
+
+
+def test_checkpoints_between_validations_change_nothing(text_file: Path) -> None:
+    whole = make_task(text_file, output="whole.safetensors", dropout=0.2)
+    run_task(whole)
+    clock = Clock()
+
+    def tick(step: int) -> None:
+        clock.now += 100.0
+
+    Hooked.hook = staticmethod(tick)
+    task = timed(text_file, "often.safetensors", clock, dropout=0.2)
+    happened = run_task(task, make_model(task, Hooked))
+    assert [event.step for event in of(events.Saved, happened)] == [
+        *(2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40)
+    ]
+    assert_same(whole.output, task.output)
+    task = timed(text_file, "killed.safetensors", clock, dropout=0.2)
+    training = train(task, make_model(task, Hooked))
+    while not (isinstance(event := next(training), events.Saved) and event.step == 26):
+        pass
+    del training
+    saved = checkpoint.load(task.output, with_training=True)
+    assert saved.training["progress"]["step"] == 26
+    assert saved.training["good"]["step"] == 20
+    run_task(resumed(task))
+    assert_same(whole.output, task.output)
+
+
+def test_saving_that_takes_long_is_done_more_rarely(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    save = checkpoint.save
+
+    def slow(path: Any, made: Any) -> None:
+        clock.now += 30.0
+        save(path, made)
+
+    def tick(step: int) -> None:
+        clock.now += 100.0
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    Hooked.hook = staticmethod(tick)
+    task = timed(text_file, "slow.safetensors", clock, eval_every=40)
+    happened = run_task(task, make_model(task, Hooked))
+    assert [event.step for event in of(events.Saved, happened)] == [2, 8, 14, 20, 26, 32, 38, 40]
+
+
+@pytest.mark.parametrize("stop", [11, 14, 17, 18, 19, 22])
+def test_a_divergence_is_the_same_after_an_interruption(text_file: Path, stop: int) -> None:
+    """Interrupted after `stop` steps of a run whose step 17 is not finite until the learning rate is halved twice."""
+
+    class Poisoned(Hooked):
+        halvings = 0
+
+        def gradient(self, *args: Any, **options: Any) -> tuple[float, np.ndarray]:
+            loss, gradient = super().gradient(*args, **options)
+            bad = options["step"] == 17 and self.owner.progress.halvings < 2  # type: ignore[attr-defined]
+            return (math.nan if bad else loss), gradient
+
+    def started(task: Any) -> Any:
+        model = make_model(task, Poisoned)
+        run = run_module.Run
+
+        class Known(run):  # type: ignore[misc, valid-type]
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                model.owner = self  # type: ignore[attr-defined]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("charrnn.training.loop.Run", Known)
+            training = train(task, model)
+            happened = [next(training)]
+        return training, happened
+
+    def go(task: Any) -> list[events.Event]:
+        training, happened = started(task)
+        return [*happened, *training]
+
+    options: dict[str, Any] = {"dropout": 0.2, "sample_every": 1, "schedule": "constant"}
+    whole = make_task(text_file, output="whole.safetensors", **options)
+    assert len(of(events.Diverged, go(whole))) == 2
+    parts = make_task(text_file, output="parts.safetensors", **options)
+    training, _ = started(parts)
+    while not (isinstance(event := next(training), events.Sampled) and event.step == min(stop, 17)):
+        pass
+    if stop > 17:  # after the divergence
+        while not isinstance(next(training), events.Diverged):
+            pass
+        for _ in range(stop - 17):
+            next(training)
+    interrupt(training)
+    go(resumed(parts))
+    assert_same(whole.output, parts.output)
+    assert checkpoint.load(whole.output).training["progress"]["divergences"] == 2
+
+
+def test_weights_that_are_not_finite_are_not_saved_by_an_interruption(text_file: Path) -> None:
+    whole = make_task(text_file, output="whole.safetensors", sample_every=1)
+    run_task(whole)
+    task = make_task(text_file, output="parts.safetensors", sample_every=1)
+    model = make_model(task)
+    training = train(task, model)
+    while not (isinstance(event := next(training), events.Sampled) and event.step == 15):
+        pass
+    model.parameters[3] = np.nan
+    interrupt(training)
+    saved = checkpoint.load(task.output, with_training=True)
+    assert saved.training["progress"]["step"] == 10
+    assert saved.training["progress"]["divergences"] == 0
+    run_task(resumed(task))
+    assert_same(whole.output, task.output)
+
+
+# ---- resuming elsewhere
+
+
+def test_another_processor_is_refused_unless_precision_is_named(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(text_file, **SMALL, precision="float32")
+    saved = train_request(asked)
+    here = task_module.instruction_set()
+    assert saved.training["instruction_set"] == here
+    longer = dataclasses.replace(asked, given={"steps": 9})
+    monkeypatch.setenv("NUMBA_CPU_NAME", "other")
+    monkeypatch.setattr("numba.config.CPU_NAME", "other")
+    assert task_module.instruction_set() != here
+    with pytest.raises(CharrnnError, match=r"was trained on .* other, .*--precision float32 goes on"):
+        setup.resume(longer, saved, lambda: 0.0)
+    assert setup.finished_result(asked, saved) is not None  # there is nothing to compute
+    moved = dataclasses.replace(asked, given={"steps": 9, "precision": "bfloat16"})
+    task, model = setup.resume(moved, saved, lambda: 0.0)
+    assert task.config.precision == "bfloat16"
+    happened = list(train(task, model))
+    assert any("not the run" in event.message for event in of(events.Note, happened))
+    again = checkpoint.load(asked.output, with_training=True)
+    assert again.training["options"]["precision"] == "bfloat16"
+    setup.resume(dataclasses.replace(asked, given={"steps": 12}), again, lambda: 0.0)  # now it belongs here
+    with pytest.raises(UsageError, match="--precision is float32"):
+        setup.resume(dataclasses.replace(asked, given={"precision": "float32"}), again, lambda: 0.0)
+
+
+def test_other_versions_are_said(text_file: Path) -> None:
+    saved = train_request(request(text_file, **SMALL))
+    saved.training["versions"]["numba"] = "0.1"
+    task, model = setup.resume(request(text_file, steps=8), saved, lambda: 0.0)
+    notes = [event.message for event in of(events.Note, list(train(task, model)))]
+    assert sum("in place of 0.1" in note for note in notes) == 1
+    assert sum("in place of" in note for note in notes) == 1
+
+
+def test_another_beginning_is_refused(text_file: Path, tmp_path: Path) -> None:
+    first = request(text_file, **SMALL)
+    train_request(first)
+    second = dataclasses.replace(
+        request(text_file, steps=3), output=tmp_path / "second.safetensors", init_from=str(first.output)
+    )
+    saved = train_request(second)
+    setup.resumed_config(second, saved)
+    with pytest.raises(UsageError, match="--init-from is other"):
+        setup.resumed_config(dataclasses.replace(second, init_from="other"), saved)
+    with pytest.raises(UsageError, match="--init-from"):
+        setup.resumed_config(dataclasses.replace(first, init_from="other"), checkpoint.load(first.output))
+
+
+# ---- signals
+
+
+def test_a_second_signal_interrupts_the_saving_and_a_third_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    died: list[int] = []
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signals, "die_of", died.append)
+    caught = signals.Signals(saves=True)
+    with pytest.raises(signals.Interrupted):
+        caught.handle(signal.SIGINT, None)
+    now[0] += 0.01
+    caught.handle(signal.SIGINT, None)  # the same one, sent twice
+    now[0] += 1
+    with pytest.raises(signals.Interrupted):
+        caught.handle(signal.SIGTERM, None)
+    assert died == []
+    now[0] += 1
+    with pytest.raises(signals.Interrupted):
+        caught.handle(signal.SIGTERM, None)
+    assert died == [signal.SIGTERM]
+    assert caught.received == signal.SIGINT
+
+
+@POSIX
+def test_a_second_interrupt_while_saving_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text(sentences(50), encoding="utf-8")
+    monkeypatch.delenv("CHARRNN_CACHE_DIR")
+    script = (
+        "import sys, time; from charrnn import checkpoint; from charrnn.cli.main import main\n"
+        "def slow(*args): print('saving', file=sys.stderr, flush=True); time.sleep(60)\n"
+        "checkpoint.save = slow\n"
+        "sys.exit(main())\n"
+    )
+    args = ["corpus.txt", *TINY, "--steps", "1000000", "--eval-every", "1000000", "--sample-every", "5", "-o", "x"]
+    command = [sys.executable, "-c", script, "train", *args]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("  | "):  # a sample: it is training
+                process.send_signal(signal.SIGINT)
+                break
+        for line in process.stderr:
+            if line == "saving\n":
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.wait(30) == -signal.SIGINT
+    assert "Traceback" not in rest
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt"}
+
+
+def test_before_the_first_step_is_done_a_signal_need_not_wait(text_file: Path) -> None:
+    task = make_task(text_file)
+
+    def stop(step: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+        pytest.fail("the signal was held back")
+
+    Hooked.hook = staticmethod(stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_task(task, make_model(task, Hooked))
+    assert not task.output.exists()
+
+
+@POSIX
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.delenv("CHARRNN_CACHE_DIR")  # where compiled code is
+    killer = Killer(tmp_path, seed=seed, steps=1500, say=lambda line: None)
+    killer.train_whole()
+    killer.kill_and_resume(4)
+    assert killer.differences() == []
+    assert killer.litter() == []
+
+
+# ---- the log
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_log_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text(sentences(50), encoding="utf-8")
+    result = run_command("train", "corpus.txt", *TINY, "--steps", "30", "-o", "x", "--log", "/dev/full")
+    assert result.status == 1
+    assert result.err.splitlines()[-1] == (
+        "charrnn: error: cannot write the log /dev/full: No space left on device; give another --log FILE"
+    )
+
+
+def test_a_log_that_fails_later_loses_no_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text(sentences(50), encoding="utf-8")
+    args = ["corpus.txt", *TINY, "--steps", "100", "--eval-every", "100", "-o"]
+    assert run_command("train", *args, "whole", "-q").status == 0
+
+    def full(event: Any) -> dict[str, Any]:
+        if event.step >= 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return {"event": event.name}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events.Step, "to_json", full)
+        result = run_command("train", *args, "x", "--log", "log.jsonl")
+    assert result.status == 1
+    assert "cannot write the log log.jsonl" in result.err.splitlines()[-1]
+    assert "to go on: charrnn train --resume -o x" in result.err.splitlines()[-2]
+    assert checkpoint.load("x").training["progress"]["step"] >= 20
+    assert run_command("train", "--resume", "-o", "x", "-q", "--threads", "1").status == 0
+    assert_same(Path("whole"), Path("x"))
+
+
+# ---- what piles up in the cache
+
+
+def encode(folder: Path, text: str) -> Any:
+    path = folder / "corpus.txt"
+    path.write_text(text)
+    return load_corpus([str(path)], TextConfig(), val_path=None, val_fraction=0.1, seed=0, cache_dir=folder / "cache")
+
+
+def test_encoded_corpora_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cache" / "corpora"
+
+    def entries() -> set[Path]:
+        return set(folder.iterdir())
+
+    in_use = encode(tmp_path, "abc " * 100)
+    (first,) = entries()
+    encode(tmp_path, "abd " * 100)
+    second = (entries() - {first}).pop()
+    for days, entry in ((50, first), (40, second)):
+        then = time.time() - days * 24 * 3600
+        os.utime(entry / "corpus.json", (then, then))
+    encode(tmp_path, "abe " * 100)
+    assert first in entries()  # old, but in use
+    assert second not in entries()
+    assert len(entries()) == 2
+    third = (entries() - {first}).pop()
+    del in_use
+    encode(tmp_path, "abf " * 100)
+    assert first not in entries()
+    assert third in entries()
+
+    fourth = (entries() - {third}).pop()
+    size = sum(file.stat().st_size for file in fourth.iterdir())
+    monkeypatch.setattr(corpora, "KEPT_BYTES", 2.5 * size)
+    os.utime(fourth / "corpus.json", (time.time() - 100,) * 2)
+    encode(tmp_path, "abe " * 100)  # used again: the third is now the latest
+    encode(tmp_path, "abg " * 100)
+    assert fourth not in entries()
+    assert third in entries()
+    assert len(entries()) == 2
+
+
+def test_the_log_of_a_refused_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text(sentences(50), encoding="utf-8")
+    args = ["train", "corpus.txt", *TINY, "--steps", "5", "-o", "x", "--log", "log.jsonl", "-q"]
+    assert run_command(*args).status == 0
+    before = [json.loads(line)["event"] for line in Path("log.jsonl").read_text().splitlines()]
+    assert run_command(*args).status == 2
+    with only_writer(Path("x")):
+        assert run_command(*args, "--force").status == 1
+    assert [json.loads(line)["event"] for line in Path("log.jsonl").read_text().splitlines()] == before
