@@ -1,0 +1,212 @@
+"""Every option of `charrnn train` has an effect: here, or in the test that is named here."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from charrnn import checkpoint
+from charrnn.cli.train import train
+from tests.conftest import TINY, run_command, sentences
+
+TESTS = Path(__file__).parent
+
+# Options with which the trained tensors are others: arguments for both runs, arguments for the second only. They are
+# others than the defaults, so that the tensors would be the same if the option were ignored.
+CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
+    "init_from": [("", "--init-from first.safetensors")],
+    "unit": [("", "--unit word"), ("", "--unit byte")],
+    "pretokenized": [("--unit word", "--pretokenized")],
+    "lines": [("", "--lines")],
+    "min_count": [("", "--min-count 40"), ("--unit word", "--min-count 1")],
+    "max_vocab": [("", "--max-vocab 9"), ("--unit word", "--max-vocab 9")],
+    "encoding": [("", "--encoding latin-1")],
+    "cell": [("", "--cell gru"), ("--layers 2", "--cell lstm,rnn")],
+    "hidden_size": [("", "--hidden-size 9")],
+    "layers": [("", "--layers 2"), ("", "--num-layers 3")],
+    "embedding_size": [("", "--embedding-size 5"), ("", "--embedding-size 0")],
+    "peepholes": [("", "--peepholes")],
+    "reset_gate": [("--cell gru", "--reset-gate before"), ("--cell gru", "--reset-gate none")],
+    "activation": [("--cell rnn", "--activation relu")],
+    "tie_weights": [("--embedding-size 12", "--tie-weights")],
+    "cutoffs": [("", "--cutoffs 9")],
+    "dropout": [("--dropout 0", "--dropout 0.3")],
+    "weight_decay": [("", "--weight-decay 0"), ("--optimizer adam", "--weight-decay 0.1")],
+    "clip_norm": [("", "--clip-norm 0.01"), ("--optimizer sgd", "--clip-norm 0")],
+    "clip_value": [("--optimizer sgd", "--clip-value 0.001")],
+    "optimizer": [("", f"--optimizer {name}") for name in ("adam", "rmsprop", "adagrad", "sgd")],
+    "momentum": [("--optimizer sgd", "--momentum 0.5")],
+    "learning_rate": [("", "--lr 0.02"), ("", "--learning-rate 0.03")],
+    "schedule": [("", "--schedule linear"), ("", "--schedule constant"), ("", "--schedule plateau")],
+    "warmup": [("", "--warmup 0"), ("", "--warmup 1")],
+    "batch_size": [("", "--batch-size 3")],
+    "seq_length": [("", "--seq-length 9")],
+    "steps": [("", "--steps 13")],
+    "val": [("", "--val other.txt")],
+    "val_fraction": [("", "--val-fraction 0.3"), ("", "--val-fraction 0")],
+    "seed": [("", "--seed 1")],
+    "precision": [("--precision float32", "--precision bfloat16")],
+}
+# The others, and where their effect is tested.
+ELSEWHERE = {
+    "corpus": "test_cli_train.py::test_failures_are_one_line",
+    "output": "test_cli_train.py::test_json_is_one_object_on_stdout",
+    "resume": "test_cli_train.py::test_resume",
+    "force": "test_cli_train.py::test_an_existing_output_is_kept",
+    "errors": "test_train_options.py::test_invalid_bytes_are_replaced_where_asked",
+    "epochs": "test_train_options.py::test_epochs",
+    "max_time": "test_cli_train.py::test_a_limit_of_time_prints_the_command_that_repeats_it",
+    "patience": "test_train_options.py::test_patience",
+    "eval_every": "test_end_to_end.py::test_the_log_tells_everything",
+    "threads": "test_train_options.py::test_threads_and_precision_are_logged",
+    "dry_run": "test_cli_train.py::test_dry_run_writes_nothing",
+    "log": "test_cli_train.py::test_the_log_has_every_event",
+    "as_json": "test_end_to_end.py::test_json_is_the_result_and_nothing_else",
+    "sample_every": "test_train_options.py::test_samples_on_the_way",
+    "config": "test_cli_train.py::test_settings_come_from_flags_then_file",
+    "quiet": "test_cli_train.py::test_json_is_one_object_on_stdout",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working folder with two corpora and a model."""
+    path = tmp_path_factory.mktemp("options")
+    (path / "corpus.txt").write_text(sentences(150), encoding="utf-8")
+    (path / "other.txt").write_text(sentences(30, seed=1), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        result = run_command("train", "other.txt", *TINY, "--steps", "5", "-q", "-o", "first.safetensors")
+        assert result.status == 0
+        yield path
+
+
+trained: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
+
+
+def tensors(*args: str) -> dict[str, np.ndarray]:
+    """What a run with these arguments ends with, the best weights and the latest ones."""
+    # The last of two equal options counts.
+    given = ("--hidden-size 12 --batch-size 4 --seq-length 16 --steps 12 " + " ".join(args)).split()
+    if "--init-from" in given:
+        del given[:2]
+    if tuple(given) not in trained:
+        result = run_command("train", "corpus.txt", "--threads", "1", *given, "-q", "--force", "-o", "new.safetensors")
+        assert (result.status, result.err) == (0, "")
+        trained[tuple(given)] = load_file("new.safetensors")
+    return trained[tuple(given)]
+
+
+@pytest.mark.parametrize(
+    ("both", "second"), [case for cases in CHANGES_TENSORS.values() for case in cases], ids=lambda words: words or "-"
+)
+def test_it_changes_what_is_learned(folder: Path, both: str, second: str) -> None:
+    without, given = tensors(both), tensors(both, second)
+    assert without.keys() != given.keys() or any(
+        tensor.shape != given[name].shape or not np.array_equal(tensor, given[name]) for name, tensor in without.items()
+    )
+
+
+def test_every_option_is_tested() -> None:
+    options = set(inspect.signature(train).parameters) - {"context"}
+    assert CHANGES_TENSORS.keys() | ELSEWHERE.keys() == options
+    assert not CHANGES_TENSORS.keys() & ELSEWHERE.keys()
+    for where in ELSEWHERE.values():
+        file, _, name = where.partition("::")
+        assert re.search(rf"^def {name}\(", (TESTS / file).read_text(encoding="utf-8"), re.MULTILINE), where
+
+
+def run(*args: str) -> Any:
+    result = run_command("train", *TINY, *args, "--json", "--force", "-o", "new.safetensors", "--log", "log.jsonl")
+    assert result.status == 0, result.err
+    log = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return json.loads(result.out), log, result.err
+
+
+def test_invalid_bytes_are_replaced_where_asked(folder: Path) -> None:
+    Path("bad.txt").write_bytes(sentences(50).encode() + b"\xff\n")
+    args = ["train", "bad.txt", *TINY, "--steps", "2", "--force", "-o", "new.safetensors"]
+    for strict in ([], ["--errors", "strict"]):
+        refused = run_command(*args, *strict)
+        assert refused.status == 1
+        assert "--errors replace" in refused.err
+    assert run_command(*args, "--errors", "replace", "--val-fraction", "0").status == 0
+    assert "\N{REPLACEMENT CHARACTER}" in checkpoint.load("new.safetensors").vocabulary.units
+
+
+def test_epochs(folder: Path) -> None:
+    found, (start, *_), _ = run("corpus.txt", "--epochs", "0.5")
+    assert (found["stopped_by"], found["steps"]) == ("epochs", -(-start["steps_per_epoch"] // 2))
+    found, _, _ = run("corpus.txt", "--epochs", "9", "--steps", "4")
+    assert (found["stopped_by"], found["steps"]) == ("steps", 4)
+
+
+def test_patience(folder: Path) -> None:
+    args = ["corpus.txt", "--steps", "200", "--eval-every", "2", "--optimizer", "sgd", "--lr", "20"]
+    found, _, _ = run(*args, "--patience", "2")
+    assert found["stopped_by"] == "patience"
+    assert found["steps"] == found["best_step"] + 4
+    found, _, _ = run(*args)
+    assert (found["stopped_by"], found["steps"]) == ("steps", 200)
+
+
+def test_threads_and_precision_are_logged(folder: Path) -> None:
+    for threads, precision in (("1", "float32"), ("2", "bfloat16")):
+        _, (start, *_), _ = run("corpus.txt", "--steps", "2", "--threads", threads, "--precision", precision)
+        assert (start["threads"], start["precision"]) == (int(threads), precision)
+
+
+def test_samples_on_the_way(folder: Path) -> None:
+    _, log, said = run("corpus.txt", "--steps", "9", "--sample-every", "4")
+    assert [line["step"] for line in log if line["event"] == "sample"] == [4, 8]
+    assert "  | " in said
+    _, log, said = run("corpus.txt", "--steps", "9")
+    assert [line for line in log if line["event"] == "sample"] == []
+    assert "  | " not in said
+
+
+WITHOUT_EFFECT = [
+    ("--momentum 0.5", "--momentum is for --optimizer sgd, and --optimizer is adamw"),
+    ("--momentum 0.9 --optimizer rmsprop", "--momentum is for --optimizer sgd, and --optimizer is rmsprop"),
+    ("--val other.txt --val-fraction 0.1", "--val-fraction and --val other.txt exclude each other"),
+    ("--unit byte --encoding utf-8", "--encoding is for text read as characters, and --unit is byte"),
+    ("--unit byte --errors strict", "--errors is for text read as characters, and --unit is byte"),
+    ("--val-fraction 0 --patience 3", "--patience needs held-out text"),
+    ("--peepholes --cell rnn", "--peepholes is for LSTM layers"),
+    ("--reset-gate none", "--reset-gate none is for GRU layers"),
+    ("--activation relu", "--activation relu is for RNN layers"),
+    ("--pretokenized", "--pretokenized is for --unit word"),
+]
+
+
+@pytest.mark.parametrize("how", ["flags", "file"])
+@pytest.mark.parametrize(("args", "says"), WITHOUT_EFFECT)
+def test_options_without_effect_are_refused(folder: Path, how: str, args: str, says: str) -> None:
+    given = args.split()
+    if how == "file":
+        settings = re.sub(r"--([a-z-]+)(?: ([^-\s]\S*))?\s*", _as_toml, args)
+        Path("run.toml").write_text(settings, encoding="utf-8")
+        given = ["--config", "run.toml"]
+    result = run_command("train", "corpus.txt", *given, "--threads", "1", "--steps", "2", "-o", "none.safetensors")
+    assert (result.status, result.out) == (2, b"")
+    assert result.err.splitlines()[-1].startswith(f"charrnn: error: {says}")
+    assert not Path("none.safetensors").exists()
+
+
+def _as_toml(option: re.Match[str]) -> str:
+    value = option[2]
+    return f"{option[1]} = {'true' if value is None else value if value[0].isdigit() else json.dumps(value)}\n"
+
+
+def test_they_are_refused_when_resuming_too(folder: Path) -> None:
+    args = ["train", "--resume", "-o", "first.safetensors", "--threads", "1", "--steps", "9"]
+    refused = run_command(*args, "--momentum", "0.9")
+    assert (refused.status, "--momentum is for" in refused.err) == (2, True)
