@@ -89,7 +89,7 @@ class Killer:
         for number in range(1, count + 1):
             name, threads = self.random.choice(SIGNALS), self.random.choice((1, 2, 3))
             # A quarter of the kills come while the session starts.
-            low, high = self.random.choice(((0.0, 1.0), (1.0, 1.3), (1.0, 1.6), (1.0, 2.2)))
+            low, high = self.random.choice(((0.0, 1.0), (1.0, 1.3), (1.0, 1.3), (1.0, 1.6)))
             delay = self._startup * self.random.uniform(low, high)
             process = self._start(self.parts, threads)
             with process:

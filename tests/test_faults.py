@@ -478,7 +478,7 @@ def test_another_beginning_is_refused(text_file: Path, tmp_path: Path) -> None:
 def test_a_second_signal_interrupts_the_saving_and_a_third_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     died: list[int] = []
-    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(signals, "die_of", died.append)
     caught = signals.Signals(saves=True)
     with pytest.raises(signals.Interrupted):

@@ -40,7 +40,7 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "cutoffs": [("", "--cutoffs 9")],
     "dropout": [("--dropout 0", "--dropout 0.3")],
     "weight_decay": [("", "--weight-decay 0"), ("--optimizer adam", "--weight-decay 0.1")],
-    "clip_norm": [("", "--clip-norm 0.01"), ("--optimizer sgd", "--clip-norm 0")],
+    "clip_norm": [("", "--clip-norm 0.01")],
     "clip_value": [("--optimizer sgd", "--clip-value 0.001")],
     "optimizer": [("", f"--optimizer {name}") for name in ("adam", "rmsprop", "adagrad", "sgd")],
     "momentum": [("--optimizer sgd", "--momentum 0.5")],

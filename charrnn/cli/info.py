@@ -96,7 +96,7 @@ def as_text(description: dict[str, Any]) -> Iterator[str]:
     yield f"training    {f'{_bytes(state)} of state: --resume can go on' if state else 'finished, no state kept'}"
     yield ""
     progress = _dict(description["training"].get("progress"))
-    shown = {**description["training"], "progress": {name: progress.get(name) for name in PROGRESS}}
+    shown = {**description["training"], "good": None, "progress": {name: progress.get(name) for name in PROGRESS}}
     for name, value in (*_flatten(shown), *_flatten(description["timings"], "timings.")):
         yield f"{name:34} {_value(value)}"
     yield from _history(progress.get("history"))

@@ -93,6 +93,7 @@ class Run:
         self.learner.restore(tensors, self.progress.updates)
         if good is None:
             self.good.take(self.progress)
+        resumed.training_tensors = {}  # copied by now
         if self.progress.best is not None:
             self.best_weights = resumed.weights
         self.spent = float(resumed.timings.get("seconds", 0.0))

@@ -38,8 +38,9 @@ class Task:
     """What is to be learned, how, and where the result goes.
 
     `source` is what has to be remembered to read the corpus again. `resumed` is the checkpoint to go on from, read with
-    its training state. `elapsed` tells the seconds since the start of the command. `samples` asks for a sample of text
-    at every validation, besides those of `config.sample_every`. `remarks` are what the user should know about resuming.
+    its training state, which is let go once it is copied. `elapsed` tells the seconds since the start of the command.
+    `samples` asks for a sample of text at every validation, besides those of `config.sample_every`. `remarks` are what
+    the user should know about resuming.
     """
 
     corpus: Corpus
