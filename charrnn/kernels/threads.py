@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,6 +30,20 @@ def one_after_another(*works: Work) -> Work:
     return work
 
 
+_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Meanwhile the calling thread does all the work: kernels that are new compile where a signal can interrupt it."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
+
+
 class Threads:
     """A fixed number of threads, this one among them. No result may depend on how the work is divided."""
 
@@ -38,7 +53,7 @@ class Threads:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do all jobs, divided into one run of neighbouring things a thread, of about equal cost; wait for all."""
-        if self._pool is None:
+        if self._pool is None or _alone:
             for job in jobs:
                 job.work(0, job.count, 0)
             return

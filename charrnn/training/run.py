@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import numpy as np
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError, DivergedError
+from charrnn.kernels.threads import alone
 from charrnn.models import LanguageModel
 from charrnn.sampling import SamplingConfig, sample
 from charrnn.text.batches import Batches
@@ -69,7 +69,7 @@ class Run:
         self.planner = Planner(task.config, self.batches.steps_per_epoch, tokens_per_step, held_out)
         self.meter = Meter(tokens_per_step, task.elapsed)
         self.result: dict[str, Any] | None = None
-        self.changed = False
+        self.changed = self._started = False
         self._saved_at, self._save_seconds = task.elapsed(), 0.0
         if task.resumed is not None:
             self._resume(task.resumed)
@@ -153,8 +153,8 @@ class Run:
     def step(self) -> Iterator[events.Event]:
         """One update of the weights, or the way back if its numbers are not finite."""
         progress, config, number = self.progress, self.config, self.progress.step
-        # With nothing to lose, a signal need not wait: the first step may take long to compile.
-        with uninterrupted() if self.changed else contextlib.nullcontext():
+        # The first step, which may take long to compile, has nothing to lose: a signal need not wait.
+        with uninterrupted() if self._started else alone():
             start = self.task.elapsed()
             window = self.batches.window(number)
             if window.fresh:
@@ -178,7 +178,7 @@ class Run:
                 self.model.refresh()
                 progress.step, progress.updates = number + 1, self.learner.optimizer.updates
                 progress.note_loss(loss)
-                self.changed = True
+                self.changed = self._started = True
             self.meter.add(loss, self.task.elapsed() - start)
         if not healthy:
             yield self._go_back(number)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config import ModelConfig, TrainingConfig
+from charrnn.kernels.threads import alone
 from charrnn.models import LanguageModel, resolve_precision
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Part
@@ -36,13 +37,15 @@ def arithmetic_speed(threads: int, precision: str) -> float:
     )
     model.initialise(0)
     ids, state = np.arange(T * B, dtype=np.int32).reshape(T, B) % 64, model.zero_state(B)
-    durations = []
-    for _ in range(6):  # the first compiles, or reads what was compiled
-        start = time.perf_counter()
+    with alone():  # compile, or read what was compiled
         model.gradient(ids, ids, state)
+    durations = []
+    for _ in range(5):
+        start = time.perf_counter()
         model.refresh()
+        model.gradient(ids, ids, state)
         durations.append(time.perf_counter() - start)
-    return TRAINING_COST * T * B * (4 * H * H + 64 * H) / float(np.median(durations[1:]))
+    return TRAINING_COST * T * B * (4 * H * H + 64 * H) / float(np.median(durations))
 
 
 def measure(
@@ -61,9 +64,10 @@ def measure(
     """
     before, updates = learner.copy(), learner.optimizer.updates
     try:
-        _step(learner, batches, config.dropout, first)
-        if validation is not None:
-            evaluate(learner.model, validation, limit=STREAMS)
+        with alone():
+            _step(learner, batches, config.dropout, first)
+            if validation is not None:
+                evaluate(learner.model, validation, limit=STREAMS)
         durations: list[float] = []
         while len(durations) < 3 or (sum(durations) < seconds and len(durations) < 200):
             start = clock()
