@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from charrnn import checkpoint, safefile
 from charrnn.cli import signals
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.kernels.threads import Job, Threads, alone
 from charrnn.lock import only_writer
 from charrnn.text import corpus as corpora
 from charrnn.text.corpus import load_corpus
@@ -65,7 +67,7 @@ __all__ = ["text_file"]  # a fixture
     ),
     metadata=st.text(max_size=20).filter(lambda text: text.isprintable() or "\n" in text),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_files_are_those_of_the_package(
     tmp_path_factory: pytest.TempPathFactory, shapes: dict[str, list[int]], metadata: str
 ) -> None:
@@ -524,6 +526,26 @@ def test_a_second_interrupt_while_saving_ends_at_once(tmp_path: Path, monkeypatc
         assert process.wait(30) == -signal.SIGINT
     assert "Traceback" not in rest
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt"}
+
+
+def test_new_kernels_compile_in_the_thread_that_signals_interrupt() -> None:
+    def threads_used() -> set[int]:
+        used: list[int] = []
+        together = threading.Barrier(3, timeout=30)
+
+        def work(first: int, last: int, thread: int) -> None:
+            used.append(threading.get_ident())
+            if last - first < 3:
+                together.wait()
+
+        threads.run([Job(3, 1, work)])
+        return set(used)
+
+    threads = Threads(3)
+    assert len(threads_used()) == 3
+    with alone():
+        assert threads_used() == {threading.get_ident()}
+    assert len(threads_used()) == 3
 
 
 def test_before_the_first_step_is_done_a_signal_need_not_wait(text_file: Path) -> None:
