@@ -150,7 +150,7 @@ def main() -> int:
     """Kill as often as asked; the status says whether all was the same."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--count", type=int, default=50, help="kills")
-    parser.add_argument("--steps", type=int, default=40_000, help="of training: enough to last for all kills")
+    parser.add_argument("--steps", type=int, default=20_000, help="of training: enough to last for all kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
