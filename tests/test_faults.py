@@ -495,7 +495,7 @@ def test_a_second_signal_interrupts_the_saving_and_a_third_kills(monkeypatch: py
     with pytest.raises(signals.Interrupted):
         caught.handle(signal.SIGTERM, None)
     assert died == [signal.SIGTERM]
-    assert caught.received == signal.SIGINT
+    assert caught.received == signal.SIGTERM
 
 
 @POSIX

@@ -48,7 +48,7 @@ class Signals:
         self._count += 1
         if self._count > 2:
             die_of(number)
-        self.received = self.received or number
+        self.received = number
         raise Interrupted(number)
 
 
