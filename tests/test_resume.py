@@ -1,0 +1,322 @@
+"""A run that was interrupted, anywhere, ends as the one that nobody disturbed; where it cannot, it is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn import checkpoint
+from charrnn.cli import signals
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.kernels.threads import Job, Threads, alone
+from charrnn.training import events, setup
+from charrnn.training import run as run_module
+from charrnn.training import task as task_module
+from charrnn.training.loop import train
+from tests.conftest import TINY, sentences
+from tests.kills import Killer
+from tests.test_training import (
+    SMALL,
+    Clock,
+    Hooked,
+    assert_same,
+    interrupt,
+    make_model,
+    make_task,
+    of,
+    request,
+    resumed,
+    text_file,
+    train_request,
+)
+from tests.test_training import run as run_task
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+__all__ = ["text_file"]  # a fixture
+
+
+# ---- checkpoints between validations
+
+
+@pytest.fixture(autouse=True)
+def unhooked() -> Iterator[None]:
+    yield
+    Hooked.hook = staticmethod(lambda step: None)
+
+
+def timed(path: Path, output: str, clock: Clock, **options: Any) -> Any:
+    return dataclasses.replace(make_task(path, output=output, **options), elapsed=clock)
+
+
+def test_checkpoints_between_validations_change_nothing(text_file: Path) -> None:
+    whole = make_task(text_file, output="whole.safetensors", dropout=0.2)
+    run_task(whole)
+    clock = Clock()
+
+    def tick(step: int) -> None:
+        clock.now += 100.0
+
+    Hooked.hook = staticmethod(tick)
+    task = timed(text_file, "often.safetensors", clock, dropout=0.2)
+    happened = run_task(task, make_model(task, Hooked))
+    assert [event.step for event in of(events.Saved, happened)] == [
+        *(2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40)
+    ]
+    assert_same(whole.output, task.output)
+    task = timed(text_file, "killed.safetensors", clock, dropout=0.2)
+    training = train(task, make_model(task, Hooked))
+    while not (isinstance(event := next(training), events.Saved) and event.step == 26):
+        pass
+    del training
+    saved = checkpoint.load(task.output, with_training=True)
+    assert saved.training["progress"]["step"] == 26
+    assert saved.training["good"]["step"] == 20
+    run_task(resumed(task))
+    assert_same(whole.output, task.output)
+
+
+def test_saving_that_takes_long_is_done_more_rarely(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    save = checkpoint.save
+
+    def slow(path: Any, made: Any) -> None:
+        clock.now += 30.0
+        save(path, made)
+
+    def tick(step: int) -> None:
+        clock.now += 100.0
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    Hooked.hook = staticmethod(tick)
+    task = timed(text_file, "slow.safetensors", clock, eval_every=40)
+    happened = run_task(task, make_model(task, Hooked))
+    assert [event.step for event in of(events.Saved, happened)] == [2, 8, 14, 20, 26, 32, 38, 40]
+
+
+@pytest.mark.parametrize("stop", [11, 14, 17, 18, 19, 22])
+def test_a_divergence_is_the_same_after_an_interruption(text_file: Path, stop: int) -> None:
+    """Interrupted after `stop` steps of a run whose step 17 is not finite until the learning rate is halved twice."""
+
+    class Poisoned(Hooked):
+        halvings = 0
+
+        def gradient(self, *args: Any, **options: Any) -> tuple[float, np.ndarray]:
+            loss, gradient = super().gradient(*args, **options)
+            bad = options["step"] == 17 and self.owner.progress.halvings < 2  # type: ignore[attr-defined]
+            return (math.nan if bad else loss), gradient
+
+    def started(task: Any) -> Any:
+        model = make_model(task, Poisoned)
+        run = run_module.Run
+
+        class Known(run):  # type: ignore[misc, valid-type]
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                model.owner = self  # type: ignore[attr-defined]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("charrnn.training.loop.Run", Known)
+            training = train(task, model)
+            happened = [next(training)]
+        return training, happened
+
+    def go(task: Any) -> list[events.Event]:
+        training, happened = started(task)
+        return [*happened, *training]
+
+    options: dict[str, Any] = {"dropout": 0.2, "sample_every": 1, "schedule": "constant"}
+    whole = make_task(text_file, output="whole.safetensors", **options)
+    assert len(of(events.Diverged, go(whole))) == 2
+    parts = make_task(text_file, output="parts.safetensors", **options)
+    training, _ = started(parts)
+    while not (isinstance(event := next(training), events.Sampled) and event.step == min(stop, 17)):
+        pass
+    if stop > 17:  # after the divergence
+        while not isinstance(next(training), events.Diverged):
+            pass
+        for _ in range(stop - 17):
+            next(training)
+    interrupt(training)
+    go(resumed(parts))
+    assert_same(whole.output, parts.output)
+    assert checkpoint.load(whole.output).training["progress"]["divergences"] == 2
+
+
+def test_weights_that_are_not_finite_are_not_saved_by_an_interruption(text_file: Path) -> None:
+    whole = make_task(text_file, output="whole.safetensors", sample_every=1)
+    run_task(whole)
+    task = make_task(text_file, output="parts.safetensors", sample_every=1)
+    model = make_model(task)
+    training = train(task, model)
+    while not (isinstance(event := next(training), events.Sampled) and event.step == 15):
+        pass
+    model.parameters[3] = np.nan
+    interrupt(training)
+    saved = checkpoint.load(task.output, with_training=True)
+    assert saved.training["progress"]["step"] == 10
+    assert saved.training["progress"]["divergences"] == 0
+    run_task(resumed(task))
+    assert_same(whole.output, task.output)
+
+
+# ---- resuming elsewhere
+
+
+def test_another_processor_is_refused_unless_precision_is_named(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(text_file, **SMALL, precision="float32")
+    saved = train_request(asked)
+    here = task_module.instruction_set()
+    assert saved.training["instruction_set"] == here
+    longer = dataclasses.replace(asked, given={"steps": 9})
+    monkeypatch.setenv("NUMBA_CPU_NAME", "other")
+    monkeypatch.setattr("numba.config.CPU_NAME", "other")
+    assert task_module.instruction_set() != here
+    with pytest.raises(CharrnnError, match=r"was trained on .* other, .*--precision float32 goes on"):
+        setup.resume(longer, saved, lambda: 0.0)
+    assert setup.finished_result(asked, saved) is not None  # there is nothing to compute
+    moved = dataclasses.replace(asked, given={"steps": 9, "precision": "bfloat16"})
+    task, model = setup.resume(moved, saved, lambda: 0.0)
+    assert task.config.precision == "bfloat16"
+    happened = list(train(task, model))
+    assert any("not the run" in event.message for event in of(events.Note, happened))
+    again = checkpoint.load(asked.output, with_training=True)
+    assert again.training["options"]["precision"] == "bfloat16"
+    setup.resume(dataclasses.replace(asked, given={"steps": 12}), again, lambda: 0.0)  # now it belongs here
+    with pytest.raises(UsageError, match="--precision is float32"):
+        setup.resume(dataclasses.replace(asked, given={"precision": "float32"}), again, lambda: 0.0)
+
+
+def test_other_versions_are_said(text_file: Path) -> None:
+    saved = train_request(request(text_file, **SMALL))
+    saved.training["versions"]["numba"] = "0.1"
+    task, model = setup.resume(request(text_file, steps=8), saved, lambda: 0.0)
+    notes = [event.message for event in of(events.Note, list(train(task, model)))]
+    assert sum("in place of 0.1" in note for note in notes) == 1
+    assert sum("in place of" in note for note in notes) == 1
+
+
+def test_another_beginning_is_refused(text_file: Path, tmp_path: Path) -> None:
+    first = request(text_file, **SMALL)
+    train_request(first)
+    second = dataclasses.replace(
+        request(text_file, steps=3), output=tmp_path / "second.safetensors", init_from=str(first.output)
+    )
+    saved = train_request(second)
+    setup.resumed_config(second, saved)
+    with pytest.raises(UsageError, match="--init-from is other"):
+        setup.resumed_config(dataclasses.replace(second, init_from="other"), saved)
+    with pytest.raises(UsageError, match="--init-from"):
+        setup.resumed_config(dataclasses.replace(first, init_from="other"), checkpoint.load(first.output))
+
+
+# ---- signals
+
+
+def test_a_second_signal_interrupts_the_saving_and_a_third_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    died: list[int] = []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signals, "die_of", died.append)
+    caught = signals.Signals(saves=True)
+    with pytest.raises(signals.Interrupted):
+        caught.handle(signal.SIGINT, None)
+    now[0] += 0.01
+    caught.handle(signal.SIGINT, None)  # the same one, sent twice
+    now[0] += 1
+    with pytest.raises(signals.Interrupted):
+        caught.handle(signal.SIGTERM, None)
+    assert died == []
+    now[0] += 1
+    with pytest.raises(signals.Interrupted):
+        caught.handle(signal.SIGTERM, None)
+    assert died == [signal.SIGTERM]
+    assert caught.received == signal.SIGTERM
+
+
+@POSIX
+def test_a_second_interrupt_while_saving_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text(sentences(50), encoding="utf-8")
+    monkeypatch.delenv("CHARRNN_CACHE_DIR")
+    script = (
+        "import sys, time; from charrnn import checkpoint; from charrnn.cli.main import main\n"
+        "def slow(*args): print('saving', file=sys.stderr, flush=True); time.sleep(60)\n"
+        "checkpoint.save = slow\n"
+        "sys.exit(main())\n"
+    )
+    args = ["corpus.txt", *TINY, "--steps", "1000000", "--eval-every", "1000000", "--sample-every", "5", "-o", "x"]
+    command = [sys.executable, "-c", script, "train", *args]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("  | "):  # a sample: it is training
+                process.send_signal(signal.SIGINT)
+                break
+        for line in process.stderr:
+            if line == "saving\n":
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.wait(30) == -signal.SIGINT
+    assert "Traceback" not in rest
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt"}
+
+
+def test_new_kernels_compile_in_the_thread_that_signals_interrupt() -> None:
+    def threads_used() -> set[int]:
+        used: list[int] = []
+        together = threading.Barrier(3, timeout=30)
+
+        def work(first: int, last: int, thread: int) -> None:
+            used.append(threading.get_ident())
+            if last - first < 3:
+                together.wait()
+
+        threads.run([Job(3, 1, work)])
+        return set(used)
+
+    threads = Threads(3)
+    assert len(threads_used()) == 3
+    with alone():
+        assert threads_used() == {threading.get_ident()}
+    assert len(threads_used()) == 3
+
+
+def test_before_the_first_step_is_done_a_signal_need_not_wait(text_file: Path) -> None:
+    task = make_task(text_file)
+
+    def stop(step: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+        pytest.fail("the signal was held back")
+
+    Hooked.hook = staticmethod(stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_task(task, make_model(task, Hooked))
+    assert not task.output.exists()
+
+
+@POSIX
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.delenv("CHARRNN_CACHE_DIR")  # where compiled code is
+    killer = Killer(tmp_path, seed=seed, steps=1500, say=lambda line: None)
+    killer.train_whole()
+    killer.kill_and_resume(4)
+    assert killer.differences() == []
+    assert killer.litter() == []
