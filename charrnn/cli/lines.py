@@ -43,6 +43,8 @@ def open_lines(path: str) -> Iterator[Iterator[list[Line]]]:
     except OSError as error:
         raise CharrnnError(f"cannot read {path}: {error.strerror or error}") from error
     try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # known before a model is loaded for it
+            raise CharrnnError(f"cannot read {path}: Is a directory")
         yield read_chunks(descriptor, path)
     finally:
         os.close(descriptor)
