@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -429,6 +430,25 @@ def test_chunks_are_bounded_and_those_of_a_pipe_begin_small(tmp_path: Path) -> N
     assert sum(from_file) == sum(from_pipe) == 1_200_000
     assert max(from_file + from_pipe) <= line_reader._LARGEST_CHUNK + line_reader._READ
     assert from_pipe[0] <= line_reader._FIRST_CHUNK < from_file[0]
+
+
+@pytest.mark.parametrize("args", [(), ("--vs", "b"), ("--summary",), ("--text-field", "1"), ("--stream",)], ids=str)
+def test_what_was_answered_is_forgotten(run: Run, args: tuple[str, ...]) -> None:
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            assert run(*args, stdin=b"the lazy dog is not in here\n" * count)[0] == 0
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_reader, "_LARGEST_CHUNK", 10_000)
+        patch.setattr(line_reader, "_READ", 10_000)
+        patch.setattr(streams.Output, "write", lambda self, data: None)
+        peak(10)
+        small, large = peak(1_000), peak(20_000)
+    assert large - small < 1_500_000  # the text itself is half a megabyte, its lines as objects some 3
 
 
 def charrnn(path: Path, *args: str) -> list[str]:

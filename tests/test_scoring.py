@@ -304,10 +304,12 @@ def test_a_long_line_is_scored_in_pieces(
     seen: list[int] = []
     monkeypatch.setattr("charrnn.scoring._PIECE", piece)
     monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", piece)
-    monkeypatch.setattr(
-        "charrnn.scoring._Lines",
-        lambda vocabulary, data, *, ended: seen.append(max(map(len, data))) or _Lines(vocabulary, data, ended=ended),
-    )
+
+    def watched(vocabulary: Vocabulary, data: list[bytes], *, ended: bool) -> _Lines:
+        seen.append(max(map(len, data)))
+        return _Lines(vocabulary, data, ended=ended)
+
+    monkeypatch.setattr("charrnn.scoring._Lines", watched)
     cut = found()
     assert max(seen) <= 2 * piece + 40 < len(LONG)
     assert [score.data for score in whole] == [score.data for score in cut]

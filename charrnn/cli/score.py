@@ -129,12 +129,13 @@ def score(
         from charrnn.scoring import score_lines
 
         details = not summary and (per_token or format == "table")
-        lines, these, those = tee(chunks, 3)
+        # A copy that nobody reads would keep all of the input.
+        lines, these, *those = tee(chunks, 2 if other is None else 3)
         scores = score_lines(model, loaded.vocabulary, these, stream=stream, per_token=details)
         log_odds: Iterable[Iterable[float | None]] = repeat(repeat(None))
         if other is not None:
             scores, compared = tee(scores)
-            log_odds = _log_odds(compared, score_lines(other, loaded_other.vocabulary, those, stream=stream))
+            log_odds = _log_odds(compared, score_lines(other, loaded_other.vocabulary, *those, stream=stream))
         records = (map(Record, *chunk) for chunk in zip(lines, scores, log_odds, strict=False))
         log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:
