@@ -71,7 +71,7 @@ def score(
             "--vs",
             metavar="FILE",
             group="Model",
-            help="Another model; log_odds is the logprob of the first minus that of this one.",
+            help="Compare with this one: log_odds is the logprob minus its logprob.",
             default="none",
         ),
     ] = None,
