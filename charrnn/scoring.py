@@ -180,11 +180,19 @@ def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool)
         end = _Lines(vocabulary, [b""], ended=True)
         parts += end.scores(text.log_probs(end.units), per_token=False)
 
-    def total(name: str) -> Any:
-        return sum(getattr(part, name) for part in parts)
+    def all_of(name: str) -> list[Any]:
+        return [getattr(part, name) for part in parts]
 
-    counts = total("tokens"), total("oov"), len(data) + ended, total("characters")
-    return Score(data, *counts, total("logprob"), total("logprob_unk"), total("logprob_known"))
+    return Score(
+        data,
+        tokens=sum(all_of("tokens")),
+        oov=sum(all_of("oov")),
+        bytes=len(data) + ended,
+        characters=sum(all_of("characters")),
+        logprob=math.fsum(all_of("logprob")),
+        logprob_unk=math.fsum(all_of("logprob_unk")),
+        logprob_known=math.fsum(all_of("logprob_known")),
+    )
 
 
 def _pieces(vocabulary: Vocabulary, data: bytes) -> Iterator[bytes]:
