@@ -283,7 +283,7 @@ def test_numbers_are_finite_even_for_nothing_and_for_the_absurd() -> None:
 
 
 LONG = (
-    "the quick «brown» 漢字 \u3000 fox's 1.5 <unk> zebra\t\t jumps ".encode() * 9
+    "the quick «brown» 漢字 \u3000 fox's 1.5 <unk> zebra\t\t jumps ".encode() * 40
     + b"\xff\xe6\xbc the\x80\x80\x80\x80\x80"
 )
 
