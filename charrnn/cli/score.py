@@ -7,7 +7,8 @@ import math
 import os
 import sys
 from contextlib import nullcontext
-from itertools import chain, repeat, tee
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from charrnn.cli.score_formats import Record
     from charrnn.scoring import Line, Score
     from charrnn.text.vocabulary import Vocabulary
+
+    Scorer = Callable[[Iterable[list[Line]]], Iterator[list[Score]]]
 
 FORMATS = ("table", "tsv", "jsonl")
 LOG_UNITS = {"e": 1.0, "2": math.log(2), "10": math.log(10)}
@@ -125,18 +128,14 @@ def score(
         if loaded.vocabulary.unit != "byte" or loaded_other.vocabulary.unit != "byte":
             chunks = _warned(chunks)
 
-        from charrnn.cli.score_formats import Record
         from charrnn.scoring import score_lines
 
         details = not summary and (per_token or format == "table")
-        # A copy that nobody reads would keep all of the input.
-        lines, these, *those = tee(chunks, 2 if other is None else 3)
-        scores = score_lines(model, loaded.vocabulary, these, stream=stream, per_token=details)
-        log_odds: Iterable[Iterable[float | None]] = repeat(repeat(None))
+        scorer: Scorer = partial(score_lines, model, loaded.vocabulary, stream=stream, per_token=details)
+        comparer: Scorer | None = None
         if other is not None:
-            scores, compared = tee(scores)
-            log_odds = _log_odds(compared, score_lines(other, loaded_other.vocabulary, *those, stream=stream))
-        records = (map(Record, *chunk) for chunk in zip(lines, scores, log_odds, strict=False))
+            comparer = partial(score_lines, other, loaded_other.vocabulary, stream=stream)
+        records = _records(chunks, scorer, comparer)
         log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:
             if summary:
@@ -159,10 +158,24 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
         raise UsageError(f"--header is for --format tsv, and --format is {format or 'jsonl'}; leave it out")
 
 
-def _log_odds(scores: Iterable[list[Score]], others: Iterable[list[Score]]) -> Iterator[list[float]]:
-    """By how much the first model finds each line more probable, in nats."""
-    for chunk in zip(scores, others, strict=False):
-        yield [score.logprob - other.logprob for score, other in zip(*chunk, strict=True)]
+def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
+    """The records of one chunk after the other; of a chunk that was answered nothing is kept."""
+    from charrnn.cli.score_formats import Record
+
+    lines: list[Line] = []
+
+    def read() -> Iterator[list[Line]]:
+        nonlocal lines
+        for lines in chunks:  # noqa: UP028 - `lines` is what was read last
+            yield lines
+
+    others = comparer(iter(lambda: lines, None)) if comparer is not None else None
+    for scores in scorer(read()):
+        if others is None:
+            yield map(Record, lines, scores)
+        else:
+            odds = (score.logprob - other.logprob for score, other in zip(scores, next(others), strict=True))
+            yield map(Record, lines, scores, odds)
 
 
 def _total(records: Iterable[Iterable[Record]], log_unit: float, compared: bool) -> dict[str, Any]:
