@@ -145,7 +145,7 @@ def sample(
     if echo and prompt is None and prompt_file is None:
         raise UsageError("--echo prints the prompt, and there is none; give --prompt or --prompt-file, or leave it out")
     if length == math.inf and count > 1:
-        raise UsageError(f"--length is inf and --count is {count}; the first sample would never end: give a number")
+        raise UsageError(f"--length is inf and {count} samples are wanted; the first would never end: give a number")
 
     from charrnn.cli.lines import open_lines
 
