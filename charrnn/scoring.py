@@ -15,12 +15,14 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import prefixes
+from charrnn.text.reader import whole_words
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
 if TYPE_CHECKING:
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
 
 _WINDOW = 8192  # steps of a stream in one call
 _LONG = 256  # units of a line that are worth a sum of their own
+_PIECE = 1 << 20  # bytes of a line scored at once: the arrays for one take some 30 times as many
 
 
 class Line(NamedTuple):
-    """One line without its end; `ended` is False for a last line that has none."""
+    """One line without its end, to be scored; `ended` is False for a last line that has none.
+
+    Where `data` is only a field of the line that was read, `whole` is that line and `start` where the field begins.
+    """
 
     data: bytes
     ended: bool = True
+    whole: bytes | None = None
+    start: int = 0
 
 
 class Score(NamedTuple):
@@ -132,18 +140,79 @@ def score_lines(
     # A model that starts every line afresh gives the same scores to the lines of a stream in any order.
     carried = _Stream(model) if stream and model.boundary != EOS else None
     for chunk in chunks:
-        data = [line.data for line in chunk]
-        ended = not (stream and chunk and not chunk[-1].ended)
-        if carried is not None:
-            lines = _Lines(vocabulary, data, ended=ended)
-            yield lines.scores(carried.log_probs(lines.units), per_token)
-            continue
-        unended = [] if ended else [data.pop()]
-        distinct = sorted(set(data))  # lines that begin alike side by side
-        lines = _Lines(vocabulary, distinct + unended, ended=ended)
-        scores = lines.scores(prefixes.log_probs(model, lines.units, lines.lengths), per_token)
-        found = dict(zip(distinct, scores, strict=False))
-        yield [*map(found.__getitem__, data), *scores[len(distinct) :]]
+        scores: list[Score] = []
+        # To list the units of a line takes as much memory as to score it at once.
+        for long, part in groupby(chunk, lambda line: not per_token and len(line.data) > _PIECE):
+            if long:
+                for line in part:
+                    text = carried or _Stream(model)
+                    scores.append(_score_long(vocabulary, line.data, text, ended=line.ended or not stream))
+                continue
+            some = list(part)
+            data, ended = [line.data for line in some], some[-1].ended or not stream
+            if carried is None:
+                scores += _score_apart(model, vocabulary, data, ended, per_token)
+            else:
+                lines = _Lines(vocabulary, data, ended=ended)
+                scores += lines.scores(carried.log_probs(lines.units), per_token)
+        yield scores
+
+
+def _score_apart(
+    model: LanguageModel, vocabulary: Vocabulary, data: list[bytes], ended: bool, per_token: bool
+) -> list[Score]:
+    """Lines that have nothing to do with each other."""
+    unended = [] if ended else [data.pop()]
+    distinct = sorted(set(data))  # lines that begin alike side by side
+    lines = _Lines(vocabulary, distinct + unended, ended=ended)
+    scores = lines.scores(prefixes.log_probs(model, lines.units, lines.lengths), per_token)
+    found = dict(zip(distinct, scores, strict=False))
+    return [*map(found.__getitem__, data), *scores[len(distinct) :]]
+
+
+def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool) -> Score:
+    """A line so long that only a piece of it at a time is looked at."""
+    parts: list[Score] = []
+    for piece in _pieces(vocabulary, data):
+        lines = _Lines(vocabulary, [piece], ended=False)
+        parts += lines.scores(text.log_probs(lines.units), per_token=False)
+    if ended:
+        end = _Lines(vocabulary, [b""], ended=True)
+        parts += end.scores(text.log_probs(end.units), per_token=False)
+
+    def all_of(name: str) -> list[Any]:
+        return [getattr(part, name) for part in parts]
+
+    return Score(
+        data,
+        tokens=sum(all_of("tokens")),
+        oov=sum(all_of("oov")),
+        bytes=len(data) + ended,
+        characters=sum(all_of("characters")),
+        logprob=math.fsum(all_of("logprob")),
+        logprob_unk=math.fsum(all_of("logprob_unk")),
+        logprob_known=math.fsum(all_of("logprob_known")),
+    )
+
+
+def _pieces(vocabulary: Vocabulary, data: bytes) -> Iterator[bytes]:
+    """A line in pieces, whose units one after the other are its own. Words: what is no UTF-8 comes out as U+FFFD."""
+    blocks = _blocks(data)
+    if vocabulary.unit == "word":
+        return (text.encode() for text in whole_words(block.decode("utf-8", "replace") for block in blocks))
+    return blocks
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """`data` in pieces of about `_PIECE` bytes, no character of UTF-8 in two of them."""
+    start = 0
+    while start < len(data):
+        stop = start + _PIECE
+        if stop < len(data):
+            # Where a character begins; it has at most three bytes more.
+            stop = next((at for at in range(stop, stop - 4, -1) if data[at] & 0xC0 != 0x80), stop)
+        yield data[start:stop]
+        start = stop
 
 
 class _Lines:

@@ -221,7 +221,7 @@ def test_a_closed_stdin_matters_to_those_who_read_it_only(folder: Path) -> None:
 UNREADABLE = [
     ("train {}", "cannot read {}"),
     ("score -q -c m.safetensors -i {}", "cannot read {}"),
-    ("sample -c m.safetensors --prompt-file {}", "cannot read {}"),
+    ("sample -q -c m.safetensors --prompt-file {}", "cannot read {}"),
     ("info {}", "{}"),
 ]
 

@@ -109,6 +109,8 @@ def test_which_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ckpt.save(tmp_path / "checkpoints" / "mine.safetensors", make_checkpoint())
     assert main(["info"]) == 0
     assert capsys.readouterr().err == f"checkpoint {Path('checkpoints/mine.safetensors')}\n"
+    assert main(["info", "-q"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_tensors_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ WORDS = learn("the cat sat on the mat\nthe dog ran\n", "word", pretokenized=True
 BYTES = learn("", "byte")
 
 Run = Callable[..., tuple[int, bytes, str]]
+opened: list[tuple[str | None, int, str]] = []  # checkpoint, threads and precision of the last run's model
 
 
 @pytest.fixture
@@ -32,10 +34,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     """Run `charrnn sample` on a toy model: status, standard output, standard error."""
 
     def call(*args: str, vocabulary: Vocabulary = CHARS, lines: bool = False) -> tuple[int, bytes, str]:
-        def open_model(*_: Any) -> Any:
+        def open_model(*options: Any) -> Any:
+            opened.append(options)
             loaded = SimpleNamespace(vocabulary=vocabulary, text=SimpleNamespace(lines=lines))
             return toy_model(vocabulary, boundary=EOS if lines else -1), loaded
 
+        opened.clear()
         monkeypatch.setattr(command, "open_model", open_model)
         status = main(["sample", *args])
         out, err = capfdbinary.readouterr()
@@ -57,6 +61,34 @@ def test_a_seed_that_was_chosen_is_printed_and_repeats_the_sample(run: Run) -> N
     _, out, err = run("-n", "50")
     assert err.startswith("seed ")
     assert run("-n", "50", "--seed", err.split()[1])[1] == out
+
+
+def test_quiet_keeps_the_seed_to_itself(run: Run) -> None:
+    assert run("-n", "5", "-q")[2] == ""
+
+
+def test_what_the_model_is_opened_with(run: Run, tmp_path: Path) -> None:
+    run("-n", "5")
+    assert opened == [(None, 1, "auto")]
+    run("-n", "5", "-c", "a", "--threads", "3", "--precision", "float32", "--count", "100")
+    assert opened == [("a", 3, "float32")]
+    run("-n", "5", "--threads", "3")
+    assert opened[0][1] == 1  # one sample is nothing to divide
+    (tmp_path / "prompts").write_text("a\nb\n")
+    run("-n", "5", "--threads", "3", "--prompt-file", str(tmp_path / "prompts"))
+    assert opened[0][1] == 3
+
+
+def test_distribution(run: Run) -> None:
+    def draw(*args: str, seed: int = 1) -> bytes:
+        return run("-n", "60", "--seed", str(seed), *args)[1]
+
+    greedy = draw("-t", "0")
+    assert draw("-t", "0", seed=2) == greedy != draw()
+    assert draw("-k", "1") == draw("--top-k", "1", seed=2) == greedy
+    assert draw("--top-p", "1e-9") == greedy
+    assert len({draw(), draw("-t", "0.5"), draw("-t", "2"), draw("-k", "5"), draw("--top-p", "0.8")}) == 5
+    assert draw("--temperature", "2") == draw("-t", "2")
 
 
 def test_one_line_a_sample_for_models_of_lines(run: Run) -> None:
@@ -89,6 +121,18 @@ def test_prompts_from_a_file_are_completed_in_order(run: Run, tmp_path: Path) ->
     alone = json.loads(run("-p", "lazy dog", "-n", "12", "--seed", "3", "--format", "jsonl")[1])
     assert alone == records[4]
     assert {(r["tokens"], r["stopped_by"], r["seed"], len(r["text"])) for r in records} == {(12, "length", 3, 12)}
+
+
+def test_thousands_of_prompts_are_completed_in_order(run: Run, tmp_path: Path) -> None:
+    prompts = [f"{'the quick fox'[: n % 13]}" for n in range(3000)]
+    file = tmp_path / "prompts"
+    file.write_bytes(b"\xef\xbb\xbf" + "".join(f"{prompt}\r\n" for prompt in prompts).encode())
+    args = ("-n", "2", "--seed", "1", "--format", "jsonl")
+    status, out, err = run("--prompt-file", str(file), *args)
+    assert (status, err) == (0, "the byte order mark at the start of the text is left out\n")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["prompt"] for record in records] == prompts
+    assert records[2999] == json.loads(run("-p", prompts[2999], *args)[1])
 
 
 def test_an_empty_prompt_file_gives_nothing(run: Run, tmp_path: Path) -> None:
@@ -196,6 +240,7 @@ def test_a_terminal_gets_unit_by_unit_and_no_escape_sequences(
         (("-n", "banana"), "--length"),
         (("--count", "0"), "--count"),
         (("-n", "inf", "--count", "2"), "inf"),
+        (("--echo",), "--echo"),
         (("-n", "inf", "--format", "jsonl"), "inf"),
         (("--stop", ""), "--stop"),
         (("--format", "xml"), "--format"),
@@ -215,7 +260,11 @@ def test_usage_errors_are_one_line(args: tuple[str, ...], word: str, run: Run) -
 
 def test_inf_with_several_prompts_is_a_usage_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "p").write_text("a\nb\n")
-    assert run("-n", "inf", "--prompt-file", str(tmp_path / "p"))[0] == 2
+    status, out, err = run("-n", "inf", "--prompt-file", str(tmp_path / "p"))
+    assert (status, out, err.count("\n")) == (2, b"", 1)
+    (tmp_path / "p").write_text("the\n")
+    one = run("-n", "inf", "--prompt-file", str(tmp_path / "p"), "--seed", "1", "--stop", "o")[1]
+    assert one == run("-n", "5000", "-p", "the", "--seed", "1", "--stop", "o")[1]
 
 
 def test_bad_files_have_status_1(run: Run, tmp_path: Path) -> None:
@@ -253,6 +302,24 @@ def test_a_closed_pipe_ends_an_endless_sample_quietly(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_each_prompt_of_a_conversation_is_answered(tmp_path: Path) -> None:
+    path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS))
+    args = ["sample", "-q", "-c", path, "--prompt-file", "-", "-n", "5", "--stop", r"\n", "--echo"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for prompt in (b"the", b"lazy", b""):
+            process.stdin.write(prompt + b"\n")
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], 60)[0]
+            assert process.stdout.readline().startswith(prompt)
+        process.stdin.close()
+        assert process.wait(60) == 0
 
 
 def test_no_checkpoint_says_how_to_make_one(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from charrnn.cli import score as command
 from charrnn.cli import score_formats, streams
 from charrnn.cli.lines import read_chunks
 from charrnn.cli.main import main
+from charrnn.cli.score_formats import Record
 from charrnn.cli.visible import TerminalFilter, visible
 from charrnn.scoring import Line, Score, score_lines
 from charrnn.text.vocabulary import EOS, Vocabulary
@@ -34,6 +36,7 @@ BYTES = learn("", "byte")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 
 Run = Callable[..., tuple[int, bytes, str]]
+opened: list[tuple[str | None, int | None, str]] = []  # with which options the models of the last run were opened
 
 
 @pytest.fixture
@@ -43,10 +46,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     def call(
         *args: str, stdin: bytes | None = None, vocabulary: Vocabulary = CHARS, lines: bool = False
     ) -> tuple[int, bytes, str]:
-        def open_model(*_: Any) -> Any:
-            loaded = SimpleNamespace(vocabulary=vocabulary, text=SimpleNamespace(lines=lines))
-            return toy_model(vocabulary, boundary=EOS if lines else -1), loaded
+        def open_model(checkpoint: str | None, threads: int | None, precision: str, *, called: str = "") -> Any:
+            opened.append((checkpoint, threads, precision))
+            # The model to compare with knows other words and has other weights.
+            known, seed = (WORDS, 1) if called == "against" else (vocabulary, 0)
+            loaded = SimpleNamespace(vocabulary=known, text=SimpleNamespace(lines=lines))
+            return toy_model(known, boundary=EOS if lines else -1, seed=seed), loaded
 
+        opened.clear()
         file = tmp_path / "stdin"
         file.write_bytes(stdin or b"")
         with monkeypatch.context() as patch, file.open("rb") as standard_input:
@@ -124,6 +131,84 @@ def test_header_and_log_base(run: Run) -> None:
     assert natural == pytest.approx(decimal * math.log(10), abs=1e-5)
 
 
+def test_what_the_model_is_opened_with(run: Run) -> None:
+    run("the")
+    assert opened == [(None, None, "float32")]
+    run("-c", "a", "--vs", "b", "--threads", "3", "--precision", "bfloat16", "the")
+    assert opened == [("a", 3, "bfloat16"), ("b", 3, "bfloat16")]
+
+
+def test_quiet_says_nothing_of_a_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "the"
+    file.touch()
+    assert run(str(file))[2] != ""
+    assert run("-q", str(file))[2] == ""
+
+
+def test_log_odds_are_the_difference_between_two_models(run: Run) -> None:
+    text = b"the cat\n\nzebra <unk>"
+    these = [json.loads(line)["logprob"] for line in run("--format", "jsonl", stdin=text)[1].splitlines()]
+    (scores,) = score_lines(toy_model(WORDS, seed=1), WORDS, [[Line(line) for line in text.split(b"\n")]])
+    odds = [this - score.logprob for this, score in zip(these, scores, strict=True)]
+    assert all(abs(value) > 0.1 for value in odds)
+
+    assert [
+        json.loads(line)["log_odds"] for line in run("--vs", "b", "--format", "jsonl", stdin=text)[1].splitlines()
+    ] == odds
+    rows = [line.split(b"\t") for line in run("--vs", "b", "--header", stdin=text)[1].splitlines()]
+    assert rows[0] == [b"logprob", b"tokens", b"oov", b"bits_per_byte", b"log_odds", b"text"]
+    assert [row[5] for row in rows[1:]] == text.split(b"\n")
+    assert [float(row[4]) for row in rows[1:]] == pytest.approx(odds, abs=1e-6)
+    binary = run("--vs", "b", "--log-base", "2", stdin=text)[1].splitlines()
+    assert [float(row.split(b"\t")[4]) for row in binary] == pytest.approx([o / math.log(2) for o in odds], abs=1e-6)
+    table = run("--vs", "b", "--format", "table", stdin=text)[1].decode().splitlines()
+    assert table[0].split()[3:6] == ["bits/byte", "log", "odds"]
+    assert [float(row.split()[4]) for row in table[1:]] == pytest.approx(odds, abs=1e-3)
+    assert json.loads(run("--vs", "b", "--summary", stdin=text)[1])["log_odds"] == pytest.approx(sum(odds))
+    assert json.loads(run("--vs", "b", "--summary", stdin=b"")[1])["log_odds"] == 0
+    assert "log_odds" not in json.loads(run("--summary", stdin=text)[1])
+
+
+def test_log_odds_of_a_stream_carry_both_states(run: Run) -> None:
+    text = b"the cat\nthe cat\n"
+    records = run("--vs", "b", "--stream", "--format", "jsonl", stdin=text)[1].splitlines()
+    model = toy_model(WORDS, seed=1)
+    ((one, two),) = score_lines(model, WORDS, [[Line(b"the cat")] * 2], stream=True)
+    these = [json.loads(line)["logprob"] for line in run("--stream", "--format", "jsonl", stdin=text)[1].splitlines()]
+    assert [json.loads(record)["log_odds"] for record in records] == [these[0] - one.logprob, these[1] - two.logprob]
+
+
+def test_a_field_of_each_line_is_scored(run: Run) -> None:
+    text = b"\xef\xbb\xbf1\tthe fox\tx\xff\r\n2\tquick\n3\t\t\t\n"
+    alone = fields(run(stdin=b"the fox\nquick\n\n")[1])
+    status, out, err = run("--text-field", "2", stdin=text)
+    assert status == 0
+    assert "warning" not in err  # what is not scored may be anything
+    found = fields(out)
+    assert [record[:4] for record in found] == [record[:4] for record in alone]
+    assert [record[4] for record in found] == [b"1\tthe fox\tx\xff", b"2\tquick", b"3\t\t\t"]
+    records = [json.loads(line) for line in run("--text-field", "2", "--format", "jsonl", stdin=text)[1].splitlines()]
+    assert [(record["text"], record["line"]) for record in records] == [
+        ("the fox", "1\tthe fox\tx\ufffd"), ("quick", "2\tquick"), ("", "3\t\t\t")
+    ]  # fmt: skip
+    table = run("--text-field", "2", "--format", "table", stdin=text)[1].decode().splitlines()
+    assert [row.split()[4:] for row in table[1:]] == [["1", "the", "fox", "x\ufffd"], ["2", "quick"], ["3"]]
+    total = json.loads(run("--text-field", "2", "--summary", "--stream", stdin=text)[1])
+    assert total == json.loads(run("--summary", "--stream", stdin=b"the fox\nquick\n\n")[1])
+    assert fields(run("--text-field", "1", "the\tfox")[1])[0][1:] == [b"4", b"0", alone[0][3], b"the\tfox"][
+        :0
+    ] + fields(run("the")[1])[0][1:4] + [b"the\tfox"]
+
+
+def test_a_line_without_the_field_is_named_when_those_before_it_are_answered(run: Run) -> None:
+    status, out, err = run("--text-field", "2", stdin=b"1\tthe\n2\tfox\nquick\n4\tthe\n")
+    assert status == 1
+    assert [record[4] for record in fields(out)] == [b"1\tthe", b"2\tfox"]
+    assert err.count("\n") == 1
+    assert "line 3 has 1 field" in err
+    assert run("--text-field", "1", stdin=b"\n")[0] == 0
+
+
 def test_jsonl(run: Run) -> None:
     record = json.loads(run("--format", "jsonl", "the 漢")[1])
     assert list(record)[:4] == ["text", "logprob", "tokens", "oov"]
@@ -176,7 +261,7 @@ def test_a_long_list_of_units_is_written_in_pieces() -> None:
     for line, ended in ((text, True), (text, False), (b"", False)):
         model = toy_model(CHARS)
         ((score,),) = score_lines(model, CHARS, [[Line(line, ended)]], stream=True, per_token=True)
-        pieces = list(score_formats.json_line(score, math.log(2), per_token=True))
+        pieces = list(score_formats.json_line(Record(Line(line), score), math.log(2), per_token=True))
         record = json.loads(b"".join(pieces))
         assert record["per_token"] == [
             {"token": unit, "logprob": value / math.log(2) + 0.0, "oov": unit == "漢"}
@@ -195,7 +280,8 @@ def test_a_long_list_of_units_is_written_in_pieces() -> None:
 def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text: str) -> None:
     def row(colour: bool) -> str:
         (scores,) = score_lines(toy_model(vocabulary), vocabulary, [[Line(text.encode())]], per_token=True)
-        return score_formats.Table(vocabulary, 1.0, colour=colour).row(scores[0]).decode()
+        record = Record(Line(text.encode()), scores[0])
+        return score_formats.Table(vocabulary, 1.0, colour=colour).row(record).decode()
 
     plain, coloured = row(False), row(True)
     assert plain.endswith("  " + visible(text) + "\n")
@@ -207,16 +293,21 @@ def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text
 
 def test_a_long_row_is_not_wrapped() -> None:
     score = Score(b"x" * 900, 2, 0, 2, 2, -1.0, -1.0, -1.0, ("x" * 900, "\n"), (-0.5, -0.5), (False, False))
-    assert score_formats.Table(CHARS, 1.0, colour=True).row(score).count(b"\n") == 1
+    assert score_formats.Table(CHARS, 1.0, colour=True).row(Record(Line(score.data), score)).count(b"\n") == 1
 
 
 def test_the_table_is_what_a_terminal_gets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     out = run("--format", "table", "the")[1].decode()
     assert out.split("\n")[0].split() == ["logprob", "tokens", "oov", "bits/byte", "text"]
     assert out.split("\n")[1].split()[1:3] + out.split()[-1:] == ["4", "0", "the"]
-    monkeypatch.setattr(streams, "stdout_is_terminal", lambda: True)
+    monkeypatch.setattr(streams, "_is_terminal", lambda stream: True)
     monkeypatch.setenv("NO_COLOR", "1")
     assert run("the")[1].decode() == out
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert run("the")[1].decode() == out
+    monkeypatch.setenv("TERM", "xterm")
+    assert b"\x1b[" in run("the")[1]
     raw = run("--format", "tsv", "the\x1b[31m")[1]
     assert raw.endswith(b"\tthe\\x1b[31m\n")
 
@@ -236,6 +327,12 @@ def test_visible() -> None:
         (("--log-base", "3", "the"), "--log-base"),
         (("--per-token", "--format", "tsv", "the"), "--per-token"),
         (("--header", "--format", "jsonl", "the"), "--header"),
+        (("--header", "--format", "table", "the"), "--header"),
+        (("--summary", "--header", "the"), "--header"),
+        (("--summary", "--per-token", "the"), "--per-token"),
+        (("--summary", "--format", "tsv", "the"), "--format"),
+        (("--text-field", "0", "the"), "--text-field"),
+        (("--vs", "", "the"), "--vs"),
         (("--precision", "float16", "the"), "--precision"),
     ],
 )
@@ -333,6 +430,25 @@ def test_chunks_are_bounded_and_those_of_a_pipe_begin_small(tmp_path: Path) -> N
     assert sum(from_file) == sum(from_pipe) == 1_200_000
     assert max(from_file + from_pipe) <= line_reader._LARGEST_CHUNK + line_reader._READ
     assert from_pipe[0] <= line_reader._FIRST_CHUNK < from_file[0]
+
+
+@pytest.mark.parametrize("args", [(), ("--vs", "b"), ("--summary",), ("--text-field", "1")], ids=str)
+def test_what_was_answered_is_forgotten(run: Run, args: tuple[str, ...]) -> None:
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            assert run(*args, stdin=b"the lazy dog is not in here\n" * count)[0] == 0
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_reader, "_LARGEST_CHUNK", 10_000)
+        patch.setattr(line_reader, "_READ", 10_000)
+        patch.setattr(streams.Output, "write", lambda self, data: None)
+        peak(10)
+        small, large = peak(1_000), peak(10_000)
+    assert large - small < 700_000  # the text itself is a quarter of a megabyte, its lines as objects more than one
 
 
 def charrnn(path: Path, *args: str) -> list[str]:

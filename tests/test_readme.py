@@ -39,6 +39,7 @@ NOT_RUN = {
     "pip install .": "pyproject.toml",
     "pipx install .": "pyproject.toml",
     "python -m charrnn": "charrnn/__main__.py",
+    "charrnn --install-completion": "charrnn/cli/main.py",
     r"py -m venv .venv": "pyproject.toml",
     r".venv\Scripts\pip install .": "pyproject.toml",
 }
@@ -116,6 +117,7 @@ def write_texts(folder: Path) -> None:
     for name in ("novel.txt", "heldout.txt", "ptb.train.txt", "ptb.valid.txt"):
         (folder / name).write_text(prose)
     (folder / "lines.txt").write_text("".join(names[::100]) + "\nxk cd 99\nno newline")
+    (folder / "table.tsv").write_text("1\tTriceratops\n2\tAllosaurus\tlate\n")
     (folder / "app.log").write_text("Triceratops\nxk cd 99\n")
     (folder / "prompts.txt").write_text("Tyr\nMega\n")
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))

@@ -280,3 +280,41 @@ def test_numbers_are_finite_even_for_nothing_and_for_the_absurd() -> None:
     assert score.oov == 1
     assert math.isfinite(score.perplexity)
     assert score.perplexity > 1e300
+
+
+LONG = (
+    "the quick «brown» 漢字 \u3000 fox's 1.5 <unk> zebra\t\t jumps ".encode() * 40
+    + b"\xff\xe6\xbc the\x80\x80\x80\x80\x80"
+)
+
+
+@pytest.mark.parametrize("vocabulary", [CHARS, SPACED, WORDS, BYTES], ids=["char", "word", "pretokenized", "byte"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("piece", [7, 50, 333])
+def test_a_long_line_is_scored_in_pieces(
+    vocabulary: Vocabulary, stream: bool, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [[Line(b"the"), Line(LONG), Line(b"fox"), Line(LONG[:400])], [Line(b""), Line(LONG, ended=False)]]
+
+    def found() -> list[Score]:
+        model = toy_model(vocabulary)
+        return [score for chunk in score_lines(model, vocabulary, chunks, stream=stream) for score in chunk]
+
+    whole = found()
+    seen: list[int] = []
+    monkeypatch.setattr("charrnn.scoring._PIECE", piece)
+    monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", piece)
+
+    def watched(vocabulary: Vocabulary, data: list[bytes], *, ended: bool) -> _Lines:
+        seen.append(max(map(len, data)))
+        return _Lines(vocabulary, data, ended=ended)
+
+    monkeypatch.setattr("charrnn.scoring._Lines", watched)
+    cut = found()
+    assert max(seen) <= 2 * piece + 40 < len(LONG)
+    assert [score.data for score in whole] == [score.data for score in cut]
+    if piece == 7 and vocabulary in (SPACED, WORDS):  # a word longer than a piece is more words than one
+        return
+    for one, other in zip(whole, cut, strict=True):
+        assert one[1:5] == other[1:5]
+        assert other[5:8] == pytest.approx(one[5:8], rel=1e-9)

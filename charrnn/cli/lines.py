@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from charrnn.cli import streams
 from charrnn.errors import CharrnnError
 from charrnn.scoring import Line
 
@@ -41,6 +43,8 @@ def open_lines(path: str) -> Iterator[Iterator[list[Line]]]:
     except OSError as error:
         raise CharrnnError(f"cannot read {path}: {error.strerror or error}") from error
     try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # known before a model is loaded for it
+            raise CharrnnError(f"cannot read {path}: Is a directory")
         yield read_chunks(descriptor, path)
     finally:
         os.close(descriptor)
@@ -77,6 +81,41 @@ def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
         lines.append(Line(_line(b"".join(partial)).data, ended=False))
     if lines:
         yield lines
+
+
+def without_byte_order_mark(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
+    """The chunks, the first without the byte order mark at its start, which is said."""
+    first = True
+    for chunk in chunks:
+        if first and chunk[0].data.startswith(codecs.BOM_UTF8):
+            streams.note("the byte order mark at the start of the text is left out")
+            chunk[0] = chunk[0]._replace(data=chunk[0].data.removeprefix(codecs.BOM_UTF8))
+        first = False
+        yield chunk
+
+
+def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line]]:
+    """Of each line the field with this number, counted from 1, as tabs separate them.
+
+    `CharrnnError` at a line with fewer, when those before it have been handed on.
+    """
+    count = 0
+    for chunk in chunks:
+        found: list[Line] = []
+        for line in chunk:
+            count += 1
+            fields = line.data.split(b"\t", number)
+            if len(fields) < number:
+                if found:
+                    yield found
+                have = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+                raise CharrnnError(
+                    f"line {count} has {have} separated by tabs, and --text-field is {number}; mend the line or leave "
+                    "it out"
+                )
+            start = sum(map(len, fields[: number - 1])) + number - 1
+            found.append(Line(fields[number - 1], line.ended, line.data, start))
+        yield found
 
 
 def _line(data: bytes) -> Line:

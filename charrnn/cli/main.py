@@ -23,7 +23,7 @@ from charrnn import __version__
 from charrnn.cli import streams
 from charrnn.cli.options import nearest
 from charrnn.cli.signals import catch_signals, die_of
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, UsageError
 
 # Each command is the function of this name in the module charrnn.cli.<name>.
 COMMANDS = {
@@ -32,6 +32,9 @@ COMMANDS = {
     "score": "Say how probable each line of a text is.",
     "info": "Describe a checkpoint.",
 }
+
+COMPLETION = ("--install-completion", "--show-completion")
+COMPLETED_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 # The parser's own exceptions. Only some have a public name; what they have in common is found from one that does.
 ParserUsageError: Any = typer.BadParameter.__bases__[0]
@@ -84,6 +87,18 @@ class Group(typer.core.TyperGroup):
                 parameter.default = False
         return parameters
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read `args`, after checking what typer would pass over: completion is for the shell that asks."""
+        if args and args[0] in COMPLETION:
+            if len(args) > 1:
+                raise UsageError(f"{args[0]} takes nothing after it; it is for the shell in which it is typed")
+            if (shell := _shell()) not in COMPLETED_SHELLS:
+                raise CharrnnError(
+                    f"{args[0]} is for {', '.join(COMPLETED_SHELLS)}, and it was run from {shell or 'no shell'}; type "
+                    "it at the prompt of one of these"
+                )
+        return super().parse_args(ctx, args)
+
 
 class LazyCommand(typer.core.TyperCommand):
     """A name and one line of help; the command itself is imported when its arguments are read."""
@@ -91,6 +106,16 @@ class LazyCommand(typer.core.TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Load the command and let it read `args`."""
         return load_command(str(self.name)).make_context(info_name, args, parent=parent, **extra)
+
+
+def _shell() -> str | None:
+    """The shell that this process was started from."""
+    import shellingham
+
+    try:
+        return str(shellingham.detect_shell()[0])
+    except shellingham.ShellDetectionFailure:
+        return None
 
 
 def load_command(name: str) -> Any:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from charrnn.models import LanguageModel
 
 
-def open_model(checkpoint_option: str | None, threads: int | None, precision: str) -> tuple[LanguageModel, Checkpoint]:
+def open_model(
+    checkpoint_option: str | None, threads: int | None, precision: str, *, called: str = "checkpoint"
+) -> tuple[LanguageModel, Checkpoint]:
     """The model of the chosen checkpoint, ready to compute, and the checkpoint; the choice is named on stderr.
 
     `precision` is that of the products: float32, bfloat16, or auto, which is the faster one on this machine. Raises
@@ -23,7 +25,7 @@ def open_model(checkpoint_option: str | None, threads: int | None, precision: st
     from charrnn import checkpoint
 
     path = checkpoint.find(checkpoint_option)
-    streams.note(f"checkpoint {path}")
+    streams.note(f"{called} {path}")
     loaded = checkpoint.load(path)
 
     from charrnn.cli.compiling import announce_compilation

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import nullcontext
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
 from charrnn.cli import streams
@@ -27,9 +29,10 @@ from charrnn.cli.visible import TerminalFilter, visible
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from charrnn.sampling import Piece
+    from charrnn.scoring import Line
     from charrnn.text.vocabulary import Vocabulary
 
 DEFAULT_LENGTH = 500
@@ -137,57 +140,79 @@ def sample(
         raise UsageError("--delimiter is for --format text, and --format is jsonl; leave it out")
     if format == "jsonl" and length == math.inf and not stops:
         raise UsageError("--length is inf and --format is jsonl, whose record would never end; give a number or --stop")
-    prompts = _read_prompts(prompt, prompt_file)
-    if length == math.inf and (count > 1 or len(prompts) > 1):
-        raise UsageError(
-            f"--length is inf and {count * len(prompts)} samples are wanted; the first would never end: give a number"
-        )
-
-    # The rows of a batch are split between the threads: a few rows are faster on one.
-    busy = min(resolve_threads(threads), max(1, count * len(prompts) // _ROWS_A_THREAD))
-    model, loaded = open_model(checkpoint, busy, precision)
-
-    from charrnn import sampling
-
-    if seed is None:
-        seed = resolve_seed(None)
-        streams.note(f"seed {seed}")
-    _warn_unknown(prompts, loaded.vocabulary)
-    one_line = loaded.text.lines and length is None
-    units = length or (sampling.LINE_LIMIT if one_line else DEFAULT_LENGTH)
-    config = sampling.SamplingConfig(
-        length=None if units == math.inf else int(units),
-        one_line=one_line,
-        temperature=temperature,
-        top_k=top_k or 0,
-        top_p=top_p,
-        stops=stops,
-        seed=seed,
-    )
-    with streams.Output() as out:
-        stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
-        pieces = sampling.sample(model, loaded.vocabulary, prompts, config, count=count, stride=stride)
-        echoed = prompts if echo else [b""] * len(prompts)
-        if format == "text":
-            end = b"\n" if delimiter is None else streams.encode(delimiter)
-            _write_text(out, pieces, echoed, end)
-        else:
-            _write_json(out, pieces, prompts, echoed, seed)
-
-
-def _read_prompts(prompt: str | None, prompt_file: str | None) -> list[bytes]:
-    if prompt_file is None:
-        return [os.fsencode(prompt or "")]
-    if prompt is not None:
+    if prompt is not None and prompt_file is not None:
         raise UsageError("--prompt and --prompt-file are both given; leave one of them out")
+    if echo and prompt is None and prompt_file is None:
+        raise UsageError("--echo prints the prompt, and there is none; give --prompt or --prompt-file, or leave it out")
+    if length == math.inf and count > 1:
+        raise UsageError(f"--length is inf and {count} samples are wanted; the first would never end: give a number")
 
     from charrnn.cli.lines import open_lines
 
-    with open_lines(prompt_file) as chunks:
-        return [line.data for chunk in chunks for line in chunk]
+    single = [os.fsencode(prompt or "")]
+    with nullcontext() if prompt_file is None else open_lines(prompt_file) as chunks:
+        prompts = iter([single]) if chunks is None else _prompts(chunks)
+        if length == math.inf:
+            prompts = iter([_only_one(prompts)])
+        # The rows of a batch are split between the threads: a few rows are faster on one.
+        rows = count // _ROWS_A_THREAD if prompt_file is None else math.inf
+        model, loaded = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
+
+        from charrnn import sampling
+
+        if seed is None:
+            seed = resolve_seed(None)
+            streams.note(f"seed {seed}")
+        one_line = loaded.text.lines and length is None
+        units = length or (sampling.LINE_LIMIT if one_line else DEFAULT_LENGTH)
+        config = sampling.SamplingConfig(
+            length=None if units == math.inf else int(units),
+            one_line=one_line,
+            temperature=temperature,
+            top_k=top_k or 0,
+            top_p=top_p,
+            stops=stops,
+            seed=seed,
+        )
+        with streams.Output() as out:
+            stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
+            for some in _warned(prompts, loaded.vocabulary):
+                pieces = sampling.sample(model, loaded.vocabulary, some, config, count=count, stride=stride)
+                echoed = some if echo else [b""] * len(some)
+                if format == "text":
+                    end = b"\n" if delimiter is None else streams.encode(delimiter)
+                    _write_text(out, pieces, echoed, end)
+                else:
+                    _write_json(out, pieces, some, echoed, seed)
+                out.flush()
 
 
-def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> None:
+def _prompts(chunks: Iterable[list[Line]]) -> Iterator[list[bytes]]:
+    """The lines of a file or pipe, as many at a time as can be read without waiting."""
+    from charrnn.cli.lines import without_byte_order_mark
+
+    for chunk in without_byte_order_mark(chunks):
+        yield [line.data for line in chunk]
+
+
+def _only_one(prompts: Iterable[list[bytes]]) -> list[bytes]:
+    """The first prompt, if any; `UsageError` where there are more."""
+    found = list(islice(chain.from_iterable(prompts), 2))
+    if len(found) > 1:
+        raise UsageError("--length is inf and there are several prompts; the first would never end: give a number")
+    return found
+
+
+def _warned(prompts: Iterable[list[bytes]], vocabulary: Vocabulary) -> Iterator[list[bytes]]:
+    """The prompts, after saying once that the model does not know all that is in them."""
+    warned = False
+    for some in prompts:
+        warned = warned or _warn_unknown(some, vocabulary)
+        yield some
+
+
+def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> bool:
+    """Whether there was something to warn of."""
     from charrnn.sampling import encode_prompt
 
     unknown = dict.fromkeys(unit for prompt in prompts for unit in encode_prompt(vocabulary, prompt)[1])
@@ -196,6 +221,7 @@ def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> None:
         kind = "word" if vocabulary.unit == "word" else "character"
         these = f"a {kind}" if len(unknown) == 1 else f"{len(unknown)} {kind}s"
         streams.warn(f"the prompt has {these} that the model does not know: {shown}; read as the unknown token")
+    return bool(unknown)
 
 
 def _write_text(out: streams.Output, pieces: Iterable[Piece], echoed: Sequence[bytes], delimiter: bytes) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,15 +21,19 @@ from charrnn.cli.options import (
     QuietOption,
     ThreadsOption,
     option,
+    whole_number,
 )
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from charrnn.cli.score_formats import Record
     from charrnn.scoring import Line, Score
     from charrnn.text.vocabulary import Vocabulary
+
+    Scorer = Callable[[Iterable[list[Line]]], Iterator[list[Score]]]
 
 FORMATS = ("table", "tsv", "jsonl")
 LOG_UNITS = {"e": 1.0, "2": math.log(2), "10": math.log(10)}
@@ -53,6 +57,27 @@ def score(
             "--stream", group="Input", help="Lines are parts of one text: the state carries over from line to line."
         ),
     ] = False,
+    text_field: Annotated[
+        int | None,
+        option(
+            "--text-field",
+            metavar="N",
+            parser=whole_number(1),
+            group="Input",
+            help="Score the N-th field of each line, as tabs separate them.",
+            default="the whole line",
+        ),
+    ] = None,
+    vs: Annotated[
+        str | None,
+        option(
+            "--vs",
+            metavar="FILE",
+            group="Model",
+            help="Compare with this one: log_odds is the logprob minus its logprob.",
+            default="none",
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         option(
@@ -81,10 +106,9 @@ def score(
         raise UsageError("a TEXT and --input are both given; leave one of them out")
     if not texts and input is None and streams.stdin_is_terminal():
         raise UsageError("nothing to score; give a TEXT, -i FILE, or pipe lines in (charrnn score --help)")
-    if per_token and format not in (None, "jsonl"):
-        raise UsageError(f"--per-token is for --format jsonl, and --format is {format}; leave one of them out")
-    if header and (per_token or format == "jsonl"):
-        raise UsageError("--header is for --format tsv, and --format is jsonl; leave it out")
+    if vs == "":
+        raise UsageError("--vs is empty; it must name a checkpoint")
+    _check_output(format, header, per_token, summary)
     for text in texts or ():
         if os.path.isfile(text):  # noqa: PTH113 - unlike Path.is_file, no failure where the text is too long for a path
             streams.note(f"{text} is scored as text; to score the lines of that file: charrnn score -i {text}")
@@ -92,79 +116,127 @@ def score(
     if format is None:
         format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
 
-    from charrnn.cli.lines import lines_of_arguments, open_lines
+    from charrnn.cli.lines import lines_of_arguments, open_lines, text_fields, without_byte_order_mark
 
     source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(input or "-")
-    with source as chunks:
+    with source as read:
         model, loaded = open_model(checkpoint, threads, precision)
+        other, loaded_other = open_model(vs, threads, precision, called="against") if vs is not None else (None, loaded)
+        chunks = without_byte_order_mark(read)
+        if text_field is not None:
+            chunks = text_fields(chunks, text_field)
+        if loaded.vocabulary.unit != "byte" or loaded_other.vocabulary.unit != "byte":
+            chunks = _warned(chunks)
 
-        from charrnn import scoring
+        from charrnn.scoring import score_lines
 
         details = not summary and (per_token or format == "table")
-        scores = scoring.score_lines(
-            model, loaded.vocabulary, _checked(chunks, loaded.vocabulary), stream=stream, per_token=details
-        )
+        scorer: Scorer = partial(score_lines, model, loaded.vocabulary, stream=stream, per_token=details)
+        comparer: Scorer | None = None
+        if other is not None:
+            comparer = partial(score_lines, other, loaded_other.vocabulary, stream=stream)
+        records = _records(chunks, scorer, comparer)
         log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:
             if summary:
-                total = scoring.Summary()
-                for line in chain.from_iterable(scores):
-                    total.add(line)
-                out.write(json.dumps(total.as_dict(log_unit), allow_nan=False) + "\n")
+                out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
             else:
-                _write(out, scores, loaded.vocabulary, format, log_unit, header, per_token)
+                _write(out, records, loaded.vocabulary, format, log_unit, header, per_token, other is not None)
+
+
+def _check_output(format: str | None, header: bool, per_token: bool, summary: bool) -> None:
+    """Raise `UsageError` for an option that would do nothing beside another."""
+    if summary:
+        for name, given in (("--format", format), ("--header", header), ("--per-token", per_token)):
+            if given:
+                raise UsageError(
+                    f"{name} is for one record a line, and --summary is one for all; leave one of them out"
+                )
+    if per_token and format not in (None, "jsonl"):
+        raise UsageError(f"--per-token is for --format jsonl, and --format is {format}; leave one of them out")
+    if header and (per_token or format not in (None, "tsv")):
+        raise UsageError(f"--header is for --format tsv, and --format is {format or 'jsonl'}; leave it out")
+
+
+def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
+    """The records of one chunk after the other; of a chunk that was answered nothing is kept."""
+    from charrnn.cli.score_formats import Record
+
+    lines: list[Line] = []
+
+    def read() -> Iterator[list[Line]]:
+        nonlocal lines
+        for lines in chunks:  # noqa: UP028 - `lines` is what was read last
+            yield lines
+
+    others = comparer(iter(lambda: lines, None)) if comparer is not None else None
+    for scores in scorer(read()):
+        if others is None:
+            yield map(Record, lines, scores)
+        else:
+            odds = (score.logprob - other.logprob for score, other in zip(scores, next(others), strict=True))
+            yield map(Record, lines, scores, odds)
+
+
+def _total(records: Iterable[Iterable[Record]], log_unit: float, compared: bool) -> dict[str, Any]:
+    """The object of --summary."""
+    from charrnn.scoring import Summary
+
+    total, log_odds = Summary(), 0.0
+    for record in chain.from_iterable(records):
+        total.add(record.score)
+        log_odds += record.log_odds or 0.0
+    result = total.as_dict(log_unit)
+    return {**result, "log_odds": log_odds / log_unit + 0.0} if compared else result
 
 
 def _write(
     out: streams.Output,
-    scores: Iterable[Sequence[Score]],
+    records: Iterable[Iterable[Record]],
     vocabulary: Vocabulary,
     format: str,
     log_unit: float,
     header: bool,
     per_token: bool,
+    compared: bool,
 ) -> None:
-    """Write each score as soon as there is one."""
+    """Write each record as soon as there is one."""
     from charrnn.cli import score_formats as formats
 
-    draw: Callable[[Score], Iterable[bytes]]
+    draw: Callable[[Record], Iterable[bytes]]
     if format == "table":
-        table = formats.Table(vocabulary, log_unit, colour=streams.wants_colour(sys.stdout))
+        table = formats.Table(vocabulary, log_unit, colour=streams.wants_colour(sys.stdout), compared=compared)
         first = table.header()
 
-        def draw(score: Score) -> Iterable[bytes]:
-            return (table.row(score),)
+        def draw(record: Record) -> Iterable[bytes]:
+            return (table.row(record),)
 
     elif format == "tsv":
-        first = formats.TSV_HEADER if header else b""
+        first = formats.tsv_header(compared) if header else b""
 
-        def draw(score: Score) -> Iterable[bytes]:
-            return (formats.tsv(score, log_unit),)
+        def draw(record: Record) -> Iterable[bytes]:
+            return (formats.tsv(record, log_unit),)
 
     else:
         first = b""
 
-        def draw(score: Score) -> Iterable[bytes]:
-            return formats.json_line(score, log_unit, per_token)
+        def draw(record: Record) -> Iterable[bytes]:
+            return formats.json_line(record, log_unit, per_token)
 
     # A table holds colours, and no other control characters.
     harmless = not out.terminal or format == "table"
     if first:
         out.write(first)
-    for chunk in scores:
+    for chunk in records:
         for piece in chain.from_iterable(map(draw, chunk)):
             out.write(piece if harmless else visible(piece.decode("utf-8", "replace"), keep="\t\n"))
         out.flush()
 
 
-def _checked(chunks: Iterable[list[Line]], vocabulary: Vocabulary) -> Iterator[list[Line]]:
-    """The chunks without a byte order mark at their start, after saying once what is odd about the bytes."""
-    first, warned = True, vocabulary.unit == "byte"
+def _warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
+    """The chunks, after saying once that there are bytes in them that are not UTF-8."""
+    warned = False
     for chunk in chunks:
-        if first and chunk[0].data.startswith(codecs.BOM_UTF8):
-            streams.note("the byte order mark at the start of the text is left out")
-            chunk[0] = chunk[0]._replace(data=chunk[0].data.removeprefix(codecs.BOM_UTF8))
-        first = False
         if not warned:
             try:
                 b"\n".join(line.data for line in chunk).decode()

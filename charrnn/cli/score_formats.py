@@ -6,10 +6,10 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli.visible import visible
-from charrnn.scoring import Score, bits
+from charrnn.scoring import Line, Score, bits
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 _UNITS_AT_ONCE = 4096
-
-TSV_HEADER = b"logprob\ttokens\toov\tbits_per_byte\ttext\n"
 
 # Upper bounds in bits a character, and the colour up to each: from green (expected) to red (surprising).
 _COLOURS = ((0.5, 34), (1, 70), (2, 106), (3, 142), (4, 178), (6, 172), (9, 166), (math.inf, 160))
@@ -30,18 +28,40 @@ def number(value: float, decimals: int = 6) -> str:
     return text if text.strip("-0.") else text.removeprefix("-")
 
 
-def tsv(score: Score, log_unit: float) -> bytes:
+class Record(NamedTuple):
+    """A line, its score, and where two models are compared, this one's log-probability minus the other's, in nats."""
+
+    line: Line
+    score: Score
+    log_odds: float | None = None
+
+    @property
+    def whole(self) -> bytes:
+        """The line that was read, of which only a field may have been scored."""
+        return self.score.data if self.line.whole is None else self.line.whole
+
+
+def tsv_header(compared: bool) -> bytes:
+    """The names of the columns."""
+    return b"logprob\ttokens\toov\tbits_per_byte\t" + b"log_odds\t" * compared + b"text\n"
+
+
+def tsv(record: Record, log_unit: float) -> bytes:
     """One line; the text is the bytes that were read, tabs included, and comes last."""
+    score = record.score
     fields = f"{number(score.logprob / log_unit)}\t{score.tokens}\t{score.oov}\t{number(score.bits_per_byte)}\t"
-    return fields.encode() + score.data + b"\n"
+    if record.log_odds is not None:
+        fields += f"{number(record.log_odds / log_unit)}\t"
+    return fields.encode() + record.whole + b"\n"
 
 
-def json_line(score: Score, log_unit: float, per_token: bool) -> Iterator[bytes]:
+def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[bytes]:
     """One JSON object on a line, in pieces: a list of units takes far more memory than the line.
 
-    Invalid bytes in the text become U+FFFD, which JSON can hold.
+    Invalid bytes in the text become U+FFFD, which JSON can hold. Where a field was scored, `line` is the whole line.
     """
-    record: dict[str, Any] = {
+    score = record.score
+    values: dict[str, Any] = {
         "text": score.data.decode("utf-8", "replace"),
         "logprob": score.logprob / log_unit + 0.0,
         "tokens": score.tokens,
@@ -52,7 +72,11 @@ def json_line(score: Score, log_unit: float, per_token: bool) -> Iterator[bytes]
         "bits_per_character": score.bits_per_character,
         "perplexity": score.perplexity,
     }
-    written = _json(record)
+    if record.log_odds is not None:
+        values["log_odds"] = record.log_odds / log_unit + 0.0
+    if record.line.whole is not None:
+        values["line"] = record.whole.decode("utf-8", "replace")
+    written = _json(values)
     if not per_token:
         yield f"{written}\n".encode()
         return
@@ -74,12 +98,12 @@ def _json(value: object) -> str:
 
 
 class Table:
-    """Rows in columns, written one by one; with `colour`, the text is coloured by surprisal."""
+    """Rows in columns, written one by one; with `colour`, what was scored is coloured by surprisal."""
 
-    def __init__(self, vocabulary: Vocabulary, log_unit: float, *, colour: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, log_unit: float, *, colour: bool, compared: bool = False) -> None:
         from rich.console import Console
 
-        self._vocabulary, self._log_unit = vocabulary, log_unit
+        self._vocabulary, self._log_unit, self._compared = vocabulary, log_unit, compared
         self._buffer = io.StringIO()
         self._console = Console(
             file=self._buffer,
@@ -95,15 +119,22 @@ class Table:
         """The names of the columns."""
         from rich.text import Text
 
-        return self._draw(Text(f"{'logprob':>12} {'tokens':>7} {'oov':>5} {'bits/byte':>10}  text", style="bold"))
+        odds = f" {'log odds':>10}" if self._compared else ""
+        return self._draw(Text(f"{'logprob':>12} {'tokens':>7} {'oov':>5} {'bits/byte':>10}{odds}  text", style="bold"))
 
-    def row(self, score: Score) -> bytes:
+    def row(self, record: Record) -> bytes:
         """One line for one score, which must carry its units."""
         from rich.text import Text
 
+        score = record.score
         logprob = number(score.logprob / self._log_unit, 3)
-        row = Text(f"{logprob:>12} {score.tokens:>7} {score.oov:>5} {number(score.bits_per_byte, 3):>10}  ")
+        row = Text(f"{logprob:>12} {score.tokens:>7} {score.oov:>5} {number(score.bits_per_byte, 3):>10}")
+        if record.log_odds is not None:
+            row.append(f" {number(record.log_odds / self._log_unit, 3):>10}")
+        start, stop = record.line.start, record.line.start + len(score.data)
+        row.append("  " + visible(record.whole[:start].decode("utf-8", "replace"), keep="\t"))
         (self._bytes if self._vocabulary.unit == "byte" else self._units)(score, row)
+        row.append(visible(record.whole[stop:].decode("utf-8", "replace"), keep="\t"))
         return self._draw(row)
 
     def _units(self, score: Score, row: Text) -> None:
