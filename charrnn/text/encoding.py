@@ -16,7 +16,7 @@ from charrnn.errors import CharrnnError
 from charrnn.text.binary import remark_on_binary
 from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Spool, WordCoder, make_coder, smallest_type
 from charrnn.text.holdout import LineSplit
-from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_text, whole_lines, whole_words
+from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_ahead, read_text, whole_lines, whole_words
 from charrnn.text.units import LINE_END, REPLACEMENT
 from charrnn.text.vocabulary import UNIT_NAMES, UNKNOWN, Vocabulary
 
@@ -149,7 +149,7 @@ def _read(
 def _pieces(source: Source, config: TextConfig, findings: Findings, digest: hashlib._Hash) -> Iterator[str]:
     """The text of a source in pieces that may be split into units one by one."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
-    text = read_text(_hashed(source.blocks(), digest), source.name, encoding, config.errors, findings)
+    text = read_ahead(read_text(_hashed(source.blocks(), digest), source.name, encoding, config.errors, findings))
     if config.lines:
         return whole_lines(text)
     return whole_words(text) if config.unit == "word" else text
@@ -163,12 +163,13 @@ def _hashed(blocks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 def _count(stretches: list[Stretch], coder: Coder) -> tuple[NDArray[np.int64], int]:
     """How often each code occurs, and the bytes between units."""
+    from charrnn.kernels.text import add_counts
+
     counts = np.zeros(coder.size, np.int64)
     total = 0
     for spool, start, stop in stretches:
         for codes, spaces in spool.read(start, stop):
-            seen = np.bincount(codes)
-            counts[: len(seen)] += seen
+            add_counts(codes.astype(np.uint32), counts)
             total += spaces
     return counts, total
 
@@ -240,9 +241,9 @@ def _write(
 ) -> EncodedPart:
     """Write the ids of `stretches` to `path`; `ids` is the id of each code."""
     with path.open("wb") as file:
-        for spool, start, stop in stretches:
-            for codes, _ in spool.read(start, stop):
-                file.write(ids[codes].data)
+        blocks = (np.take(ids, codes) for stretch in stretches for codes, _ in stretch[0].read(*stretch[1:]))
+        for block in read_ahead(blocks):
+            file.write(block.data)
     unit_bytes, unit_characters = coder.lengths()
     length = int(counts.sum())
     size, characters = int(counts @ unit_bytes), int(counts @ unit_characters)

@@ -15,15 +15,18 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from charrnn.errors import CharrnnError
 from charrnn.text.units import LINE_END, without_surrogates
 
+Item = TypeVar("Item")
+
 STDIN = "-"
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 LONGEST_CARRY = 4 << 20  # characters kept back while waiting for a place between two words
 # By their first bytes. "BZh" alone could begin a text, the block header after it could not.
 COMPRESSED = ((b"\x1f\x8b\x08", "gzip"), (b"\xfd7zXZ\x00", "xz"))
@@ -103,7 +106,7 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
         first = False
         if piece.endswith("\r"):  # half of a "\r\n", perhaps
             held, piece = "\r", piece[:-1]
-        if "\r\n" in piece:
+        if "\r" in piece and "\r\n" in piece:  # one character alone is found faster
             findings.crlf += piece.count("\r\n")
             piece = piece.replace("\r\n", LINE_END)
         if piece:
@@ -114,6 +117,16 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
         yield held
     if last and last != LINE_END:
         yield LINE_END
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; a thread makes the next one while the caller works with this one."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield cast(Item, item)
 
 
 def whole_lines(pieces: Iterator[str]) -> Iterator[str]:
