@@ -84,18 +84,14 @@ def _word_end(text: Points, classes: Classes, start: int) -> int:
         while end < N:
             if classes[text[end]] & MARK:
                 end = _while_class(text, classes, _while_class(text, classes, end, MARK), LETTER)
-            elif (
-                (text[end] == _QUOTE or text[end] == _APOSTROPHE) and end + 1 < N and classes[text[end + 1]] & LETTER
-            ):
+            elif (text[end] == _QUOTE or text[end] == _APOSTROPHE) and end + 1 < N and classes[text[end + 1]] & LETTER:
                 end = _while_class(text, classes, end + 1, LETTER)
             else:
                 break
         return end
     if kind & DIGIT:
         end = _while_class(text, classes, end, DIGIT)
-        while (
-            end + 1 < N and (text[end] == _POINT or text[end] == _COMMA) and classes[text[end + 1]] & DIGIT
-        ):
+        while end + 1 < N and (text[end] == _POINT or text[end] == _COMMA) and classes[text[end + 1]] & DIGIT:
             end = _while_class(text, classes, end + 1, DIGIT)
         return end
     if text[end] == _UNDERSCORE:
