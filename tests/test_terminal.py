@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from charrnn import checkpoint as ckpt
+from charrnn.config import TextConfig
 from charrnn.text.vocabulary import Vocabulary
 from tests.toy_model import learn, toy_checkpoint
 
@@ -21,7 +22,7 @@ pty = pytest.importorskip("pty", reason="terminals of POSIX")
 HOSTILE = "\x1b\x9b\x9d\x07\x08\r\x0b\x0c\x7f\x85\x00"
 TITLE = "\x1b]0;owned\x07"
 CHARS = learn(f"a{HOSTILE}\n")
-WORDS = Vocabulary.learn({f"w{TITLE}": 5, "\x9b2J": 4, "a": 3, "\n": 2}, ckpt.TextConfig(unit="word"))
+WORDS = Vocabulary.learn({f"w{TITLE}": 5, "\x9b2J": 4, "a": 3, "\n": 2}, TextConfig(unit="word"))
 # The colours of a table, and how the live display moves the cursor.
 OWN = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")

@@ -6,7 +6,7 @@ more without regular expressions; a test compares the two on all of Unicode.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +153,7 @@ def _slot(text: Points, start: int, stop: int, slots: Ids, letters: Points, ends
     for n in range(start, stop):
         digest = (digest ^ np.uint64(text[n])) * np.uint64(0x100000001B3)
     mask = slots.size - 1
-    slot = np.int64((digest ^ (digest >> np.uint64(32))) & np.uint64(mask))
+    slot: Any = np.int64((digest ^ (digest >> np.uint64(32))) & np.uint64(mask))
     while slots[slot] >= 0:
         word = slots[slot]
         first = ends[word]
