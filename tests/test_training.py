@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import signal
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +265,19 @@ def test_killed_between_checkpoints_and_resumed(text_file: Path) -> None:
     assert checkpoint.load(task.output).training["progress"]["step"] == 20
     run(resumed(task))
     assert_same(whole.output, task.output)
+
+
+def test_a_sample_that_cannot_be_drawn_does_not_end_training(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> Iterator[Any]:
+        raise CharrnnError("no unit has a probability")
+        yield
+
+    monkeypatch.setattr("charrnn.training.run.sample", refuse)
+    said = run(make_task(text_file, sample_every=4, steps=8))
+    assert [event.message for event in said if isinstance(event, events.Note)].count(
+        "no sample: no unit has a probability"
+    ) == 2
+    assert isinstance(said[-1], events.End)
 
 
 class Hooked(LanguageModel):
