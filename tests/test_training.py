@@ -518,7 +518,7 @@ def test_validation_gives_back_the_memory_of_what_it_read(tmp_path: Path, monkey
     model = LanguageModel(ModelConfig(vocabulary_size=4, cells=("rnn",), hidden_size=4))
     model.initialise(0)
     wanted = evaluate(model, part)
-    released = []
+    released: list[Any] = []
     monkeypatch.setattr(evaluation, "PAGES_BYTES", 10_000)
     monkeypatch.setattr(evaluation, "release_pages", released.append)
     assert evaluate(model, part) == wanted

@@ -164,7 +164,8 @@ def _slot(text: Points, start: int, stop: int, slots: Ids, letters: Points, ends
             if same == stop - start:
                 break
         slot = (slot + 1) & mask
-    return slot
+    found: int = slot
+    return found
 
 
 @kernel

@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
         yield LINE_END
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """The same items; a thread makes the next one while the caller works with this one."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
