@@ -40,7 +40,8 @@ def read_source(path: str, folder: Path) -> bytes:
     try:
         data = b"".join(source.blocks())
         assert b"".join(source.blocks()) == data, "the second reading differs"
-        assert source.digest() == hashlib.sha256(data).hexdigest()
+        assert source.digest() == (len(data), hashlib.sha256(data).hexdigest())
+        assert source.size() in (len(data), None)
     finally:
         source.close()
     return data

@@ -38,13 +38,21 @@ class EncodedPart:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode_sources` wrote. `digests` has the SHA-256 of each source's decompressed bytes."""
+    """What `encode_sources` wrote. `digests` has the number and SHA-256 of each source's decompressed bytes."""
 
     vocabulary: Vocabulary
     train: EncodedPart
     validation: EncodedPart | None
-    digests: list[str]
+    digests: list[tuple[int, str]]
     notes: list[Note]
+
+
+class Digest:
+    """The bytes of a source so far."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.sha256 = hashlib.sha256()
 
 
 @dataclass
@@ -54,7 +62,7 @@ class Reading:
     coder: Coder
     train: list[Stretch] = field(default_factory=list)
     validation: list[Stretch] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
+    digests: list[tuple[int, str]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
 
@@ -110,7 +118,7 @@ def _read(
     coder = reading.coder
     for number, source in enumerate(sources):
         findings = Findings()
-        digest = hashlib.sha256()
+        digest = Digest()
         start = main.length
         for piece in _pieces(source, config, findings, digest):
             if by_line is not None:
@@ -119,7 +127,7 @@ def _read(
                 held_out.append(*coder.encode(out))
             else:
                 main.append(*coder.encode(piece))
-        reading.digests.append(digest.hexdigest())
+        reading.digests.append((digest.size, digest.sha256.hexdigest()))
         if findings.byte_order_mark:
             reading.notes.append((number, "the byte order mark at its start was left out"))
         if findings.crlf:
@@ -146,7 +154,7 @@ def _read(
     return reading
 
 
-def _pieces(source: Source, config: TextConfig, findings: Findings, digest: hashlib._Hash) -> Iterator[str]:
+def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Digest) -> Iterator[str]:
     """The text of a source in pieces that may be split into units one by one."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
     text = read_ahead(read_text(_hashed(source.blocks(), digest), source.name, encoding, config.errors, findings))
@@ -155,9 +163,10 @@ def _pieces(source: Source, config: TextConfig, findings: Findings, digest: hash
     return whole_words(text) if config.unit == "word" else text
 
 
-def _hashed(blocks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+def _hashed(blocks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
     for block in blocks:
-        digest.update(block)
+        digest.size += len(block)
+        digest.sha256.update(block)
         yield block
 
 

@@ -78,12 +78,19 @@ class Source:
                 f"make or fetch the file again"
             ) from error
 
-    def digest(self) -> str:
-        """SHA-256 of the decompressed bytes, in hexadecimal."""
-        digest = hashlib.sha256()
+    def size(self) -> int | None:
+        """How many bytes `blocks` gives, where that is known without reading them: None for compressed ones."""
+        self._file.seek(0)
+        _, kind = _decompressed(self._file, self._file.read(16))
+        return None if kind else os.fstat(self._file.fileno()).st_size
+
+    def digest(self) -> tuple[int, str]:
+        """How many bytes `blocks` gives, and their SHA-256 in hexadecimal."""
+        size, digest = 0, hashlib.sha256()
         for block in self.blocks():
+            size += len(block)
             digest.update(block)
-        return digest.hexdigest()
+        return size, digest.hexdigest()
 
 
 def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, findings: Findings) -> Iterator[str]:
