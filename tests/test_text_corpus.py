@@ -258,7 +258,7 @@ def test_the_encoded_corpus_is_reused(tmp_path: Path, cache: Path, monkeypatch: 
     load(tmp_path, "abcad")
     assert len(entries()) == 2
     with monkeypatch.context() as patch:  # nothing of this size is there: it is read once only
-        patch.setattr(corpus.Source, "digest", forbidden)
+        patch.setattr("charrnn.text.reader.Source.digest", forbidden)
         load(tmp_path, "abcadd")
     assert len(entries()) == 3
     # An entry that was cut short is made again.

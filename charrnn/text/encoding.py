@@ -157,7 +157,9 @@ def _read(
 def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Digest) -> Iterator[str]:
     """The text of a source in pieces that may be split into units one by one."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
-    text = read_ahead(read_text(_hashed(source.blocks(), digest), source.name, encoding, config.errors, findings))
+    # To read and to hash are what another thread can do while Python works; decoding would keep Python from working.
+    blocks = read_ahead(_hashed(source.blocks(), digest))
+    text = read_text(blocks, source.name, encoding, config.errors, findings)
     if config.lines:
         return whole_lines(text)
     return whole_words(text) if config.unit == "word" else text
