@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
@@ -104,6 +104,7 @@ PIECES = ["<unk>", " <unk>", "<un", "k>", "don't", "a’b", " ", "  ", "\n", "1,
 PIECES += ["\u00a0", "\u3000", "१२", "½", "\x1c", "\u200d", "漢字", "é", "😀\ufe0f"]
 
 
+@settings(deadline=None)  # the first one compiles
 @given(ALL_UNICODE | TRICKY | st.lists(st.sampled_from(PIECES)).map("".join))
 @example("  \u00a0 a")
 @example("a<unk>b <unk")
