@@ -99,12 +99,9 @@ def main() -> None:
             _, _, least, overhead = run(folder, str(small), *common, "--steps", "1")
             events, _, _, start = run(folder, str(corpus), *common, "--steps", "1")
             _, _, most, again = run(folder, str(corpus), *common, "--steps", "300")
-            speed = size / (start - overhead)
-            rows.append(
-                (
-                    unit, f"{speed:.0f}", f"{events['step']:.1f}", f"{again:.1f}", f"{least:.0f}", f"{most:.0f}",
-                )
-            )  # fmt: skip
+            seconds = start - overhead  # what else takes its time is left out
+            speed = f"{size / seconds:.0f}" if seconds > 0.5 else "too small"
+            rows.append((unit, speed, f"{events['step']:.1f}", f"{again:.1f}", f"{least:.0f}", f"{most:.0f}"))
     print_table(
         f"{size:,.0f} MB of text",
         ("unit", "encoding, MB/s", "first step, s", "start with the cache, s", "memory, 2 MB corpus", "memory, MB"),
