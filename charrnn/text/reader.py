@@ -79,9 +79,13 @@ class Source:
             ) from error
 
     def size(self) -> int | None:
-        """How many bytes `blocks` gives, where that is known without reading them: None for compressed ones."""
-        self._file.seek(0)
-        _, kind = _decompressed(self._file, self._file.read(16))
+        """How many bytes `blocks` gives, where that is known without reading them: None for compressed or
+        unreadable ones."""
+        try:
+            self._file.seek(0)
+            _, kind = _decompressed(self._file, self._file.read(16))
+        except OSError:  # which `blocks` reports
+            return None
         return None if kind else os.fstat(self._file.fileno()).st_size
 
     def digest(self) -> tuple[int, str]:
