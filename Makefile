@@ -8,13 +8,14 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
 
 .NOTPARALLEL:
-.PHONY: help demo test test-peers kills lint types wheel-check checkpoint clean
+.PHONY: help demo test test-peers kills fuzz lint types wheel-check checkpoint clean
 
 help:
 	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
 	@echo "make test         run the tests"
 	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
 	@echo "make kills        kill a training 50 times, and compare what it ends with (5 minutes)"
+	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
 	@echo "make lint         check style and formatting with ruff"
 	@echo "make types        check types with mypy"
 	@echo "make wheel-check  build the wheel and try it outside this folder"
@@ -34,6 +35,9 @@ test-peers: $(VENV)/.installed-peers
 
 kills: $(VENV)/.installed-test
 	$(BIN)/python -m tests.kills --count 50
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz --count 20000
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -37,6 +37,8 @@ TRAINING_PREFIX = "training."
 # The header ends at 100 MB; this leaves room for the tensors' names and the history beside the vocabulary.
 MAX_VOCABULARY_BYTES = 90_000_000
 
+LARGEST_NUMBER = 2**53  # of the integers that describe a model: float64 holds them exactly
+
 DEFAULT_FOLDER = Path("checkpoints")
 DEMO_NAME = "demo.safetensors"
 ENVIRONMENT_VARIABLE = "CHARRNN_CHECKPOINT"
@@ -212,6 +214,9 @@ def _parse_config(kind: type[Config], values: dict[str, Any], name: str) -> Conf
             good = type(value).__name__ == wanted
         if not good:
             raise ValueError(f"{name}.{key} is {str(value)[:40]!r}, which is not of the type {wanted}")
+        for item in value if isinstance(value, list) else [value]:
+            if type(item) is int and abs(item) > LARGEST_NUMBER:
+                raise ValueError(f"{name}.{key} is {str(item)[:40]}, which is too large")
     for key, entry in fields.items():
         if key not in values and entry.default is dataclasses.MISSING:
             raise ValueError(f"{name} lacks the entry {key!r}")

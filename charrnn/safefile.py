@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import math
 import os
@@ -26,6 +27,7 @@ Shape = tuple[int, ...]
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _FLOAT_BYTES = 4
 _MAX_DIMENSIONS = 8
+_MAX_DEPTH = 100  # of JSON: what reads it later may call itself at each level
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,16 @@ def canonical_json(value: Any) -> str:
 def strict_json(text: str | bytes) -> Any:
     """Parse JSON. Raises `ValueError` for repeated keys, for NaN and infinities and for too deep nesting as well."""
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        inside = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level = list(itertools.chain.from_iterable(inside))
+        if not level:
+            return value
+    raise ValueError("it is nested too deeply")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import require_range
-from charrnn.errors import UsageError
+from charrnn.errors import CharrnnError, UsageError
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
@@ -94,7 +94,8 @@ def sample(
 ) -> Iterator[Piece]:
     """Yield `count` samples of every prompt, in order, in pieces of at most about `stride` units.
 
-    The state starts at zero, the end-of-line is the first input, then come the units of the prompt.
+    The state starts at zero, the end-of-line is the first input, then come the units of the prompt. Raises
+    `CharrnnError` where the model computes numbers that are not finite.
     """
     rows = max(1, min(_BATCH_ROWS, _BATCH_LOGITS // len(vocabulary)))
     total = len(prompts) * count
@@ -141,6 +142,11 @@ class _Sample:
         """Add drawn units (n,), up to the one that ends the sample."""
         for unit in units.tolist():
             self.tokens += 1
+            if unit == UNKNOWN:  # which has no chance, unless there is no unit that has one
+                raise CharrnnError(
+                    "the model gives no unit a finite probability: its weights are too large or damaged; "
+                    "use another one"
+                )
             if config.one_line and unit == EOS:
                 self.end("line")
                 return

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import prefixes
+from charrnn.errors import CharrnnError
 from charrnn.text.reader import whole_words
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
@@ -236,7 +237,11 @@ class _Lines:
             self.lengths[-1] -= 1
 
     def scores(self, log_probs: NDArray[np.float64], per_token: bool) -> list[Score]:
-        """The score of each line, from the log-probability (N) of each target."""
+        """The score of each line, from the log-probability (N) of each target. `CharrnnError` where one is none."""
+        if not np.isfinite(log_probs).all():
+            raise CharrnnError(
+                "the model gives the text no finite probability: its weights are too large or damaged; use another one"
+            )
         totals, tokens = _sums(log_probs, self.lengths).tolist(), self.lengths.tolist()
         scores = [
             Score(data, count, 0, len(data) + 1, len(text) + 1, total, total, total)

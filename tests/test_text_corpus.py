@@ -257,13 +257,17 @@ def test_the_encoded_corpus_is_reused(tmp_path: Path, cache: Path, monkeypatch: 
                 load(tmp_path, "abcab", **changes)
     load(tmp_path, "abcad")
     assert len(entries()) == 2
+    with monkeypatch.context() as patch:  # nothing of this size is there: it is read once only
+        patch.setattr("charrnn.text.reader.Source.digest", forbidden)
+        load(tmp_path, "abcadd")
+    assert len(entries()) == 3
     # An entry that was cut short is made again.
     path = cache / "corpora" / entry / "train.ids"
     path.write_bytes(path.read_bytes()[:-1])
     assert load(tmp_path, "abcab").train.ids.tolist() == ids
     (cache / "corpora" / entry / "corpus.json").write_text("{")
     assert load(tmp_path, "abcab").train.ids.tolist() == ids
-    assert len(entries()) == 2
+    assert len(entries()) == 3
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_quietly(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import lzma
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import CharrnnError
 from charrnn.text import reader
-from charrnn.text.reader import Findings, Source, read_text, whole_lines
+from charrnn.text.reader import Findings, Source, read_ahead, read_text, whole_lines
 
 COMPRESSORS = [gzip.compress, bz2.compress, lzma.compress]
 
@@ -40,7 +40,8 @@ def read_source(path: str, folder: Path) -> bytes:
     try:
         data = b"".join(source.blocks())
         assert b"".join(source.blocks()) == data, "the second reading differs"
-        assert source.digest() == hashlib.sha256(data).hexdigest()
+        assert source.digest() == (len(data), hashlib.sha256(data).hexdigest())
+        assert source.size() in (len(data), None)
     finally:
         source.close()
     return data
@@ -182,3 +183,26 @@ def test_lines_are_regrouped_whole(pieces: list[str]) -> None:
     regrouped = list(whole_lines(iter([*pieces, "\n"])))
     assert "".join(regrouped) == "".join([*pieces, "\n"])
     assert all(piece.endswith("\n") for piece in regrouped)
+
+
+def test_reading_ahead_changes_nothing_but_the_thread() -> None:
+    threads: set[int] = set()
+
+    def items(fails: bool) -> Iterator[int]:
+        for number in range(5):
+            threads.add(threading.get_ident())
+            yield number
+        if fails:
+            raise CharrnnError("the end")
+
+    before = threading.active_count()
+    assert list(read_ahead(items(fails=False))) == list(range(5))
+    ahead = read_ahead(items(fails=True))
+    assert [next(ahead) for _ in range(5)] == list(range(5))
+    with pytest.raises(CharrnnError, match="the end"):
+        next(ahead)
+    unfinished = read_ahead(items(fails=False))
+    assert next(unfinished) == 0
+    unfinished.close()
+    assert threading.active_count() == before
+    assert threading.get_ident() not in threads

@@ -7,11 +7,12 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.text import EOS, UNKNOWN, Vocabulary
+from charrnn.text.coding import WordCoder, code_points, split_points
 from charrnn.text.reader import whole_words
 from charrnn.text.units import split_bytes, split_pretokenized, split_words, text_bytes, without_surrogates
 
@@ -96,6 +97,49 @@ def test_words_are_not_cut_between_pieces(text: str, size: int) -> None:
 )
 def test_what_a_word_is(text: str, units: list[str]) -> None:
     assert split_words(text) == units
+
+
+# Pieces whose meeting decides where a unit ends.
+PIECES = ["<unk>", " <unk>", "<un", "k>", "don't", "a’b", " ", "  ", "\n", "1,000.5", ".", "'", "e\u0301a", "__", "x_"]
+PIECES += ["\u00a0", "\u3000", "१२", "½", "\x1c", "\u200d", "漢字", "é", "😀\ufe0f"]
+
+
+@settings(deadline=None)  # the first one compiles
+@given(ALL_UNICODE | TRICKY | st.lists(st.sampled_from(PIECES)).map("".join))
+@example("  \u00a0 a")
+@example("a<unk>b <unk")
+@example("1.a 1, 1,2,")
+def test_compiled_code_cuts_where_the_patterns_do(text: str) -> None:
+    assert compiled_split(text, pretokenized=False) == split_words(text)
+    assert compiled_split(text, pretokenized=True) == split_pretokenized(text)
+
+
+@pytest.mark.parametrize("between", ["", " ", "a", "1"])
+def test_compiled_code_knows_every_character(between: str) -> None:
+    text = between.join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    assert compiled_split(text, pretokenized=False) == split_words(text)
+    assert compiled_split(text, pretokenized=True) == split_pretokenized(text)
+
+
+def compiled_split(text: str, *, pretokenized: bool) -> list[str]:
+    starts, stops = split_points(code_points(text), pretokenized)
+    return [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+def test_words_get_numbers_in_the_order_they_appear() -> None:
+    """However many there are and however the text is cut; compiled code finds those that the dictionary has."""
+    words = [f"{prefix}{number}" for number in range(3000) for prefix in ("w", "é", "漢")]
+    text = "\n".join([*words, *reversed(words), ""])
+    numbers = {"\n": 0} | {word: number for number, word in enumerate(words, 1)}
+    wanted = [numbers[unit] for unit in split_pretokenized(text)]
+    for size in (len(text), 1000):
+        coder = WordCoder(pretokenized=True)
+        lines = list(whole_words(text[i : i + size] for i in range(0, len(text), size)))
+        assert [code for line in lines for code in coder.encode(line)[0].tolist()] == wanted
+        assert [coder.unit(code) for code in range(coder.size)] == list(numbers)
+        sizes, lengths = coder.lengths()
+        assert sizes.tolist() == [len(word.encode()) for word in numbers]
+        assert lengths.tolist() == [len(word) for word in numbers]
 
 
 def test_pretokenized_words_are_what_ascii_white_space_separates() -> None:

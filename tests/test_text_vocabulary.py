@@ -194,6 +194,8 @@ def changed_fallback(**values: Any) -> dict[str, Any]:
         (changed_fallback(mapped=2**60), "mapped is"),
         (changed_fallback(characters=""), "without repetition"),
         (changed_fallback(characters="aa", counts=[1, 1]), "without repetition"),
+        (changed_fallback(characters="a\n", counts=[1, 1]), "that a word can have"),
+        (changed_fallback(characters="a\ud800", counts=[1, 1]), "that a word can have"),
         (changed_fallback(counts=[1]), "as many counts"),
         (changed_fallback(characters="ab", counts=[1, 0]), "above 0"),
         (changed_fallback(characters="ab", counts=[1, "2"]), "above 0"),

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import signal
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from charrnn.errors import CharrnnError, DivergedError, UsageError
 from charrnn.models import LanguageModel, layout
 from charrnn.text.corpus import Corpus, Part, load_corpus
 from charrnn.text.vocabulary import EOS
-from charrnn.training import defaults, estimate, events, setup
+from charrnn.training import defaults, estimate, evaluation, events, setup
 from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.loop import train
@@ -267,6 +267,19 @@ def test_killed_between_checkpoints_and_resumed(text_file: Path) -> None:
     assert_same(whole.output, task.output)
 
 
+def test_a_sample_that_cannot_be_drawn_does_not_end_training(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> Iterator[Any]:
+        raise CharrnnError("no unit has a probability")
+        yield
+
+    monkeypatch.setattr("charrnn.training.run.sample", refuse)
+    said = run(make_task(text_file, sample_every=4, steps=8))
+    assert [event.message for event in said if isinstance(event, events.Note)].count(
+        "no sample: no unit has a probability"
+    ) == 2
+    assert isinstance(said[-1], events.End)
+
+
 class Hooked(LanguageModel):
     """Calls `hook(step)` before each gradient; what that returns other than None becomes the loss."""
 
@@ -496,6 +509,21 @@ def test_evaluation_of_a_part_of_the_text(text_file: Path) -> None:
     assert some.loss == pytest.approx(whole.loss, abs=0.05)
     assert some.bits_per_byte == pytest.approx(some.loss / math.log(2))  # the denominators are those of the tokens read
     assert evaluate(model, long, limit=10**9) == whole
+
+
+def test_validation_gives_back_the_memory_of_what_it_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ids").write_bytes(bytes([2, 3, 1]) * 30_000)
+    mapped = np.asarray(np.memmap(tmp_path / "ids", np.uint8, mode="r"))
+    part = Part(mapped, bytes=90_000, characters=90_000)
+    model = LanguageModel(ModelConfig(vocabulary_size=4, cells=("rnn",), hidden_size=4))
+    model.initialise(0)
+    wanted = evaluate(model, part)
+    released: list[Any] = []
+    monkeypatch.setattr(evaluation, "PAGES_BYTES", 10_000)
+    monkeypatch.setattr(evaluation, "release_pages", released.append)
+    assert evaluate(model, part) == wanted
+    assert len(released) in range(7, 10)
+    assert all(array is mapped for array in released)
 
 
 # From a request to a task

@@ -12,6 +12,7 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.options import CheckpointOption, QuietOption, option
+from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def info(
     description = describe(str(file), read_contents(file))
     with streams.Output() as out:
         if as_json:
-            out.write(json.dumps(description, ensure_ascii=False, allow_nan=False) + "\n")
+            text = json.dumps(description, ensure_ascii=False, allow_nan=False)
+            out.write((visible(text) if out.terminal else text) + "\n")
         else:
             for line in as_text(description):
                 out.write(streams.printable(line) + "\n")

@@ -23,6 +23,7 @@ from charrnn import __version__
 from charrnn.cli import streams
 from charrnn.cli.options import nearest
 from charrnn.cli.signals import catch_signals, die_of
+from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
 
 # Each command is the function of this name in the module charrnn.cli.<name>.
@@ -211,7 +212,7 @@ def _run(args: Sequence[str]) -> int:
 
 def _fail(message: str, status: int) -> int:
     if os.environ.get("CHARRNN_DEBUG", "0") not in ("", "0"):
-        traceback.print_exc()
+        print(visible(traceback.format_exc(), keep="\n"), end="", file=sys.stderr)
     with suppress(CharrnnError):
         streams.flush_stdout()
     streams.complain(message)

@@ -20,6 +20,7 @@ from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolv
 from charrnn.cli.progress import duration_text, make_display, start_lines
 from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_log import TrainingLog
+from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.lock import only_writer
 from charrnn.training import events
@@ -139,7 +140,8 @@ def train(
             result = run(request, task, model, log, repeat=max_time is not None)
     if as_json:
         with streams.Output() as out:
-            out.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+            text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+            out.write((visible(text) if out.terminal else text) + "\n")
     streams.note(shlex.join(["charrnn", "sample", "-c", result["checkpoint"]]))
 
 

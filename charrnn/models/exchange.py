@@ -65,7 +65,8 @@ def from_tensors(config: ModelConfig, tensors: Mapping[str, Array], views: Mappi
             second = tensors[f"rnn.bias_hh_l{layer}"].copy()
             if f"{place}.bias_hn" in views:
                 second[2 * H :] = 0
-            value = tensors[f"rnn.bias_ih_l{layer}"] + second
+            with np.errstate(over="ignore"):  # what comes of it is for those to say who use it
+                value = tensors[f"rnn.bias_ih_l{layer}"] + second
         elif kind == "bias_hn":
             value = tensors[f"rnn.bias_hh_l{layer}"][2 * H :]
         else:

@@ -44,7 +44,8 @@ class Generator:
         self.bias = np.stack([layer.weights["bias"] for layer in layers])[:, np.newaxis]
         if first.input is None:
             self.embedding: Array = np.empty((0, 1), model.dtype)
-            self.table, self.first = first.weights["weight_ih"] + self.bias[0], none
+            with np.errstate(over="ignore"):  # no unit has a probability then, and none is drawn
+                self.table, self.first = first.weights["weight_ih"] + self.bias[0], none
         else:
             self.embedding = model.views["embedding.weight"]
             self.table, self.first = self.bias[0], first.input.panels

@@ -14,7 +14,7 @@ from charrnn.text.mapped import folder_of, release_pages
 from charrnn.text.vocabulary import EOS
 
 IN_MEMORY_BYTES = 64 << 20  # a shuffled copy that is larger goes to a temporary file
-PAGES_BYTES = 32 << 20  # of a mapped file may be in memory
+PAGES_BYTES = 16 << 20  # of a mapped file may be in memory
 FAULT_BYTES = 64 << 10  # that the system maps around a place that is read
 CHUNK = 1 << 20  # tokens that are searched or shuffled at a time
 

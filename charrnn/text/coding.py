@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from charrnn.config import TextConfig
-from charrnn.text.units import LINE_END, PRETOKENIZED, word_pattern
+from charrnn.text.units import LETTER, LINE_END, SYMBOL, mark_class
 from charrnn.text.vocabulary import Vocabulary
 
 # Dictionaries of words are the one thing that grows with the corpus; this many take about 200 MB.
 MOST_WORDS = 1_000_000
 UNSPELLED = ""  # in place of a unit whose spelling is not kept
 
-Codes = NDArray[np.unsignedinteger]
+Codes: TypeAlias = NDArray[np.unsignedinteger]
+Points: TypeAlias = NDArray[np.uint32]
+Places: TypeAlias = NDArray[np.int32]
+Number = TypeVar("Number", bound=np.generic)
 
 
 def smallest_type(largest: int) -> np.dtype[np.unsignedinteger]:
@@ -24,42 +30,65 @@ def smallest_type(largest: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype(np.uint8 if largest < 1 << 8 else np.uint16 if largest < 1 << 16 else np.uint32)
 
 
-class CharacterCoder:
-    """A character's code is its code point; a byte (a code point below 256 here) is its value."""
+class ByteCoder:
+    """A byte's code is its value; a text is bytes read as the first 256 code points."""
 
-    def __init__(self, unit: str) -> None:
-        self._bytes = unit == "byte"
-        self.size = 256 if self._bytes else 0x110000
+    size = 256
 
     def encode(self, text: str) -> tuple[Codes, int]:
         """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
-        if self._bytes or text.isascii():
-            return np.frombuffer(text.encode("latin-1"), np.uint8), 0
-        codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-        return codes.astype(smallest_type(int(codes.max()))), 0
+        return np.frombuffer(text.encode("latin-1"), np.uint8), 0
 
     def unit(self, code: int) -> str:
         """The unit of a code, as `Vocabulary.split` gives it."""
-        return f"{code:02x}" if self._bytes and code != 10 else chr(code)
+        return f"{code:02x}" if code != 10 else LINE_END
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The bytes of UTF-8 and the characters of each code."""
-        ones = np.ones(self.size, np.int64)
-        if self._bytes:
-            # A character of a byte text is any byte that does not continue one.
-            return ones, ((np.arange(256) & 0xC0) != 0x80).astype(np.int64)
-        code = np.arange(self.size)
-        return 1 + (code >= 0x80) + (code >= 0x800) + (code >= 0x10000), ones
+        """The bytes and the characters of each code: a character is any byte that does not continue one."""
+        return np.ones(256, np.int64), ((np.arange(256) & 0xC0) != 0x80).astype(np.int64)
 
     def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
         """The id of each code."""
         return vocabulary.table
 
 
+class CharacterCoder:
+    """A character's code is the order in which it first appeared: of most texts a code is one byte on disk."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._numbers = np.zeros(0x110000, np.int32)
+        self._points = np.zeros(0x110000, np.int32)
+
+    def encode(self, text: str) -> tuple[Codes, int]:
+        """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
+        from charrnn.kernels.text import number_points
+
+        points = code_points(text)
+        codes = np.empty(len(points), np.uint32)
+        self.size = number_points(points, self._numbers, self._points, self.size, codes)
+        return codes.astype(smallest_type(max(self.size - 1, 0))), 0
+
+    def unit(self, code: int) -> str:
+        """The unit of a code, as `Vocabulary.split` gives it."""
+        return chr(self._points[code])
+
+    def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The bytes of UTF-8 and the characters of each code."""
+        points = self._points[: self.size]
+        return 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000), np.ones_like(points)
+
+    def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
+        """The id of each code."""
+        return vocabulary.table[self._points[: self.size]]
+
+
 class WordCoder(dict[str, int]):
     """A word's code is the order in which it first appeared.
 
     After `MOST_WORDS` different words, new ones share a code with all others of their length: they will be unknown.
+
+    The dictionary decides; `_table` has copies of its words, in which compiled code finds nearly all of a text.
     """
 
     LINE_END_CODE = 0
@@ -67,11 +96,11 @@ class WordCoder(dict[str, int]):
     def __init__(self, pretokenized: bool) -> None:
         super().__init__()
         self._pretokenized = pretokenized
-        self._split = (PRETOKENIZED if pretokenized else word_pattern()).findall
         self._units: list[str] = []
-        self._lengths: list[tuple[int, int]] = []
         self._by_length: dict[tuple[int, int], int] = {}
+        self._table = WordTable()
         self.__missing__(LINE_END)  # gets the first code
+        self._table.add([LINE_END])
 
     def __missing__(self, unit: str) -> int:
         length = len(unit.encode()), len(unit)
@@ -83,7 +112,6 @@ class WordCoder(dict[str, int]):
             code = self._by_length[length] = len(self._units)
             unit = UNSPELLED
         self._units.append(unit)
-        self._lengths.append(length)
         return code
 
     @property
@@ -98,9 +126,14 @@ class WordCoder(dict[str, int]):
 
     def encode(self, text: str) -> tuple[Codes, int]:
         """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
-        units = self._split(text)
-        codes = np.fromiter(map(self.__getitem__, units), np.uint32, len(units))
-        spaces = len(text) - sum(map(len, units)) if self._pretokenized else 0
+        points = code_points(text)
+        starts, stops = split_points(points, self._pretokenized)
+        codes = self._table.find(points, starts, stops)
+        known = len(self)
+        for place in np.flatnonzero(codes < 0).tolist():
+            codes[place] = self[text[starts[place] : stops[place]]]
+        self._table.add(self._units[known : len(self)])
+        spaces = len(text) - int((stops - starts).sum())
         return codes.astype(smallest_type(self.size)), spaces
 
     def unit(self, code: int) -> str:
@@ -109,20 +142,104 @@ class WordCoder(dict[str, int]):
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The bytes of UTF-8 and the characters of each code."""
-        both = np.array(self._lengths, np.int64).reshape(-1, 2)
-        return both[:, 0], both[:, 1]
+        size, characters = (
+            np.fromiter(lengths, np.int64, self.size)
+            for lengths in (map(len, map(str.encode, self._units)), map(len, self._units))
+        )
+        for length, code in self._by_length.items():
+            size[code], characters[code] = length
+        return size, characters
 
     def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
         """The id of each code."""
         return np.fromiter(map(vocabulary.id_of, self._units), np.int32, self.size)
 
 
-Coder = CharacterCoder | WordCoder
+class WordTable:
+    """Words by number, for compiled code; see `kernels/text.py`."""
+
+    def __init__(self) -> None:
+        self._slots = np.full(1 << 10, -1, np.int32)
+        self._letters = np.empty(1 << 12, np.uint32)
+        self._ends = np.zeros(1 << 8, np.int64)
+        self._count = 0
+
+    def add(self, words: Sequence[str]) -> None:
+        """Give `words`, none of which is in the table, the next numbers."""
+        from charrnn.kernels.text import add_words
+
+        first, last = self._count, self._count + len(words)
+        letters = code_points("".join(words))
+        ends = self._ends[first] + np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))
+        self._ends = _with_room(self._ends, last + 1)
+        self._ends[first + 1 : last + 1] = ends
+        self._letters = _with_room(self._letters, int(self._ends[last]))
+        self._letters[self._ends[first] : self._ends[last]] = letters
+        if 2 * last > len(self._slots):
+            self._slots = np.full(4 << last.bit_length(), -1, np.int32)
+            first = 0
+        add_words(first, last, self._slots, self._letters, self._ends)
+        self._count = last
+
+    def find(self, text: Points, starts: Places, stops: Places) -> NDArray[np.int32]:
+        """The numbers of the words text[starts[n] : stops[n]], -1 for those that are not in the table."""
+        from charrnn.kernels.text import find_words
+
+        found = np.empty(len(starts), np.int32)
+        find_words(text, starts, stops, self._slots, self._letters, self._ends, found)
+        return found
+
+
+def _with_room(array: NDArray[Number], size: int) -> NDArray[Number]:
+    """`array` itself where it has `size` entries, else a longer copy."""
+    return array if size <= len(array) else np.concatenate([array, np.empty(2 * size - len(array), array.dtype)])
+
+
+def code_points(text: str) -> Points:
+    """The code points of `text`."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+def split_points(text: Points, pretokenized: bool) -> tuple[Places, Places]:
+    """Where the units of a text begin and end: those of `units.split_pretokenized` or `units.split_words`."""
+    from charrnn.kernels import text as kernels
+
+    starts, stops = np.empty(len(text), np.int32), np.empty(len(text), np.int32)
+    if pretokenized:
+        count = kernels.split_pretokenized(text, starts, stops)
+    else:
+        count = kernels.split_words(text, _classes(), starts, stops)
+    return starts[:count], stops[:count]
+
+
+@functools.cache
+def _classes() -> NDArray[np.uint8]:
+    """What each code point is in a text of words: the flags of `kernels/text.py`, from the regular expressions."""
+    from charrnn.kernels import text as kernels
+
+    every = "".join(map(chr, range(0x110000)))
+    classes = np.zeros(len(every), np.uint8)
+    for flag, one in (
+        (kernels.LETTER, LETTER),
+        (kernels.DIGIT, r"\d"),
+        (kernels.MARK, rf"[{mark_class()}]"),
+        (kernels.SPACE, r"\s"),
+        (kernels.SYMBOL, SYMBOL),
+    ):
+        for run in re.finditer(f"{one}+", every):
+            classes[run.start() : run.end()] |= flag
+    classes[:0x80] &= ~np.uint8(kernels.MARK)
+    return classes
+
+
+Coder = ByteCoder | CharacterCoder | WordCoder
 
 
 def make_coder(config: TextConfig) -> Coder:
     """The coder for the unit of `config`."""
-    return WordCoder(config.pretokenized) if config.unit == "word" else CharacterCoder(config.unit)
+    if config.unit == "word":
+        return WordCoder(config.pretokenized)
+    return ByteCoder() if config.unit == "byte" else CharacterCoder()
 
 
 def spaces_before(codes: Codes, spaces: int, position: int) -> int:

@@ -28,7 +28,7 @@ from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary
 
-LAYOUT = 3  # of the encoded files: a change makes old ones be written anew
+LAYOUT = 4  # of the encoded files: a change makes old ones be written anew
 RECORD = "corpus.json"
 WORK_PREFIX = ".new-"
 STALE_SECONDS = 24 * 3600
@@ -111,9 +111,13 @@ def load_corpus(
             stack.callback(shutil.rmtree, work, ignore_errors=True)
             sources = [stack.enter_context(contextlib.closing(Source(name, work))) for name in names]
             shown = [source.name for source in sources]
-            entry = folder / _key(settings, [source.digest() for source in sources])
-            if found := _open_entry(entry, shown):
-                return found
+            # To read everything once more is worth it only where something of this size is there.
+            sizes = [source.size() for source in sources]
+            size = "*" if None in sizes else str(sum(filter(None, sizes)))
+            if any(folder.glob(f"{_key(settings)}-{size}-*")):
+                found = _open_entry(folder / _name(settings, [source.digest() for source in sources]), shown)
+                if found is not None:
+                    return found
             encoded = encode_sources(
                 sources,
                 work,
@@ -124,15 +128,15 @@ def load_corpus(
                 given=vocabulary,
             )
             record = {
-                "digest": _combined(encoded.digests),
+                "digest": _combined([digest for _, digest in encoded.digests]),
                 "notes": encoded.notes,
                 "train": asdict(encoded.train),
                 "validation": asdict(encoded.validation) if encoded.validation else None,
                 "text": encoded.vocabulary.to_json(),
             }
             (work / RECORD).write_text(json.dumps(record), encoding="utf-8")
-            # The digests of this second reading: a file that someone appends to may have grown since the first.
-            entry = folder / _key(settings, encoded.digests)
+            # The digests of what was encoded: a file that someone appends to may have grown since it was opened.
+            entry = folder / _name(settings, encoded.digests)
             shutil.rmtree(entry, ignore_errors=True)
             with contextlib.suppress(OSError):  # a process beside this one may have been faster, with the same files
                 work.rename(entry)
@@ -148,9 +152,13 @@ def load_corpus(
         return corpus
 
 
-def _key(settings: dict[str, Any], digests: list[str]) -> str:
-    """The name of the folder for these contents and settings."""
-    return hashlib.sha256(json.dumps([settings, digests], sort_keys=True).encode()).hexdigest()[:32]
+def _name(settings: dict[str, Any], contents: list[tuple[int, str]]) -> str:
+    """The name of the folder for these settings, and sources of these sizes and digests."""
+    return f"{_key(settings)}-{sum(size for size, _ in contents)}-{_key([digest for _, digest in contents])}"
+
+
+def _key(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _combined(digests: list[str]) -> str:

@@ -16,7 +16,7 @@ from charrnn.errors import CharrnnError
 from charrnn.text.binary import remark_on_binary
 from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Spool, WordCoder, make_coder, smallest_type
 from charrnn.text.holdout import LineSplit
-from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_text, whole_lines, whole_words
+from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_ahead, read_text, whole_lines, whole_words
 from charrnn.text.units import LINE_END, REPLACEMENT
 from charrnn.text.vocabulary import UNIT_NAMES, UNKNOWN, Vocabulary
 
@@ -38,13 +38,21 @@ class EncodedPart:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode_sources` wrote. `digests` has the SHA-256 of each source's decompressed bytes."""
+    """What `encode_sources` wrote. `digests` has the number and SHA-256 of each source's decompressed bytes."""
 
     vocabulary: Vocabulary
     train: EncodedPart
     validation: EncodedPart | None
-    digests: list[str]
+    digests: list[tuple[int, str]]
     notes: list[Note]
+
+
+class Digest:
+    """The bytes of a source so far."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.sha256 = hashlib.sha256()
 
 
 @dataclass
@@ -54,7 +62,7 @@ class Reading:
     coder: Coder
     train: list[Stretch] = field(default_factory=list)
     validation: list[Stretch] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
+    digests: list[tuple[int, str]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
 
@@ -110,7 +118,7 @@ def _read(
     coder = reading.coder
     for number, source in enumerate(sources):
         findings = Findings()
-        digest = hashlib.sha256()
+        digest = Digest()
         start = main.length
         for piece in _pieces(source, config, findings, digest):
             if by_line is not None:
@@ -119,7 +127,7 @@ def _read(
                 held_out.append(*coder.encode(out))
             else:
                 main.append(*coder.encode(piece))
-        reading.digests.append(digest.hexdigest())
+        reading.digests.append((digest.size, digest.sha256.hexdigest()))
         if findings.byte_order_mark:
             reading.notes.append((number, "the byte order mark at its start was left out"))
         if findings.crlf:
@@ -146,29 +154,33 @@ def _read(
     return reading
 
 
-def _pieces(source: Source, config: TextConfig, findings: Findings, digest: hashlib._Hash) -> Iterator[str]:
+def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Digest) -> Iterator[str]:
     """The text of a source in pieces that may be split into units one by one."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
-    text = read_text(_hashed(source.blocks(), digest), source.name, encoding, config.errors, findings)
+    # To read and to hash are what another thread can do while Python works; decoding would keep Python from working.
+    blocks = read_ahead(_hashed(source.blocks(), digest))
+    text = read_text(blocks, source.name, encoding, config.errors, findings)
     if config.lines:
         return whole_lines(text)
     return whole_words(text) if config.unit == "word" else text
 
 
-def _hashed(blocks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+def _hashed(blocks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
     for block in blocks:
-        digest.update(block)
+        digest.size += len(block)
+        digest.sha256.update(block)
         yield block
 
 
 def _count(stretches: list[Stretch], coder: Coder) -> tuple[NDArray[np.int64], int]:
     """How often each code occurs, and the bytes between units."""
+    from charrnn.kernels.text import add_counts
+
     counts = np.zeros(coder.size, np.int64)
     total = 0
     for spool, start, stop in stretches:
         for codes, spaces in spool.read(start, stop):
-            seen = np.bincount(codes)
-            counts[: len(seen)] += seen
+            add_counts(codes.astype(np.uint32), counts)
             total += spaces
     return counts, total
 
@@ -240,9 +252,9 @@ def _write(
 ) -> EncodedPart:
     """Write the ids of `stretches` to `path`; `ids` is the id of each code."""
     with path.open("wb") as file:
-        for spool, start, stop in stretches:
-            for codes, _ in spool.read(start, stop):
-                file.write(ids[codes].data)
+        blocks = (np.take(ids, codes) for stretch in stretches for codes, _ in stretch[0].read(*stretch[1:]))
+        for block in read_ahead(blocks):
+            file.write(block.data)
     unit_bytes, unit_characters = coder.lengths()
     length = int(counts.sum())
     size, characters = int(counts @ unit_bytes), int(counts @ unit_characters)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charrnn.errors import CharrnnError
+from charrnn.text.units import LINE_END, SURROGATES
 
 CODE_POINTS = 0x110000 - 0x800  # all of Unicode but the surrogates
 LARGEST_COUNT = 2**53  # the integers that float64 holds exactly
@@ -134,6 +135,8 @@ def fallback_from_json(value: object, *, unit: str, vocabulary_size: int) -> Fal
     characters, counts, known_mass = value.get("characters"), value.get("counts"), value.get("known_mass")
     if not isinstance(characters, str) or not characters or len(set(characters)) != len(characters):
         raise CharrnnError("the fallback distribution's characters must be a text without repetition")
+    if LINE_END in characters or SURROGATES.search(characters) or len(characters) >= CODE_POINTS - 1:
+        raise CharrnnError("the fallback distribution's characters must be some that a word can have, and not all")
     if not isinstance(counts, list) or len(counts) != len(characters):
         raise CharrnnError("the fallback distribution must have as many counts as characters")
     if not all(type(count) is int and 0 < count < LARGEST_COUNT for count in counts) or sum(counts) >= LARGEST_COUNT:
@@ -141,7 +144,7 @@ def fallback_from_json(value: object, *, unit: str, vocabulary_size: int) -> Fal
     if stops > sum(counts):
         raise CharrnnError(f"the fallback distribution has {stops} stops for {sum(counts)} characters")
     if type(known_mass) is not float or not 0 <= known_mass < 1:
-        raise CharrnnError(f"the fallback distribution's known_mass is {known_mass!r}; it must be in [0, 1)")
+        raise CharrnnError(f"the fallback distribution's known_mass is {repr(known_mass)[:40]}; it must be in [0, 1)")
     return SpellingFallback(literal, mapped, characters, tuple(counts), stops, known_mass)
 
 
@@ -153,5 +156,7 @@ def uniform_fallback(unit: str, vocabulary_size: int, mapped: int) -> UniformFal
 def _count(value: dict[str, Any], name: str) -> int:
     count = value.get(name)
     if type(count) is not int or not 0 <= count < LARGEST_COUNT:
-        raise CharrnnError(f"the fallback distribution's {name} is {count!r}; it must be a whole number from 0 on")
+        raise CharrnnError(
+            f"the fallback distribution's {name} is {repr(count)[:40]}; it must be a whole number from 0 on"
+        )
     return count

@@ -14,16 +14,19 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from charrnn.errors import CharrnnError
 from charrnn.text.units import LINE_END, without_surrogates
 
+Item = TypeVar("Item")
+
 STDIN = "-"
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 LONGEST_CARRY = 4 << 20  # characters kept back while waiting for a place between two words
 # By their first bytes. "BZh" alone could begin a text, the block header after it could not.
 COMPRESSED = ((b"\x1f\x8b\x08", "gzip"), (b"\xfd7zXZ\x00", "xz"))
@@ -75,12 +78,23 @@ class Source:
                 f"make or fetch the file again"
             ) from error
 
-    def digest(self) -> str:
-        """SHA-256 of the decompressed bytes, in hexadecimal."""
-        digest = hashlib.sha256()
+    def size(self) -> int | None:
+        """How many bytes `blocks` gives, where that is known without reading them: None for compressed or
+        unreadable ones."""
+        try:
+            self._file.seek(0)
+            _, kind = _decompressed(self._file, self._file.read(16))
+        except OSError:  # which `blocks` reports
+            return None
+        return None if kind else os.fstat(self._file.fileno()).st_size
+
+    def digest(self) -> tuple[int, str]:
+        """How many bytes `blocks` gives, and their SHA-256 in hexadecimal."""
+        size, digest = 0, hashlib.sha256()
         for block in self.blocks():
+            size += len(block)
             digest.update(block)
-        return digest.hexdigest()
+        return size, digest.hexdigest()
 
 
 def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, findings: Findings) -> Iterator[str]:
@@ -103,7 +117,7 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
         first = False
         if piece.endswith("\r"):  # half of a "\r\n", perhaps
             held, piece = "\r", piece[:-1]
-        if "\r\n" in piece:
+        if "\r" in piece and "\r\n" in piece:  # one character alone is found faster
             findings.crlf += piece.count("\r\n")
             piece = piece.replace("\r\n", LINE_END)
         if piece:
@@ -114,6 +128,16 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
         yield held
     if last and last != LINE_END:
         yield LINE_END
+
+
+def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """The same items; a thread makes the next one while the caller works with this one."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield cast(Item, item)
 
 
 def whole_lines(pieces: Iterator[str]) -> Iterator[str]:

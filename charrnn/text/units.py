@@ -23,6 +23,7 @@ PRETOKENIZED = re.compile(r"[^ \t\n\r\v\f]+|\n")
 # Code points that change or join the letter before them: vowel signs, accents, and the two invisible joiners.
 MARK_RANGES = ((0x300, 0x20000), (0xE0100, 0xE01F0))
 JOINERS = "\u200c\u200d"
+LETTER, SYMBOL = r"[^\W\d_]", r"[^\w\s]"
 _BYTE_UNITS = tuple(LINE_END if byte == 10 else f"{byte:02x}" for byte in range(256))
 
 
@@ -54,10 +55,9 @@ def word_pattern() -> re.Pattern[str]:
     """The pattern whose matches, one after the other, are the whole text. Made at first use: the marks take time."""
     # ASCII is turned away first: a class of this many ranges is searched one by one.
     marks = rf"(?:(?![\x00-\x7f])[{mark_class()}])"
-    letter = r"[^\W\d_]"
-    word = rf"{letter}+(?:{marks}+{letter}*|['’]{letter}+)*"
+    word = rf"{LETTER}+(?:{marks}+{LETTER}*|['’]{LETTER}+)*"
     number = r"\d+(?:[.,]\d+)*"
-    symbol = rf"[^\w\s]{marks}*"
+    symbol = rf"{SYMBOL}{marks}*"
     # A run of white space leaves its last plain space to the token after it.
     return re.compile(rf"\n| ?(?:{UNKNOWN_WORD}|{word}|{number}|_+|{symbol})|[^\S\n]+(?= \S)|[^\S\n]+")
 

@@ -180,13 +180,15 @@ class Vocabulary:
         """
         unit, pretokenized, units = value.get("unit"), value.get("pretokenized"), value.get("vocabulary")
         if unit not in UNITS:
-            raise CharrnnError(f"the text unit is {unit!r}; it must be one of {', '.join(UNITS)}")
+            raise CharrnnError(f"the text unit is {repr(unit)[:40]}; it must be one of {', '.join(UNITS)}")
         if type(pretokenized) is not bool or (pretokenized and unit != "word"):
-            raise CharrnnError(f"the text's pretokenized is {pretokenized!r}; it must be true (words only) or false")
+            raise CharrnnError(
+                f"the text's pretokenized is {repr(pretokenized)[:40]}; it must be true (words only) or false"
+            )
         if not isinstance(units, list) or not all(isinstance(entry, str) for entry in units):
             raise CharrnnError("the vocabulary must be a list of texts")
         if tuple(units[:2]) != SPECIAL_UNITS:
-            raise CharrnnError(f"the vocabulary starts with {units[:2]!r}; it must start with <unk> and <eos>")
+            raise CharrnnError(f"the vocabulary starts with {str(units[:2])[:80]}; it must start with <unk> and <eos>")
         if len(set(units)) != len(units):
             raise CharrnnError("the vocabulary has an entry twice")
         _check_units(unit, pretokenized, units[2:])
@@ -253,10 +255,10 @@ def _check_units(unit: str, pretokenized: bool, units: Iterable[str]) -> None:
     for entry in units:
         count += 1
         if not entry or LINE_END in entry or SURROGATES.search(entry) or entry in literals:
-            raise CharrnnError(f"the vocabulary has the entry {entry!r}, which cannot be a {UNIT_NAMES[unit]}")
+            raise CharrnnError(f"the vocabulary has the entry {entry[:40]!r}, which cannot be a {UNIT_NAMES[unit]}")
         if unit == "char" and len(entry) != 1:
-            raise CharrnnError(f"the vocabulary has the entry {entry!r}, which is not one character")
+            raise CharrnnError(f"the vocabulary has the entry {entry[:40]!r}, which is not one character")
         if pretokenized and not PRETOKENIZED.fullmatch(entry):
-            raise CharrnnError(f"the vocabulary has the entry {entry!r}, which white space would separate")
+            raise CharrnnError(f"the vocabulary has the entry {entry[:40]!r}, which white space would separate")
     if unit == "char" and count >= CODE_POINTS:
         raise CharrnnError(f"the vocabulary has {count} characters, more than Unicode")

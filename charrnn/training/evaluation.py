@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from charrnn.text.batches import PAGES_BYTES
 from charrnn.text.corpus import Part
+from charrnn.text.mapped import release_pages
 from charrnn.text.vocabulary import EOS
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> E
     starts = np.arange(streams) * (length if tokens == total else total // streams)
     ends = np.minimum(starts + length, total)
     state = model.zero_state(streams)
-    summed, counted = 0.0, 0
+    summed, counted, read = 0.0, 0, 0
     if streams > 1:
         for offset in range(-WARMUP, 0, WINDOW):
             model.forward(_window(part, starts, offset, WINDOW)[0], state)
@@ -61,6 +63,10 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> E
         counts = positions < ends
         summed -= float(model.log_probs(inputs, targets, state)[counts].sum())
         counted += int(counts.sum())
+        read += targets.size * part.ids.itemsize
+        if read > PAGES_BYTES:
+            release_pages(part.ids)
+            read = 0
     loss = summed / counted
     bits = (loss * total - part.spelling) / math.log(2)
     return Evaluation(loss, bits / part.bytes, bits / part.characters, counted)

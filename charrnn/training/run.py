@@ -218,7 +218,10 @@ class Run:
     def _sample(self) -> events.Event:
         config = SamplingConfig(length=SAMPLE_UNITS, seed=self.config.seed)
         pieces = sample(self.model, self.task.corpus.vocabulary, [b""], config)
-        text = b"".join(piece.data for piece in pieces).decode("utf-8", "replace")
+        try:
+            text = b"".join(piece.data for piece in pieces).decode("utf-8", "replace")
+        except CharrnnError as error:  # a model may learn all the same: a state that grows may be cut off in training
+            return self._note(f"no sample: {error}")
         return events.Sampled(self.task.elapsed(), step=self.progress.step, text=text)
 
     # Validation and saving

@@ -1,0 +1,157 @@
+"""Checkpoints from strangers: good files with something changed, each of which must be refused or work.
+
+    python -m tests.fuzz --count 2000 --seed 1
+
+prints how often each thing happened, and ends with status 1 if something did that must not: an error that is not the
+project's own or not one line, more than a second, more than 200 MB of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import io
+import json
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from charrnn import checkpoint as ckpt
+from charrnn.cli import info, streams
+from charrnn.errors import CharrnnError
+from charrnn.models import LanguageModel
+from charrnn.sampling import SamplingConfig, sample
+from charrnn.scoring import Line, score_lines
+from charrnn.text.vocabulary import EOS
+from tests.mutations import MUTATIONS, good_files
+
+SECONDS = 1.0
+MEGABYTES = 200
+
+
+class Hung(BaseException):
+    """The time was up."""
+
+
+def use(path: Path) -> None:
+    """All that the commands do with a checkpoint: describe it, write five units, score a line, read it to resume."""
+    description = info.describe(str(path), ckpt.read_contents(path))
+    json.dumps(description, ensure_ascii=False, allow_nan=False)
+    for line in info.as_text(description):
+        assert streams.printable(line).isprintable()
+    loaded = ckpt.load(path, with_training=True)
+    model = LanguageModel(loaded.model, boundary=EOS if loaded.text.lines else -1)
+    model.load(loaded.weights)
+    pieces = list(sample(model, loaded.vocabulary, [b"a"], SamplingConfig(length=5)))
+    assert pieces[-1].tokens <= 5
+    assert pieces[-1].stopped_by is not None
+    for ((score,),) in [list(score_lines(model, loaded.vocabulary, [[Line(b"a w1 \xc3\xa9 zz")]], per_token=True))]:
+        assert np.isfinite([score.logprob, score.bits_per_byte, score.perplexity, *score.unit_logprobs]).all()
+
+
+def outcome(path: Path) -> str:
+    """ "works", "refused", or what must not happen."""
+    start = time.process_time()
+    try:
+        with limits(), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            use(path)
+        result = "works"
+    except CharrnnError as error:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            streams.complain(str(error))
+        line = said.getvalue()
+        result = "refused" if line[:-1].isprintable() and len(line) < 3000 else f"DEFECT: the message {line[:80]!r}"
+    except (Exception, Hung) as error:
+        result = f"DEFECT: {type(error).__name__}: {str(error)[:80]}"
+    if time.process_time() - start > SECONDS and result in ("works", "refused"):
+        result = "DEFECT: slow"
+    return result
+
+
+@contextlib.contextmanager
+def limits() -> Iterator[None]:
+    """Not more memory than there is now and 200 MB, and not more than some seconds of work. Where the system can."""
+    try:
+        import resource
+    except ImportError:
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Hung
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    most, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, 2 * SECONDS)
+    if pages:
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEGABYTES * 1_000_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@functools.cache
+def prepared() -> dict[str, bytes]:
+    """The good files, after everything that is compiled or imported at first use."""
+    files = good_files()
+    with tempfile.TemporaryDirectory() as folder:
+        for data in files.values():
+            path = Path(folder, "m")
+            path.write_bytes(data)
+            use(path)
+    return files
+
+
+def fuzz(count: int, seed: int, keep: Path | None = None) -> Counter[tuple[str, str]]:
+    """Try `count` changed files; how often each change had each outcome. Those with a defect are kept in `keep`."""
+    files = prepared()
+    found: Counter[tuple[str, str]] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.safetensors")
+        for number in range(count):
+            choose = Random(f"{seed} {number}")
+            kind = choose.choice(list(files))
+            mutation = choose.choice(MUTATIONS)
+            data = mutation(files[kind], choose)
+            path.write_bytes(data)
+            result = outcome(path)
+            found[mutation.__name__, result] += 1
+            if result.startswith("DEFECT"):
+                print(f"seed {seed}, number {number}: {kind}, {mutation.__name__}: {result}", file=sys.stderr)
+                if keep is not None:
+                    (keep / f"{seed}-{number}.safetensors").write_bytes(data)
+    return found
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Try checkpoints that were changed.")
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a folder for the files that show a defect")
+    options = parser.parse_args()
+    found = fuzz(options.count, options.seed, options.keep)
+    results = sorted({result for _, result in found})
+    print(f"{'change':16}" + "".join(f"{result:>12}" for result in results))
+    for name in dict.fromkeys(mutation.__name__ for mutation in MUTATIONS):
+        print(f"{name:16}" + "".join(f"{found[name, result]:12,}" for result in results))
+    print(f"{'all':16}" + "".join(f"{sum(found[key] for key in found if key[1] == r):12,}" for r in results))
+    return int(any(result.startswith("DEFECT") for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
