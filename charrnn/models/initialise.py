@@ -9,6 +9,8 @@ import numpy as np
 from charrnn.config import ModelConfig
 from charrnn.kernels.arrays import Array
 
+KEEPING = 3.0  # sigmoid(3) = 0.95: such a unit keeps half of its state for 14 steps
+
 
 def orthogonal(rng: np.random.Generator, size: int) -> Array:
     """A random orthogonal matrix (size, size), uniform over all of them (Mezzadri 2007)."""
@@ -18,8 +20,10 @@ def orthogonal(rng: np.random.Generator, size: int) -> Array:
 
 
 def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
-    """Fill the named parameters: orthogonal recurrent weights gate by gate (Saxe et al. 2014), forget biases of 1.
+    """Fill the named parameters: orthogonal recurrent weights gate by gate (Saxe et al. 2014).
 
+    The gates that keep the state begin half open or more: the LSTM's f with a bias of 1 (Gers et al. 2000), the GRU's z
+    with biases from 0 to `KEEPING`, so that its units remember for short and for long (after Tallec and Ollivier 2018).
     Other weights are uniform with the variance that keeps the size of what passes through (Glorot and Bengio 2010),
     embeddings have unit variance over their width, and other biases and the peepholes are zero.
     """
@@ -43,5 +47,9 @@ def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
             view[:] = rng.uniform(-bound, bound, view.shape)
         else:
             view[:] = 0
-            if kind == "bias" and name.startswith("layers.") and config.cells[int(name.split(".")[1])] == "lstm":
-                view[H : 2 * H] = 1
+            if kind == "bias" and name.startswith("layers."):
+                cell = config.cells[int(name.split(".")[1])]
+                if cell == "lstm":
+                    view[H : 2 * H] = 1  # f
+                elif cell == "gru":
+                    view[H : 2 * H] = np.linspace(0, KEEPING, H)  # z
