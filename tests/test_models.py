@@ -22,6 +22,7 @@ CONFIGS = {
     **{name: ModelConfig(11, cell * 2, 9, 4, **options) for name, (cell, options) in OPTIONS.items()},  # type: ignore[arg-type]
     "one-hot": ModelConfig(11, ("lstm",), 9),
     "mixed": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, peepholes=True, reset_gate="before"),
+    "mixed, both": ModelConfig(11, ("gru", "lstm"), 9, 4, peepholes=True, rms_norm=True),
     "tied": ModelConfig(11, ("gru",), 9, 9, tie_weights=True),
     "adaptive": ModelConfig(11, ("lstm", "lstm"), 9, 4, cutoffs=(4,)),
     "adaptive, two tails": ModelConfig(11, ("gru",), 16, cutoffs=(2, 5)),
@@ -259,6 +260,7 @@ def test_initial_weights() -> None:
         ({"cells": ("lstm", "mlp")}, "'mlp'"),
         ({"tie_weights": True}, "make them equal"),
         ({"peepholes": True, "cells": ("gru",)}, "--peepholes"),
+        ({"rms_norm": True, "cells": ("rnn",)}, "--rms-norm"),
         ({"reset_gate": "none"}, "GRU"),
         ({"activation": "relu"}, "RNN"),
         ({"embedding_size": -1}, "--embedding-size"),
