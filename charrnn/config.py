@@ -49,6 +49,7 @@ class ModelConfig:
     hidden_size: int
     embedding_size: int = 0
     peepholes: bool = False
+    rms_norm: bool = False
     reset_gate: str = "after"
     activation: str = "tanh"
     tie_weights: bool = False
@@ -63,8 +64,9 @@ class ModelConfig:
         require_range("--embedding-size", self.embedding_size, 0)
         require_choice("--reset-gate", self.reset_gate, RESET_GATES)
         require_choice("--activation", self.activation, ACTIVATIONS)
-        if self.peepholes and "lstm" not in self.cells:
-            raise UsageError(f"--peepholes is for LSTM layers, and --cell is {','.join(self.cells)}; leave it out")
+        for option, given in (("--peepholes", self.peepholes), ("--rms-norm", self.rms_norm)):
+            if given and "lstm" not in self.cells:
+                raise UsageError(f"{option} is for LSTM layers, and --cell is {','.join(self.cells)}; leave it out")
         if self.reset_gate != "after" and "gru" not in self.cells:
             raise UsageError(
                 f"--reset-gate {self.reset_gate} is for GRU layers, and --cell is {','.join(self.cells)}; leave it out"

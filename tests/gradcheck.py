@@ -39,6 +39,7 @@ class Result(NamedTuple):
 OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
     "lstm": (("lstm",), {}),
     "lstm peepholes": (("lstm",), {"peepholes": True}),
+    "lstm rms norm": (("lstm",), {"rms_norm": True}),
     "gru reset after": (("gru",), {}),
     "gru reset before": (("gru",), {"reset_gate": "before"}),
     "gru reset none": (("gru",), {"reset_gate": "none"}),

@@ -33,7 +33,8 @@ def step(
         i, f, g, o = gates
         i, f, g = sigmoid(i + p[0] * c), sigmoid(f + p[1] * c), np.tanh(g)
         c = f * c + i * g
-        return sigmoid(o + p[2] * c) * np.tanh(c), c
+        h = sigmoid(o + p[2] * c) * np.tanh(c)
+        return (h / np.sqrt(np.mean(h**2) + 1e-5) if config.rms_norm else h), c
     from_x, U_n = x @ W + b, U[:, -H:]
     if config.reset_gate == "none":
         z = sigmoid(from_x[:H] + h @ U[:, :H])

@@ -79,6 +79,7 @@ def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
         {"cells": ("gru",), "reset_gate": "none", "embedding_size": 4},
         {"cells": ("gru", "rnn"), "reset_gate": "before", "activation": "relu"},
         {"cells": ("lstm",), "peepholes": True, "embedding_size": 3, "tie_weights": True},
+        {"cells": ("lstm", "gru"), "rms_norm": True},
         {"cells": ("gru",), "hidden_size": 16, "cutoffs": (2, 3)},
     ],
 )

@@ -22,6 +22,7 @@ CONFIGS = {
     **{name: ModelConfig(11, cell * 2, 9, 4, **options) for name, (cell, options) in OPTIONS.items()},  # type: ignore[arg-type]
     "one-hot": ModelConfig(11, ("lstm",), 9),
     "mixed": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, peepholes=True, reset_gate="before"),
+    "mixed, both": ModelConfig(11, ("gru", "lstm"), 9, 4, peepholes=True, rms_norm=True),
     "tied": ModelConfig(11, ("gru",), 9, 9, tie_weights=True),
     "adaptive": ModelConfig(11, ("lstm", "lstm"), 9, 4, cutoffs=(4,)),
     "adaptive, two tails": ModelConfig(11, ("gru",), 16, cutoffs=(2, 5)),
@@ -251,6 +252,21 @@ def test_initial_weights() -> None:
     assert (model.parameters != first).any()
 
 
+def test_initial_weights_of_a_normalised_state() -> None:
+    model = LanguageModel(ModelConfig(30, ("lstm",), 16, 8, rms_norm=True))
+    model.initialise(0)
+    u = model.views["layers.0.weight_hh"][:, :16]
+    np.testing.assert_allclose(u @ u.T, np.eye(16) / 4, atol=1e-5)
+
+
+def test_normalised_states_have_a_mean_square_of_one() -> None:
+    model = make(ModelConfig(11, ("lstm", "lstm"), 9, 4, rms_norm=True), boundary=1)
+    hidden = model.forward(text(12, 3), model.zero_state(3))
+    np.testing.assert_allclose(np.mean(hidden.astype(np.float64) ** 2, axis=2), 1, atol=1e-2)
+    plain = make(ModelConfig(11, ("lstm", "lstm"), 9, 4), boundary=1)
+    assert np.mean(plain.forward(text(12, 3), plain.zero_state(3)) ** 2) < 0.5
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -259,6 +275,7 @@ def test_initial_weights() -> None:
         ({"cells": ("lstm", "mlp")}, "'mlp'"),
         ({"tie_weights": True}, "make them equal"),
         ({"peepholes": True, "cells": ("gru",)}, "--peepholes"),
+        ({"rms_norm": True, "cells": ("rnn",)}, "--rms-norm"),
         ({"reset_gate": "none"}, "GRU"),
         ({"activation": "relu"}, "RNN"),
         ({"embedding_size": -1}, "--embedding-size"),

@@ -85,7 +85,8 @@ def as_text(description: dict[str, Any]) -> Iterator[str]:
     kind = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
     yield f"model       {kind}, {_count(len(cells), 'layer')} of {model['hidden_size']:,}"
     yield f"input       {_input(model)}"
-    for name, usual in (("peepholes", False), ("reset_gate", "after"), ("activation", "tanh"), ("tie_weights", False)):
+    unusual = ("peepholes", False), ("rms_norm", False), ("reset_gate", "after"), ("activation", "tanh")
+    for name, usual in (*unusual, ("tie_weights", False)):
         if model[name] != usual:
             yield f"{name.replace('_', '-'):11} {_value(model[name])}"
     if model["cutoffs"]:

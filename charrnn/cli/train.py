@@ -68,6 +68,7 @@ def train(
     layers: options.Layers = None,
     embedding_size: options.EmbeddingSize = None,
     peepholes: options.Peepholes = False,
+    rms_norm: options.RmsNorm = False,
     reset_gate: options.ResetGate = None,
     activation: options.Activation = None,
     tie_weights: options.TieWeights = False,

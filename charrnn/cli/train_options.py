@@ -122,6 +122,9 @@ EmbeddingSize: TypeAlias = Annotated[
     ),
 ]
 Peepholes: TypeAlias = Annotated[bool, option("--peepholes", group="Model", help="LSTM gates see the cell.")]
+RmsNorm: TypeAlias = Annotated[
+    bool, option("--rms-norm", group="Model", help="Normalise the hidden state of LSTM layers: learns faster.")
+]
 ResetGate: TypeAlias = Annotated[
     str | None, option("--reset-gate", choices=RESET_GATES, group="Model", help="Where a GRU resets.", default="after")
 ]

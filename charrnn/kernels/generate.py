@@ -47,6 +47,8 @@ class LSTM(NamedTuple):
 
     c: Array  # (L, 2, B, H)
     peepholes: Array  # (L, 3, H) or (L, 0, H)
+    rms_norm: bool
+    factors: Array  # (1, B)
 
 
 class GRU(NamedTuple):
@@ -97,7 +99,8 @@ def generate(
             if lstm is not None:
                 c, peepholes = lstm.c[layer], lstm.peepholes[layer]
                 lstm_forward(
-                    table, local, x, weight, gates, recurrent, peepholes, h, h_operand, c, h[1:], net.keep, begin, end
+                    table, local, x, weight, gates, recurrent, peepholes, lstm.rms_norm, lstm.factors, h, h_operand, c,
+                    h[1:], net.keep, begin, end,
                 )  # fmt: skip
                 move_on(c, begin, end)
             elif gru is not None:

@@ -7,6 +7,8 @@
     o = σ(x W_o + h' U_o + b_o + p_o c)
     h = o tanh(c)
 
+With `rms_norm`, h is that normalised over its H numbers, see `normalise.py`.
+
 Gates lie side by side as i f g o: `gates (T, B, 4H)`, and `c (T + 1, B, H)`. Where no gradient is wanted they need not
 be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an earlier one. The kernels handle the
 rows (sequences) from `begin` to `end` only.
@@ -19,6 +21,7 @@ from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
+from charrnn.kernels.normalise import normalise, normalise_backward
 from charrnn.kernels.rounding import number, replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
@@ -31,14 +34,15 @@ def split(row: Array, H: int) -> tuple[Array, Array, Array, Array]:
 
 @kernel
 def lstm_forward(
-    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array, h: Array,
-    h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array, rms_norm: bool,
+    factors: Array, h: Array, h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
     gates: out, activated. h, c: step 0 in, the others out. recurrent: packed U. h_operand: h as products read it,
-    rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). keep (T, B): 0 where the state is reset before a
-    step. out (T, B, H): h of every step as the layer above sees it.
+    rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). rms_norm: h is normalised, its factors (T, B) out,
+    kept like gates. keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer
+    above sees it.
     """
     T, _, H = out.shape
     enter(h, h_operand, keep, begin, end)
@@ -72,21 +76,23 @@ def lstm_forward(
                 o[j] = sigmoid(o[j])
             for j in range(H):
                 h_row[j] = o[j] * tanh(c_row[j])
+            if rms_norm:
+                factors[t % len(factors), b] = normalise(h_row)
             store_operand(h_row, h_operand[t + 1, b])
         hand_over(h, h_operand, out, keep, t, begin, end)
 
 
 @kernel
 def lstm_backward(
-    gates: Array, dgates: Array, recurrent: Array, peepholes: Array, c: Array, dout: Array, weight: Array,
-    row: Array, dh: Array, dc: Array, keep: Array, begin: int, end: int,
+    gates: Array, dgates: Array, recurrent: Array, peepholes: Array, rms_norm: bool, factors: Array, c: Array,
+    dout: Array, weight: Array, row: Array, dh: Array, dc: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, 4H): as `lstm_forward` left them. dgates: out, their gradient before the activations as products
     read it, in the same memory.
 
-    recurrent: packed U'. dout (T, B, H): in, the gradient of `out`; out, that of x where a layer is below; weight:
-    packed W', see `inputs.pass_down`. row (B, 4H), dh, dc (B, H): scratch, the last two for the gradients that reach
-    back a step.
+    recurrent: packed U'. rms_norm, factors (T, B): as in `lstm_forward`. dout (T, B, H): in, the gradient of `out`;
+    out, that of x where a layer is below; weight: packed W', see `inputs.pass_down`. row (B, 4H), dh, dc (B, H):
+    scratch, the last two for the gradients that reach back a step.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
@@ -99,6 +105,13 @@ def lstm_backward(
             i, f, g, o = split(gates[t, b], H)
             di, df, dg, do = split(row[b], H)
             c_before, c_row, dout_row, dh_row, dc_row = c[t, b], c[t + 1, b], dout[t, b], dh[b], dc[b]
+            if rms_norm:  # h = r o tanh(c), which is kept in the place of do for a moment
+                factor = factors[t, b]
+                for j in range(H):
+                    do[j] = factor * o[j] * tanh(c_row[j])
+                    dout_row[j] += dh_row[j]
+                    dh_row[j] = 0
+                normalise_backward(dout_row, do, factor)
             # h = o tanh(c)
             for j in range(H):
                 squashed = tanh(c_row[j])

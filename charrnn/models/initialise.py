@@ -19,6 +19,11 @@ def orthogonal(rng: np.random.Generator, size: int) -> Array:
     return matrix
 
 
+# The size of recurrent weights where the hidden state is normalised. It is then several times as large as one that is
+# not, and with weights of size 1 a rounding error would grow from step to step.
+NORMALISED = 0.5
+
+
 def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
     """Fill the named parameters: orthogonal recurrent weights gate by gate (Saxe et al. 2014).
 
@@ -36,7 +41,7 @@ def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
             view[:] = rng.standard_normal(view.shape) * scale
         elif kind == "weight_hh":
             for gate in range(view.shape[1] // H):
-                view[:, gate * H : (gate + 1) * H] = orthogonal(rng, H)
+                view[:, gate * H : (gate + 1) * H] = orthogonal(rng, H) * (NORMALISED if config.rms_norm else 1.0)
         elif kind == "weight_ih":
             one_hot = name.startswith("layers.0.") and not config.embedding_size
             bound = sqrt(6 / ((1 if one_hot else view.shape[0]) + H))

@@ -195,6 +195,7 @@ class LSTMLayer(Layer):
     def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
         super().resize(T, B, separate=separate, gradient=gradient)
         self.c = self._buffer("c", self.kept + 1, B, self.config.hidden_size)
+        self.factors = self._buffer("factors", self.kept, B)
 
     def state(self, step: int) -> list[Array]:
         return [self.h[step], self.c[step % len(self.c)]]
@@ -206,14 +207,15 @@ class LSTMLayer(Layer):
     def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         panels = self.recurrent[0].panels
         lstm.lstm_forward(
-            *x, self.gates, panels, self.peepholes, self.h, self.h_operand, self.c, self.out, keep, begin, end
+            *x, self.gates, panels, self.peepholes, self.config.rms_norm, self.factors, self.h, self.h_operand, self.c,
+            self.out, keep, begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         panels = self.transposes[0][0].panels
         lstm.lstm_backward(
-            self.gates, self.dgates, panels, self.peepholes, self.c, dout, self.panels_down,
-            self.row, self.dh, self.dc, keep, begin, end,
+            self.gates, self.dgates, panels, self.peepholes, self.config.rms_norm, self.factors, self.c, dout,
+            self.panels_down, self.row, self.dh, self.dc, keep, begin, end,
         )  # fmt: skip
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:

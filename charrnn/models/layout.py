@@ -85,7 +85,7 @@ def torch_computes(config: ModelConfig) -> bool:
     """Whether one of `torch.nn.LSTM`, `GRU` or `RNN` computes the same function."""
     return (
         len(set(config.cells)) == 1
-        and not config.peepholes
+        and not (config.peepholes or config.rms_norm)
         and (config.cells[0] != "gru" or config.reset_gate == "after")
     )
 
