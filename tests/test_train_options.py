@@ -34,6 +34,7 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "layers": [("", "--layers 2"), ("", "--num-layers 3")],
     "embedding_size": [("", "--embedding-size 5"), ("", "--embedding-size 0")],
     "peepholes": [("", "--peepholes")],
+    "rms_norm": [("", "--rms-norm")],
     "reset_gate": [("--cell gru", "--reset-gate before"), ("--cell gru", "--reset-gate none")],
     "activation": [("--cell rnn", "--activation relu")],
     "tie_weights": [("--embedding-size 12", "--tie-weights")],

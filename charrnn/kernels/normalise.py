@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
+from charrnn.kernels.compile import inline
 
 EPSILON = 1e-5
 
 
-@kernel
+@inline
 def normalise(row: Array) -> float:
     """row (N): x in, y out. Returns r."""
     number = row.dtype.type
@@ -28,7 +28,7 @@ def normalise(row: Array) -> float:
     return factor
 
 
-@kernel
+@inline
 def normalise_backward(drow: Array, row: Array, factor: float) -> None:
     """drow (N): the gradient of y in, that of x out. row, factor: y and r from `normalise`."""
     number = row.dtype.type
