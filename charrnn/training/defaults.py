@@ -3,7 +3,8 @@
 | training tokens       | hidden | learning rate | streams x steps | passes               |
 |-----------------------|--------|---------------|-----------------|----------------------|
 | fewer than 100,000    | 128    | 0.003         | 16 x 32         | 40                   |
-| fewer than 500,000    | 256    | 0.003         | 32 x 64         | 20, without a budget |
+| fewer than 250,000    | 256    | 0.003         | 32 x 64         | 20, without a budget |
+| fewer than 500,000    | 256    | 0.006         | 32 x 64         | 20, without a budget |
 | fewer than 3 million  | 512    | 0.006         | 32 x 64         | 15, without a budget |
 | more                  | 512    | 0.006         | 64 x 64         | 3, without a budget  |
 
@@ -64,11 +65,12 @@ class Scale:
 
 SCALES = (
     Scale(100_000, 128, 3e-3, 16, 32, 40),
-    Scale(500_000, 256, 3e-3, 32, 64, 20),
+    Scale(250_000, 256, 3e-3, 32, 64, 20),
+    Scale(500_000, 256, 6e-3, 32, 64, 20),
     Scale(3_000_000, 512, 6e-3, 32, 64, 15),
     Scale(math.inf, 512, 6e-3, 64, 64, 3),
 )
-SMALL = SCALES[:2]  # corpora whose network does not grow with the time there is
+SMALL = SCALES[:3]  # corpora whose network does not grow with the time there is
 MEMORY_SHARE = 0.8  # of what is free that defaults may fill
 BUDGETS = ("epochs", "steps", "max_time")
 
