@@ -153,6 +153,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20_000, help="of training: enough to last for all kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
     options = parser.parse_args()
+    # Where the shell starts this in the background, SIGINT is ignored, and would be by what is started from here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         killer = Killer(folder, seed=options.seed, steps=options.steps, say=lambda line: print(line, flush=True))
@@ -163,6 +165,9 @@ def main() -> int:
     counts = ", ".join(f"{count} {name}" for name, count in killer.sent.items())
     print(f"{sum(killer.sent.values())} kills ({counts}); {tensors} tensors compared bit by bit")
     print(f"different: {', '.join(differing) or 'none'}; files left behind: {', '.join(litter) or 'none'}")
+    if (short := options.count - sum(killer.sent.values())) > 0:
+        print(f"{short} kills too few: training was over before; give it more --steps")
+        return 1
     return 1 if differing or litter else 0
 
 
