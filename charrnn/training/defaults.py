@@ -8,7 +8,7 @@
 | fewer than 3 million  | 512    | 0.006         | 32 x 64         | 15, without a budget |
 | more                  | 512    | 0.006         | 64 x 64         | 3, without a budget  |
 
-A limit of time sets the hidden size of corpora from 500,000 tokens on, see `affordable_hidden_size`. Dropout follows
+A limit of time sets the hidden size of corpora from 250,000 tokens on, see `affordable_hidden_size`. Dropout follows
 the passes that the budget allows, see `DROPOUT`. One layer for characters and bytes, two for words.
 
 Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
@@ -70,7 +70,7 @@ SCALES = (
     Scale(3_000_000, 512, 6e-3, 32, 64, 15),
     Scale(math.inf, 512, 6e-3, 64, 64, 3),
 )
-SMALL = SCALES[:3]  # corpora whose network does not grow with the time there is
+SMALL = SCALES[:2]  # corpora whose network does not grow with the time there is
 MEMORY_SHARE = 0.8  # of what is free that defaults may fill
 BUDGETS = ("epochs", "steps", "max_time")
 
