@@ -14,7 +14,7 @@ import pytest
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, load_corpus
+from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, load_corpus, reader, spool
 
 CONFIGS = [
     TextConfig(),
@@ -277,11 +277,43 @@ def test_a_cache_that_cannot_be_written_is_replaced_quietly(tmp_path: Path) -> N
     assert loaded.notes == []
 
 
+@pytest.mark.parametrize("lines", [False, True])
+def test_codes_go_while_the_ids_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bool) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 7)
+    files: list[int] = []
+    take = np.take
+
+    def counting_take(*arguments: Any) -> Any:
+        files.append(len(list((tmp_path / "cache").rglob("*.codes.*"))))
+        return take(*arguments)
+
+    monkeypatch.setattr(np, "take", counting_take)
+    texts = ["".join(f"{source} {n} é漢\n" for n in range(60)) for source in range(3)]
+    names = []
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text, encoding="utf-8")
+        names.append(str(tmp_path / f"{number}.txt"))
+    options: dict[str, Any] = {"val_path": None, "val_fraction": 0.3, "seed": 0, "cache_dir": tmp_path / "cache"}
+    loaded = load_corpus(names, TextConfig(lines=lines), **options)
+    assert loaded.validation is not None
+    train, held_out = text_of(loaded, loaded.train), text_of(loaded, loaded.validation)
+    if lines:
+        assert sorted(train.splitlines() + held_out.splitlines()) == sorted("".join(texts).splitlines())
+    else:
+        cuts = [int((1 - 0.3) * len(text)) for text in texts]
+        assert train == "".join(text[:cut] for text, cut in zip(texts, cuts, strict=True))
+        assert held_out == "".join(text[cut:] for text, cut in zip(texts, cuts, strict=True))
+    assert files[0] > 100
+    assert files[-1] <= 4
+    assert not list((tmp_path / "cache").rglob("*.codes.*"))
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(coding.Spool, "append", full)
+    monkeypatch.setattr(spool.Spool, "append", full)
     message = failure(tmp_path, "abcab")
     assert "No space left on device" in message
     assert "CHARRNN_CACHE_DIR" in message

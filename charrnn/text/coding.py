@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.text.units import LETTER, LINE_END, SYMBOL, mark_class
@@ -240,60 +239,3 @@ def make_coder(config: TextConfig) -> Coder:
     if config.unit == "word":
         return WordCoder(config.pretokenized)
     return ByteCoder() if config.unit == "byte" else CharacterCoder()
-
-
-def spaces_before(codes: Codes, spaces: int, position: int) -> int:
-    """How many of the `spaces` bytes between the words of a block come before the unit at `position`.
-
-    One stands between two words of a line; those beyond that (at the ends of lines, mostly) go by line.
-    """
-    if spaces == 0 or position in (0, len(codes)):
-        return spaces if position else 0
-    words = codes != WordCoder.LINE_END_CODE
-    joints = words[1:] & words[:-1]
-    lines, lines_before = len(words) - int(words.sum()), position - int(words[:position].sum())
-    surplus = max(0, spaces - int(joints.sum()))
-    return int(joints[: position - 1].sum()) + surplus * lines_before // max(lines, 1)
-
-
-class Spool:
-    """A long sequence of codes in a temporary file, each block in the smallest type that holds it."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb+")
-        self._path = path
-        self._blocks: list[tuple[DTypeLike, int, int]] = []  # type, number of codes, bytes between units
-        self.length = 0
-
-    def append(self, codes: Codes, spaces: int) -> None:
-        """Write a block at the end."""
-        if len(codes):
-            self._file.write(np.ascontiguousarray(codes).data)
-            self._blocks.append((codes.dtype, len(codes), spaces))
-            self.length += len(codes)
-
-    def read(self, start: int, stop: int) -> Iterator[tuple[Codes, int]]:
-        """The blocks of the codes [start, stop), the first and last cut to size, each with its bytes between units."""
-        self._file.seek(0)
-        position = 0
-        for dtype, count, spaces in self._blocks:
-            low, high = max(start - position, 0), min(stop - position, count)
-            size = np.dtype(dtype).itemsize
-            if low < high:
-                codes = np.frombuffer(self._file.read(count * size), dtype)
-                yield codes[low:high], spaces_before(codes, spaces, high) - spaces_before(codes, spaces, low)
-            else:
-                self._file.seek(count * size, 1)
-            position += count
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._blocks.clear()
-        self.length = 0
-
-    def close(self) -> None:
-        """Close and remove the file."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
 from charrnn.text.binary import remark_on_binary
-from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Spool, WordCoder, make_coder, smallest_type
+from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, WordCoder, make_coder, smallest_type
 from charrnn.text.holdout import LineSplit
 from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_ahead, read_text, whole_lines, whole_words
+from charrnn.text.spool import Spool
 from charrnn.text.units import LINE_END, REPLACEMENT
 from charrnn.text.vocabulary import UNIT_NAMES, UNKNOWN, Vocabulary
 
@@ -90,17 +91,17 @@ def encode_sources(
             held_out.clear()
             reading = _read(sources, main, held_out, config, has_validation, fraction, by_line)
         coder = reading.coder
-        counts, train_spaces = _count(reading.train, coder)
+        counts, spaces = _count(reading.train, coder)
         _check_enough(counts, coder, config, [source.name for source in sources], reading)
         if (remark := remark_on_binary(counts, coder, config)) is not None:
             reading.notes.append((None, remark))
         vocabulary = given or _learn(counts, coder, config, reading.notes)
         ids = coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
-        train = _write(work / "train.ids", reading.train, ids, counts, coder, train_spaces, vocabulary)
-        validation = None
+        train, validation = _part("train.ids", ids, counts, coder, spaces, vocabulary), None
         if reading.validation:
             counts, spaces = _count(reading.validation, coder)
-            validation = _write(work / "validation.ids", reading.validation, ids, counts, coder, spaces, vocabulary)
+            validation = _part("validation.ids", ids, counts, coder, spaces, vocabulary)
+        _write(reading, ids, work / "train.ids", work / "validation.ids")
     return Encoded(vocabulary, train, validation, reading.digests, reading.notes)
 
 
@@ -241,22 +242,29 @@ def _spelling(
     return float(vocabulary.spelling_log_probs(spelled) @ counts[unknown])
 
 
-def _write(
-    path: Path,
-    stretches: list[Stretch],
+def _part(
+    name: str,
     ids: NDArray[np.unsignedinteger],
     counts: NDArray[np.int64],
     coder: Coder,
     spaces: int,
     vocabulary: Vocabulary,
 ) -> EncodedPart:
-    """Write the ids of `stretches` to `path`; `ids` is the id of each code."""
-    with path.open("wb") as file:
-        blocks = (np.take(ids, codes) for stretch in stretches for codes, _ in stretch[0].read(*stretch[1:]))
-        for block in read_ahead(blocks):
-            file.write(block.data)
+    """The part whose codes occur so often, to be written to the file `name`; `ids` is the id of each code."""
     unit_bytes, unit_characters = coder.lengths()
     length = int(counts.sum())
     size, characters = int(counts @ unit_bytes), int(counts @ unit_characters)
     spelling = _spelling(ids, counts, coder, vocabulary)
-    return EncodedPart(path.name, ids.dtype.name, length, size + spaces, characters + spaces, spelling)
+    return EncodedPart(name, ids.dtype.name, length, size + spaces, characters + spaces, spelling)
+
+
+def _write(reading: Reading, ids: NDArray[np.unsignedinteger], train: Path, validation: Path) -> None:
+    """Write the ids of both parts, and remove the codes on the way; `ids` is the id of each code."""
+    with contextlib.ExitStack() as stack:
+        parts = [(stretch, train) for stretch in reading.train]
+        parts += [(stretch, validation) for stretch in reading.validation]
+        files = {path: stack.enter_context(path.open("wb")) for path in {path for _, path in parts}}
+        # In the order in which they were read, so that a file of codes that ends in a stretch is done with.
+        for (spool, start, stop), path in sorted(parts, key=lambda part: part[0][1]):
+            for block in read_ahead(np.take(ids, codes) for codes, _ in spool.read(start, stop, remove=True)):
+                files[path].write(block.data)
