@@ -26,7 +26,7 @@ import numpy as np
 
 from charrnn import safefile
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, UsageError
 from charrnn.models.layout import tensor_shapes
 from charrnn.safefile import Shape
 from charrnn.text.vocabulary import Vocabulary
@@ -147,8 +147,11 @@ def find(explicit: str | None) -> Path:
     """Which checkpoint to use: `explicit`, else $CHARRNN_CHECKPOINT, else the most recently modified file
     checkpoints/*.safetensors other than demo.safetensors, else that one.
 
-    Raises `CharrnnError` when there is none. Whether the file is a good one is for `load` to say.
+    Raises `UsageError` when `explicit` is empty, as an unset variable of the shell would leave it, and `CharrnnError`
+    when there is none. Whether the file is a good one is for `load` to say.
     """
+    if explicit == "":
+        raise UsageError("the name of the checkpoint is empty; give one, or leave out the option")
     if chosen := explicit or os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(chosen)
     newest: tuple[bool, int, str] | None = None

@@ -454,6 +454,8 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARRNN_CHECKPOINT", "elsewhere")
     assert ckpt.find(None) == Path("elsewhere")
     assert ckpt.find("this one") == Path("this one")
+    with pytest.raises(CharrnnError, match="is empty; give one"):
+        ckpt.find("")
     monkeypatch.setenv("CHARRNN_CHECKPOINT", "")
     (folder / "old.safetensors").unlink()
     (folder / "new.safetensors").unlink()

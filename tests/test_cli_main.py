@@ -527,6 +527,54 @@ def test_a_later_signal_kills_at_once() -> None:
 
 
 @POSIX
+def test_a_signal_during_compilation_waits_for_its_end() -> None:
+    body = """
+from charrnn.cli.compiling import announce_compilation
+from numba.core.compiler_lock import global_compiler_lock
+announce_compilation()
+try:
+    with global_compiler_lock, global_compiler_lock:
+        print("ready", flush=True)
+        time.sleep(1)
+        streams.note("compiled")
+    streams.note("never")
+except KeyboardInterrupt:
+    streams.note("saved")
+"""
+    assert interrupt(stand_in(body), signal.SIGINT) == (-signal.SIGINT, b"compiled\nsaved\n")
+
+
+@POSIX
+def test_a_second_signal_during_compilation_kills() -> None:
+    body = """
+from charrnn.cli import signals
+signals.SAME_SIGNAL_SECONDS = 0
+signals.hold()
+print("ready", flush=True)
+time.sleep(60)
+"""
+    assert interrupt(stand_in(body), signal.SIGINT, signal.SIGTERM) == (-signal.SIGTERM, b"")
+
+
+SLOW_IMPORT = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            print("ready", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+from charrnn.__main__ import main
+sys.exit(main())
+"""
+
+
+@POSIX
+def test_ctrl_c_during_the_imports_leaves_no_traceback() -> None:
+    assert interrupt(SLOW_IMPORT, signal.SIGINT) == (-signal.SIGINT, b"")
+
+
+@POSIX
 def test_ignored_signals_stay_ignored() -> None:
     body = """
     import os

@@ -248,6 +248,7 @@ def test_a_terminal_gets_unit_by_unit_and_no_escape_sequences(
         (("-p", "x", "--prompt-file", "y"), "--prompt-file"),
         (("--precision", "float16"), "--precision"),
         (("--seed", "-1"), "--seed"),
+        (("hello",), "too many arguments: hello; a prompt is --prompt TEXT, a checkpoint -c FILE"),
     ],
 )
 def test_usage_errors_are_one_line(args: tuple[str, ...], word: str, run: Run) -> None:

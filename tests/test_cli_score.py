@@ -115,6 +115,9 @@ def test_arguments_are_scored(run: Run, tmp_path: Path) -> None:
     status, out, err = run(str(file))
     assert (status, fields(out)[0][4]) == (0, str(file).encode())
     assert f"charrnn score -i {file}" in err
+    status, out, err = run("-")
+    assert (status, fields(out)[0][4]) == (0, b"-")
+    assert "charrnn score -i -" in err
 
 
 def test_a_file_and_stdin_give_the_same(run: Run, tmp_path: Path) -> None:

@@ -272,8 +272,39 @@ def test_default_output(corpus: str, name: str) -> None:
     assert default_output(corpus) == Path("checkpoints") / f"{name}.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-o", "text.txt"], "--output is text.txt, which is the corpus too"),
+        (["--log", "./text.txt"], "--log is ./text.txt, which is the corpus too"),
+        (["--val", "val.txt", "--log", "val.txt"], "--log is val.txt, which is --val too"),
+        (["--config", "c.toml", "--log", "c.toml"], "--log is c.toml, which is --config too"),
+        (["--init-from", "old", "--log", "old"], "--log is old, which is --init-from too"),
+        (["-o", "x.safetensors", "--log", "x.safetensors"], "--log is x.safetensors, which is --output too"),
+        (["-o", "-"], "--output is '-'; it must name a file"),
+        (["--log", ""], "--log is ''; it must name a file"),
+    ],
+)
+def test_nothing_that_is_read_is_overwritten(charrnn_train: Any, folder: Path, options: list[str], told: str) -> None:
+    for name in ("val.txt", "old"):
+        (folder / name).write_text(TEXT)
+    (folder / "c.toml").write_text("steps = 2\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    result = charrnn_train("text.txt", "--steps", "2", "--force", *options)
+    assert result.status == 2
+    assert told in result.last
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_one_epoch_is_not_epochs(charrnn_train: Any) -> None:
+    result = charrnn_train("text.txt", "--epochs", "1")
+    assert result.status == 0
+    assert "(1 epoch)," in result.err
+    assert ", 1 epoch," in result.err
+
+
 @POSIX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, *([] if os.name == "nt" else [signal.SIGHUP])])
 def test_killed_by_a_signal_it_saves_and_dies_of_it(
     folder: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

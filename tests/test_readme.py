@@ -164,7 +164,7 @@ def test_what_is_not_run_could_be(text: str) -> None:
     if text.startswith("make "):
         assert re.search(rf"^{text.removeprefix('make ')}:", file.read_text(), re.MULTILINE)
     elif file.name == "pyproject.toml":
-        assert tomllib.loads(file.read_text())["project"]["scripts"] == {"charrnn": "charrnn.cli.main:main"}
+        assert tomllib.loads(file.read_text())["project"]["scripts"] == {"charrnn": "charrnn.__main__:main"}
 
 
 @POSIX

@@ -145,7 +145,7 @@ def test_marks_and_line_ends_that_were_changed_are_said(tmp_path: Path) -> None:
         assert text_of(loaded, loaded.train) == "ab\nc\rd\0\n"
         assert len(loaded.notes) == 3
         assert loaded.notes[0] == f"{tmp_path / 'corpus.txt'}: the byte order mark at its start was left out"
-        assert "2 line ends of Windows" in loaded.notes[1]
+        assert "(CR LF) were read as plain newlines: 2" in loaded.notes[1]
         assert "looks like binary" in loaded.notes[2]
 
 

@@ -1,4 +1,4 @@
-"""Saying that kernels are being compiled, which happens once and takes a while."""
+"""Saying that kernels are being compiled, which happens once and takes a while, and keeping signals out of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import functools
 import time
 
 from charrnn.cli import streams
+from charrnn.cli.signals import hold, release
 
 INTERVAL = 5.0  # seconds between two lines
 
 
 @functools.cache  # once in a process
 def announce_compilation() -> None:
-    """From here on, say when kernels are compiled: a line at the first one, then how far it got every few seconds."""
+    """From here on, say when kernels are compiled: a line at the first one, then how far it got every few seconds.
+
+    A signal waits until the kernel at hand is compiled or loaded, a second or so: LLVM calls Python functions,
+    from which no exception comes out.
+    """
     from numba.core import event
 
     from charrnn.kernels.compile import CACHED
@@ -34,4 +39,12 @@ def announce_compilation() -> None:
         def on_end(self, event: object) -> None:
             self.compiled += 1
 
+    class Shield(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: object) -> None:
+            hold()
+
+        def on_end(self, event: object) -> None:
+            release()
+
     event.register("numba:compile", Announcer())
+    event.register("numba:compiler_lock", Shield())

@@ -39,7 +39,7 @@ def info(
 
     from charrnn.checkpoint import find, read_contents
 
-    file = find(path or checkpoint)
+    file = find(checkpoint if path is None else path)
     if not path:
         streams.note(f"checkpoint {file}")
     description = describe(str(file), read_contents(file))

@@ -1,7 +1,7 @@
 """The command `charrnn`: finds the command asked for, runs it, and turns every ending into an exit status.
 
-Statuses: 0 done, 1 bad data, file or checkpoint, failed write, 2 usage, 3 training diverged; after SIGINT or SIGTERM
-the process dies of that signal. A command's module is imported when the command runs, so that help stays fast.
+Statuses: 0 done, 1 bad data, file or checkpoint, failed write, 2 usage, 3 training diverged; after SIGINT, SIGTERM or
+SIGHUP the process dies of that signal. A command's module is imported when the command runs, so that help stays fast.
 """
 
 from __future__ import annotations
@@ -178,6 +178,10 @@ def _one_line(error: Any, args: Sequence[str]) -> str:
     elif message.startswith("No such command"):
         word = next((arg for arg in args if not arg.startswith("-")), "")
         message = f"no such command {word}{nearest(word, COMMANDS)}"
+    elif message.startswith("Got unexpected extra argument"):
+        message = f"too many arguments: {message.partition('(s) ')[2].strip('()')}"
+        if context is not None and context.info_name == "sample":
+            message += "; a prompt is --prompt TEXT, a checkpoint -c FILE"
     path = context.command_path if context is not None else "charrnn"
     return f"{message} ({path} --help lists what there is)"
 
@@ -222,7 +226,7 @@ def _fail(message: str, status: int) -> int:
 def main(args: Sequence[str] | None = None) -> int:
     """Run `charrnn` with `args` (the process's own by default) and return the exit status.
 
-    Does not return after SIGINT or SIGTERM: when the command has saved, the process dies of the signal.
+    Does not return after SIGINT, SIGTERM or SIGHUP: when the command has saved, the process dies of the signal.
     """
     # NumPy's own threads, of no use here, would wait for each other in busy loops, for long where the cores are taken.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

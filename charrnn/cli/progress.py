@@ -52,18 +52,22 @@ def start_lines(start: events.Start) -> Iterator[str]:
         f"weight decay {training['weight_decay']:g}, clip norm {training['clip_norm']:g}, seed {training['seed']}"
     )
     yield (
-        f"length    {start.total_steps:,} steps ({start.total_steps / start.steps_per_epoch:.3g} epochs), "
+        f"length    {start.total_steps:,} steps ({_epochs(start.total_steps / start.steps_per_epoch)}), "
         f"validation every {training['eval_every']:,}"
         + (f", patience {training['patience']}" if training["patience"] else "")
         + (f", from step {start.step:,} on" if start.step else "")
     )
 
 
+def _epochs(number: float) -> str:
+    return "1 epoch" if f"{number:.3g}" == "1" else f"{number:.3g} epochs"
+
+
 def end_lines(end: events.End) -> Iterator[str]:
     """The result."""
     reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
     yield (
-        f"done      {reasons.get(end.stopped_by, 'time is up')}: {end.steps:,} steps, {end.epochs:.3g} epochs, "
+        f"done      {reasons.get(end.stopped_by, 'time is up')}: {end.steps:,} steps, {_epochs(end.epochs)}, "
         f"{duration_text(end.seconds)}, {end.tokens_per_second:,.0f} tokens per second"
     )
     if end.val_loss is not None:

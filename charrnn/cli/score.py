@@ -110,6 +110,8 @@ def score(
         raise UsageError("--vs is empty; it must name a checkpoint")
     _check_output(format, header, per_token, summary)
     for text in texts or ():
+        if text == "-":
+            streams.note("- is scored as text; to score the lines of standard input: charrnn score -i -")
         if os.path.isfile(text):  # noqa: PTH113 - unlike Path.is_file, no failure where the text is too long for a path
             streams.note(f"{text} is scored as text; to score the lines of that file: charrnn score -i {text}")
 

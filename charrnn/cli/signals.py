@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a command with nothing to save dies at once, training saves first."""
+"""SIGINT, SIGTERM and SIGHUP: a command with nothing to save dies at once, training saves first."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import NoReturn
 
 # A signal that comes twice within this time was sent once: `timeout` signals its child and then the whole group.
 SAME_SIGNAL_SECONDS = 0.2
+# SIGHUP, which Windows has not, comes when the terminal is closed; `nohup` has it ignored.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived. A command may save and print how to go on; `main` then dies of the signal."""
+    """A signal to end arrived. A command may save and print how to go on; `main` then dies of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -30,6 +32,7 @@ class Signals:
     def __init__(self, *, saves: bool) -> None:
         self.saves = saves
         self.received: int | None = None
+        self.held = 0
         self._count = 0
         self._time = -math.inf
 
@@ -49,7 +52,10 @@ class Signals:
         if self._count > 2:
             die_of(number)
         self.received = number
-        raise Interrupted(number)
+        if not self.held:
+            raise Interrupted(number)
+        if self._count > 1:
+            die_of(number)
 
 
 _caught: Signals | None = None
@@ -61,14 +67,29 @@ def raise_if_received() -> None:
         raise Interrupted(_caught.received)
 
 
+def hold() -> None:
+    """From here to `release`, a signal is only noted: an exception would be lost in code that C calls."""
+    if _caught is not None:
+        _caught.held += 1
+
+
+def release() -> None:
+    """End what `hold` began, and raise `Interrupted` in the main thread if a signal came meanwhile."""
+    if _caught is None or not _caught.held:
+        return
+    _caught.held -= 1
+    if not _caught.held and threading.current_thread() is threading.main_thread():
+        raise_if_received()
+
+
 @contextmanager
 def catch_signals(*, saves: bool) -> Iterator[Signals]:
-    """Turn SIGINT and SIGTERM into `Interrupted`, except where the parent process wanted them ignored."""
+    """Turn the signals to end into `Interrupted`, except where the parent process wanted them ignored."""
     global _caught
     _caught = signals = Signals(saves=saves)
     previous = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, signals.handle)
     try:

@@ -113,6 +113,7 @@ def train(
         for name, value in context.params.items()
         if name not in NOT_SETTINGS and value is not None and value is not False
     }
+    check_names(output, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
     path = choose_output(corpus, output, resume)
     if not (resume or force or dry_run) and path.exists():
         raise UsageError(f"{path} exists; --resume goes on with it, --force replaces it")
@@ -150,6 +151,27 @@ def stopwatch() -> Callable[[], float]:
     """A function that tells the seconds since the process began, about: until now it was busy with imports."""
     begun = time.perf_counter() - time.process_time()
     return lambda: time.perf_counter() - begun
+
+
+def check_names(
+    output: str | None, log: str | None, inputs: dict[str, list[str] | list[str | None]], init_from: str | None
+) -> None:
+    """Raise `UsageError` where --output or --log would overwrite what is read, or each other, or names no file."""
+    forbidden = [(name, path) for name, paths in inputs.items() for path in paths]
+    for option, written, read in (
+        ("--output", output, forbidden),
+        ("--log", log, [*forbidden, ("--init-from", init_from), ("--output", output)]),
+    ):
+        if written in ("", "-"):
+            raise UsageError(f"{option} is '{written}'; it must name a file")
+        for name, path in read:
+            if written and path and path != "-" and same_file(written, path):
+                raise UsageError(f"{option} is {written}, which is {name} too and would be overwritten; name another")
+
+
+def same_file(first: str, second: str) -> bool:
+    """Whether both name one file, which need not be there."""
+    return Path(first).resolve() == Path(second).resolve()
 
 
 def choose_output(corpora: list[str] | None, output: str | None, resume: bool) -> Path:

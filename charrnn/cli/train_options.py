@@ -104,7 +104,7 @@ Layers: TypeAlias = Annotated[
         "--layers",
         "--num-layers",
         metavar="N",
-        parser=whole_number(1),
+        parser=whole_number(1, 1000),
         group="Model",
         help="Recurrent layers.",
         default="by corpus",

@@ -35,7 +35,7 @@ def remark_on_binary(counts: NDArray[np.int64], coder: Coder, config: TextConfig
     if control > BINARY_SHARE * total:
         return (
             f"this looks like binary data, not text: {control / total:.0%} of its units are control characters; "
-            "--unit byte reads it as it is"
+            "--unit byte takes any bytes"
         )
     if replaced > BINARY_SHARE * total:
         return (

@@ -132,9 +132,7 @@ def _read(
         if findings.byte_order_mark:
             reading.notes.append((number, "the byte order mark at its start was left out"))
         if findings.crlf:
-            reading.notes.append(
-                (number, f"{findings.crlf:,} line ends of Windows (CR LF) were read as plain newlines")
-            )
+            reading.notes.append((number, f"Windows line ends (CR LF) were read as plain newlines: {findings.crlf:,}"))
         stop = main.length
         if has_validation and number == len(sources) - 1:
             if start == stop:
