@@ -201,6 +201,15 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_which_nothing_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(CharrnnError, match=r"cannot write .*a\.safetensors: Permission denied$"):
+        checkpoint.check_writable(tmp_path / "a.safetensors")
+
+
 # ---- two trainings on one output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,31 @@ def test_lines_are_shuffled_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     if large:
         assert [path.name for path in tmp_path.iterdir()] == ["ids"]
         assert folder_of(ids) == tmp_path
+
+
+def test_a_long_line_takes_no_more_memory_to_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "CHUNK", 1000)
+    short, long = np.tile(np.array([2, EOS], np.uint8), 200_000), np.full(400_000, 3, np.uint8)
+    ids = np.concatenate([short, long, short])
+    shuffle = batches.LineShuffle(ids, 0)
+    copy, order = np.empty_like(ids), np.arange(len(line_starts(ids)) - 1)
+    tracemalloc.start()
+    try:
+        shuffle._fill(copy, order)
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
+    assert copy.tobytes() == ids.tobytes()
+
+
+def test_no_room_for_shuffled_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(batches.tempfile, "TemporaryFile", full)
+    with pytest.raises(CharrnnError, match="cannot write the shuffled lines .*No space left on device"):
+        Batches(random_lines(50), 1, 1, lines=True, seed=0).window(0)
 
 
 def test_the_order_of_lines_depends_on_the_seed() -> None:

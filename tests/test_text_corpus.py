@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +277,22 @@ def test_a_cache_that_cannot_be_written_is_replaced_quietly(tmp_path: Path) -> N
     loaded = load(tmp_path, "abcab", cache_dir=tmp_path / "file")
     assert text_of(loaded, loaded.train) == "abcab"
     assert loaded.notes == []
+
+
+def test_what_killed_runs_left_is_removed_after_a_day(tmp_path: Path, cache: Path) -> None:
+    for name, hours in (("old", 25), ("young", 23)):
+        folder = cache / "corpora" / f"{corpus.WORK_PREFIX}{name}"
+        folder.mkdir(parents=True)
+        (folder / "main.codes").touch()
+        os.utime(folder, times=(time.time() - hours * 3600,) * 2)
+    load(tmp_path, "abcab")
+    left = [path.name for path in (cache / "corpora").glob(f"{corpus.WORK_PREFIX}*")]
+    assert left == [f"{corpus.WORK_PREFIX}young"]
+
+
+def test_an_encoded_corpus_that_cannot_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "_read_entry", lambda *arguments: None)
+    assert "cannot be read back; remove that folder" in failure(tmp_path, "abcab")
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

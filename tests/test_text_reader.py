@@ -126,6 +126,26 @@ def test_stdin_closed_or_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "stdin is closed" in failure("-", tmp_path)
     monkeypatch.setattr(sys, "stdin", Stdin(b"", terminal=True))
     assert "stdin is a terminal" in failure("-", tmp_path)
+    detached = Stdin(b"")
+    detached.detach()
+    monkeypatch.setattr(sys, "stdin", detached)
+    assert "cannot read stdin" in failure("-", tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_pipe_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(source: object, target: io.BufferedRandom, size: int) -> None:
+        copies.append(target)
+        raise error
+
+    copies: list[io.BufferedRandom] = []
+    monkeypatch.setattr(sys, "stdin", Stdin(b"text"))
+    monkeypatch.setattr(reader.shutil, "copyfileobj", fail)
+    with pytest.raises((CharrnnError, KeyboardInterrupt)) as raised:
+        Source("-", tmp_path)
+    if isinstance(error, OSError):
+        assert str(raised.value) == f"cannot read stdin into {tmp_path}: Input/output error"
+    assert [copy.closed for copy in copies] == [True]
 
 
 @given(st.text(st.sampled_from("a\u00e9😀\ufeff\0\r\n")), st.integers(1, 4))

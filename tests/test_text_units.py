@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.text import EOS, UNKNOWN, Vocabulary
-from charrnn.text.coding import WordCoder, code_points, split_points
+from charrnn.text.coding import WordCoder, code_points, spaces_before, split_points
 from charrnn.text.reader import whole_words
 from charrnn.text.units import split_bytes, split_pretokenized, split_words, text_bytes, without_surrogates
 
@@ -140,6 +140,15 @@ def test_words_get_numbers_in_the_order_they_appear() -> None:
         sizes, lengths = coder.lengths()
         assert sizes.tolist() == [len(word.encode()) for word in numbers]
         assert lengths.tolist() == [len(word) for word in numbers]
+
+
+def test_bytes_between_words_go_to_the_joints_and_then_to_the_line_ends() -> None:
+    codes = np.array([1, 2, 0, 3, 4, 0], np.uint8)  # two lines of two words
+    assert [spaces_before(codes, 2, position) for position in range(7)] == [0, 0, 1, 1, 1, 2, 2]
+    assert [spaces_before(codes, 6, position) for position in range(7)] == [0, 0, 1, 3, 3, 4, 6]
+    one_line = np.array([1, 2, 3], np.uint8)  # and that not whole: no end of line to go to
+    assert [spaces_before(one_line, 5, position) for position in range(4)] == [0, 0, 1, 5]
+    assert [spaces_before(one_line, 0, position) for position in range(4)] == [0, 0, 0, 0]
 
 
 def test_pretokenized_words_are_what_ascii_white_space_separates() -> None:
