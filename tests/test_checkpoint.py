@@ -288,7 +288,7 @@ def test_json_is_as_deep_as_its_readers_can_go() -> None:
 
 def test_tensors_that_cannot_be_read_after_all(tmp_path: Path) -> None:
     """Another process may change the file between its header and its tensors."""
-    with pytest.raises(CharrnnError, match="cannot read the checkpoint .*a"):
+    with pytest.raises(CharrnnError, match=r"cannot read the checkpoint .*a"):
         safefile.read_tensors(tmp_path / "a", ["output.bias"])
     (tmp_path / "a").write_bytes(b"It was the best of times")
     with pytest.raises(CharrnnError, match="a is damaged"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import tracemalloc
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_no_room_for_shuffled_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 10)
     monkeypatch.setattr(batches.tempfile, "TemporaryFile", full)
-    with pytest.raises(CharrnnError, match="cannot write the shuffled lines .*No space left on device"):
+    with pytest.raises(CharrnnError, match=r"cannot write the shuffled lines .*No space left on device"):
         Batches(random_lines(50), 1, 1, lines=True, seed=0).window(0)
 
 
@@ -177,6 +178,12 @@ def test_two_tokens_are_enough(lines: bool) -> None:
     assert window.inputs.tolist() == [[EOS], [7]]
     assert window.targets.tolist() == [[7], [EOS]]
     assert window.fresh
+
+
+def test_arrays_in_memory_are_in_no_folder() -> None:
+    assert folder_of(numbered(3)) is None
+    with tempfile.TemporaryFile() as file:
+        assert folder_of(np.memmap(file, np.uint8, mode="w+", shape=3)) is None
 
 
 def test_no_tokens_are_an_error() -> None:

@@ -17,6 +17,7 @@ import pytest
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, load_corpus
+from charrnn.text.holdout import LineSplit
 
 CONFIGS = [
     TextConfig(),
@@ -210,6 +211,14 @@ def test_of_few_lines_some_are_held_out_but_never_all(tmp_path: Path, fraction: 
         assert loaded.notes == []
 
 
+def test_of_lines_that_are_all_empty_none_changes_its_part() -> None:
+    split = LineSplit(0.5, 0)
+    kept, held_out = split.separate("\n\n")
+    assert sorted((kept, held_out)) == ["", "\n\n"]
+    assert not split.mend()
+    assert split.separate("\n\n") == (kept, held_out)
+
+
 def test_empty_lines_alone_are_no_validation(tmp_path: Path) -> None:
     for seed in range(15):
         loaded = load(tmp_path, "\nab\n\nab\n", TextConfig(lines=True), seed=seed, val_fraction=0.5)
@@ -369,6 +378,8 @@ def test_more_words_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert loaded.vocabulary.fallback.mapped == 23
     assert loaded.train.bytes == len(text.encode()) + 1
     assert loaded.train.characters == len(text) + 1
+    spelled = ["\ufffd" * len(word) for word in text.split() if word not in ("a", "b")]  # whatever their letters were
+    assert loaded.train.spelling == pytest.approx(loaded.vocabulary.spelling_log_probs(spelled).sum())
     assert any("count as unknown" in note for note in loaded.notes)
 
 

@@ -95,6 +95,17 @@ def test_damaged_compressed_files(tmp_path: Path, compress: Callable[[bytes], by
     message = failure(str(path), tmp_path)
     assert message.startswith(f"{path}: damaged {kind} data after ")
     assert "make or fetch the file again" in message
+    if damage == "cut":  # in the decompressor's words
+        assert "(Compressed file ended before the end-of-stream marker was reached)" in message
+
+
+def test_damage_without_words_has_the_name_of_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> bytes:
+        raise EOFError
+
+    (tmp_path / "corpus").write_bytes(gzip.compress(b"text"))
+    monkeypatch.setattr(gzip.GzipFile, "read", fail)
+    assert "damaged gzip data after 0 bytes of text (EOFError)" in failure(str(tmp_path / "corpus"), tmp_path)
 
 
 def test_missing_files_directories_and_unreadable_files(tmp_path: Path) -> None:
