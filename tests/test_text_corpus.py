@@ -16,7 +16,7 @@ import pytest
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, load_corpus
+from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, holdout, load_corpus
 from charrnn.text.holdout import LineSplit
 
 CONFIGS = [
@@ -209,6 +209,23 @@ def test_of_few_lines_some_are_held_out_but_never_all(tmp_path: Path, fraction: 
         assert sorted(map(len, train + held_out)) == sorted(map(len, names))
         assert train.count("Abelisaurus") in (0, 2)
         assert loaded.notes == []
+
+
+def test_the_hash_of_a_line_is_the_same_for_ever() -> None:
+    """On it depends which lines are held out, so whether a run can be resumed."""
+    for value in (0, 1, 0xDEADBEEF, 2**32 - 1):
+        mixed = (value + 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+        assert int(holdout.mixed(np.array([value], np.uint64))[0]) == mixed ^ (mixed >> 31)
+
+
+def test_a_line_at_the_very_bound_changes_its_part() -> None:
+    split = LineSplit(0.5, 0)
+    split.separate("a\nb\nc\n")
+    for bound, held_out in ((split._least, 1), (split._least + 1, 1), (split._greatest, 2), (split._greatest + 1, 2)):
+        split._bound = bound
+        assert split.mend() == (bound in (split._least, split._greatest + 1))
+        assert split.separate("a\nb\nc\n")[1].count("\n") == held_out
 
 
 def test_of_lines_that_are_all_empty_none_changes_its_part() -> None:
