@@ -145,7 +145,7 @@ def test_no_room_for_shuffled_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(batches.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(CharrnnError, match=r"cannot write the shuffled lines .*No space left on device"):
         Batches(random_lines(50), 1, 1, lines=True, seed=0).window(0)
 

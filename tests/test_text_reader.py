@@ -8,6 +8,7 @@ import hashlib
 import io
 import lzma
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -151,7 +152,7 @@ def test_a_pipe_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, erro
 
     copies: list[io.BufferedRandom] = []
     monkeypatch.setattr(sys, "stdin", Stdin(b"text"))
-    monkeypatch.setattr(reader.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
     with pytest.raises((CharrnnError, KeyboardInterrupt)) as raised:
         Source("-", tmp_path)
     if isinstance(error, OSError):

@@ -759,6 +759,7 @@ def test_what_cannot_be_read_of_a_run_is_one_error(text_file: Path) -> None:
     saved = train_request(asked)
     again = dataclasses.replace(asked, given={"steps": 9})
     source, options = saved.training["source"], saved.training["options"]
+    wrong: Any
     for wrong in (None, [], {"corpora": source["corpora"]}):
         saved.training["source"] = wrong
         with pytest.raises(CharrnnError, match="does not say what it was trained on; --init-from"):
