@@ -38,6 +38,7 @@ def test_bytes_are_all_there_whatever_the_limits() -> None:
     assert "0a" not in vocabulary.units
     assert vocabulary.encode("a\n").tolist() == [2, EOS]
     assert UNKNOWN not in vocabulary.encode(bytes(range(256)))
+    assert vocabulary.fallback.mapped == 0
     assert Vocabulary.learn({"ff": 1}, TextConfig(unit="byte")).units[2:4] == ("ff", "00")  # the others were not there
 
 
