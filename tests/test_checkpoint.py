@@ -206,6 +206,9 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
     "hidden size type": (edit_metadata(lambda m: m["model"].update(hidden_size="3")), "not of the type int"),
     "hidden size boolean": (edit_metadata(lambda m: m["model"].update(hidden_size=True)), "not of the type int"),
     "hidden size": (edit_metadata(lambda m: m["model"].update(hidden_size=10**9)), "its model needs"),
+    "hidden size 2**53": (edit_metadata(lambda m: m["model"].update(hidden_size=2**53)), "its model needs"),
+    "hidden size above": (edit_metadata(lambda m: m["model"].update(hidden_size=2**53 + 1)), "which is too large"),
+    "cutoffs far below": (edit_metadata(lambda m: m["model"].update(cutoffs=[-(2**53) - 1])), "which is too large"),
     "hidden size 0": (edit_metadata(lambda m: m["model"].update(hidden_size=0)), "--hidden-size is 0"),
     "no hidden size": (edit_metadata(lambda m: m["model"].pop("hidden_size")), "lacks the entry 'hidden_size'"),
     "cell": (edit_metadata(lambda m: m["model"].update(cells=["lstn"])), "'lstn'; it must be one of"),
@@ -275,6 +278,21 @@ def test_wrong_bytes_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(CharrnnError, match=message) as caught:
         ckpt.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_json_is_as_deep_as_its_readers_can_go() -> None:
+    assert safefile.strict_json('[{"a":' * 49 + "[1]" + "}]" * 49)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        safefile.strict_json('[{"a":' * 50 + "1" + "}]" * 50)
+
+
+def test_tensors_that_cannot_be_read_after_all(tmp_path: Path) -> None:
+    """Another process may change the file between its header and its tensors."""
+    with pytest.raises(CharrnnError, match=r"cannot read the checkpoint .*a"):
+        safefile.read_tensors(tmp_path / "a", ["output.bias"])
+    (tmp_path / "a").write_bytes(b"It was the best of times")
+    with pytest.raises(CharrnnError, match="a is damaged"):
+        safefile.read_tensors(tmp_path / "a", ["output.bias"])
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -415,7 +433,10 @@ def test_killed_while_writing_leaves_a_whole_file(tmp_path: Path) -> None:
 def test_a_vocabulary_too_large_for_the_header(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = make_checkpoint()
     ckpt.check_header_size(made.vocabulary)
-    monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", 100)
+    size = len(json.dumps(safefile.canonical_json(made.vocabulary.to_json()), ensure_ascii=False).encode())
+    monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", size)
+    ckpt.check_header_size(made.vocabulary)
+    monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", size - 1)
     with pytest.raises(CharrnnError, match=r"vocabulary of 6 units takes .* --max-vocab"):
         ckpt.check_header_size(made.vocabulary)
     with pytest.raises(CharrnnError, match="vocabulary of 6 units"):

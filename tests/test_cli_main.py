@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import signal
@@ -205,6 +206,46 @@ def test_failures(run: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, s
     assert result.err.startswith("Traceback")
     assert "in fail" in result.err
     assert result.err.splitlines()[-1].startswith("charrnn: error: ")
+
+
+def test_interrupted_without_a_signal_to_die_of(run: Any) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    result = run("train", does=interrupt)
+    assert (result.status, result.out, result.err) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "error", [None, BrokenPipeError(32, "Broken pipe"), ValueError("closed"), OSError(5, "I/O error")]
+)
+def test_what_others_left_in_standard_output(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    class Broken(io.StringIO):
+        def flush(self) -> None:
+            if error is not None:
+                raise error
+
+    monkeypatch.setattr(sys, "stdout", Broken())  # which has no file descriptor either
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        with pytest.raises(CharrnnError, match="cannot write to standard output: I/O error"):
+            streams.flush_stdout()
+    else:
+        streams.flush_stdout()
+
+
+def test_streams_that_are_closed_are_no_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for name, ask in (("stdin", streams.stdin_is_terminal), ("stdout", streams.stdout_is_terminal)):
+        monkeypatch.setattr(sys, name, closed)
+        assert not ask()
+        monkeypatch.setattr(sys, name, None)
+        assert not ask()
+
+
+def test_text_that_no_encoding_can_write_is_written_all_the_same() -> None:
+    assert streams.encode("é\udcff") == b"\xc3\xa9\xff"
+    assert streams.encode("é\ud800") == b"\xc3\xa9?"
 
 
 # ---- options

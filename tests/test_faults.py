@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as package_save
 
-from charrnn import checkpoint, safefile
+from charrnn import checkpoint, lock, safefile
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
-from charrnn.lock import only_writer
+from charrnn.lock import only_writer, try_lock
 from charrnn.text import corpus as corpora
 from charrnn.text.corpus import load_corpus
 from charrnn.training import events
@@ -201,6 +201,15 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_which_nothing_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(CharrnnError, match=r"cannot write .*a\.safetensors: Permission denied$"):
+        checkpoint.check_writable(tmp_path / "a.safetensors")
+
+
 # ---- two trainings on one output
 
 
@@ -223,6 +232,25 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_a_lock_that_its_holder_has_just_removed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, beside = tmp_path / "a.safetensors", tmp_path / ".a.safetensors.lock"
+    tries: list[int] = []
+
+    def late(descriptor: int) -> bool:
+        tries.append(descriptor)
+        if len(tries) == 1:
+            beside.unlink()
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(lock, "try_lock", late)
+    with only_writer(path):
+        assert len(tries) == 2
+        assert beside.exists()
+        with pytest.raises(CharrnnError, match="another training"), only_writer(path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_link_has_the_lock_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with only_writer(tmp_path / "real"), pytest.raises(CharrnnError), only_writer(tmp_path / "link"):

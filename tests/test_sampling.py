@@ -195,6 +195,13 @@ def test_a_stop_text_in_the_prompt_does_not_count() -> None:
     assert texts([b"the quick"], length=5, stops=(b"quick",))[0][4] == "length"
 
 
+def test_what_was_held_back_before_a_stop_text_is_gone_with_it() -> None:
+    stop_filter = StopFilter([b"stop"])
+    assert stop_filter.feed(b"one st") == (b"one ", False)
+    assert stop_filter.feed(b"op two") == (b"", True)
+    assert stop_filter.rest() == b""
+
+
 @given(st.text("ab", max_size=40), st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3), st.data())
 def test_stop_texts_are_found_however_the_text_is_cut(text: str, stops: list[str], data: st.DataObject) -> None:
     patterns = [stop.encode() for stop in stops]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig
+from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
 from charrnn.scoring import Line, Score, Summary, _Lines, score_lines
 from charrnn.text.vocabulary import EOS, UNKNOWN, Vocabulary
@@ -156,6 +157,13 @@ def test_lines_are_encoded_together_as_each_by_itself(lines: list[bytes]) -> Non
         for data, text, part in zip(lines, encoded.texts, parts, strict=True):
             assert text == data.decode("utf-8", "replace")
             assert part.tolist() == [*vocabulary.encode(data if vocabulary is BYTES else text).tolist(), EOS]
+
+
+def test_a_model_without_finite_probabilities_is_an_error() -> None:
+    model = ToyModel(len(CHARS))
+    model.weight[CHARS.id_of("q")] = np.nan
+    with pytest.raises(CharrnnError, match="no finite probability: its weights are too large or damaged"):
+        list(score_lines(model, CHARS, [[Line(b"the fox")]]))  # type: ignore[arg-type]
 
 
 def test_units_are_added_from_the_first_to_the_last() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,31 @@ def test_lines_are_shuffled_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert folder_of(ids) == tmp_path
 
 
+def test_a_long_line_takes_no_more_memory_to_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "CHUNK", 1000)
+    short, long = np.tile(np.array([2, EOS], np.uint8), 200_000), np.full(400_000, 3, np.uint8)
+    ids = np.concatenate([short, long, short])
+    shuffle = batches.LineShuffle(ids, 0)
+    copy, order = np.empty_like(ids), np.arange(len(line_starts(ids)) - 1)
+    tracemalloc.start()
+    try:
+        shuffle._fill(copy, order)
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
+    assert copy.tobytes() == ids.tobytes()
+
+
+def test_no_room_for_shuffled_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(CharrnnError, match=r"cannot write the shuffled lines .*No space left on device"):
+        Batches(random_lines(50), 1, 1, lines=True, seed=0).window(0)
+
+
 def test_the_order_of_lines_depends_on_the_seed() -> None:
     ids = random_lines(50)
     first, second = (Batches(ids, 1, len(ids), lines=True, seed=seed).window(0).targets for seed in (0, 1))
@@ -151,6 +178,12 @@ def test_two_tokens_are_enough(lines: bool) -> None:
     assert window.inputs.tolist() == [[EOS], [7]]
     assert window.targets.tolist() == [[7], [EOS]]
     assert window.fresh
+
+
+def test_arrays_in_memory_are_in_no_folder() -> None:
+    assert folder_of(numbered(3)) is None
+    with tempfile.TemporaryFile() as file:
+        assert folder_of(np.memmap(file, np.uint8, mode="w+", shape=3)) is None
 
 
 def test_no_tokens_are_an_error() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, load_corpus, reader, spool
+from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, holdout, load_corpus, reader, spool
+from charrnn.text.holdout import LineSplit
 
 CONFIGS = [
     TextConfig(),
@@ -208,6 +211,31 @@ def test_of_few_lines_some_are_held_out_but_never_all(tmp_path: Path, fraction: 
         assert loaded.notes == []
 
 
+def test_the_hash_of_a_line_is_the_same_for_ever() -> None:
+    """On it depends which lines are held out, so whether a run can be resumed."""
+    for value in (0, 1, 0xDEADBEEF, 2**32 - 1):
+        mixed = (value + 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+        assert int(holdout.mixed(np.array([value], np.uint64))[0]) == mixed ^ (mixed >> 31)
+
+
+def test_a_line_at_the_very_bound_changes_its_part() -> None:
+    split = LineSplit(0.5, 0)
+    split.separate("a\nb\nc\n")
+    for bound, held_out in ((split._least, 1), (split._least + 1, 1), (split._greatest, 2), (split._greatest + 1, 2)):
+        split._bound = bound
+        assert split.mend() == (bound in (split._least, split._greatest + 1))
+        assert split.separate("a\nb\nc\n")[1].count("\n") == held_out
+
+
+def test_of_lines_that_are_all_empty_none_changes_its_part() -> None:
+    split = LineSplit(0.5, 0)
+    kept, held_out = split.separate("\n\n")
+    assert sorted((kept, held_out)) == ["", "\n\n"]
+    assert not split.mend()
+    assert split.separate("\n\n") == (kept, held_out)
+
+
 def test_empty_lines_alone_are_no_validation(tmp_path: Path) -> None:
     for seed in range(15):
         loaded = load(tmp_path, "\nab\n\nab\n", TextConfig(lines=True), seed=seed, val_fraction=0.5)
@@ -309,6 +337,22 @@ def test_codes_go_while_the_ids_are_written(tmp_path: Path, monkeypatch: pytest.
     assert not list((tmp_path / "cache").rglob("*.codes.*"))
 
 
+def test_what_killed_runs_left_is_removed_after_a_day(tmp_path: Path, cache: Path) -> None:
+    for name, hours in (("old", 25), ("young", 23)):
+        folder = cache / "corpora" / f"{corpus.WORK_PREFIX}{name}"
+        folder.mkdir(parents=True)
+        (folder / "main.codes").touch()
+        os.utime(folder, times=(time.time() - hours * 3600,) * 2)
+    load(tmp_path, "abcab")
+    left = [path.name for path in (cache / "corpora").glob(f"{corpus.WORK_PREFIX}*")]
+    assert left == [f"{corpus.WORK_PREFIX}young"]
+
+
+def test_an_encoded_corpus_that_cannot_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "_read_entry", lambda *arguments: None)
+    assert "cannot be read back; remove that folder" in failure(tmp_path, "abcab")
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -383,6 +427,8 @@ def test_more_words_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert loaded.vocabulary.fallback.mapped == 23
     assert loaded.train.bytes == len(text.encode()) + 1
     assert loaded.train.characters == len(text) + 1
+    spelled = ["\ufffd" * len(word) for word in text.split() if word not in ("a", "b")]  # whatever their letters were
+    assert loaded.train.spelling == pytest.approx(loaded.vocabulary.spelling_log_probs(spelled).sum())
     assert any("count as unknown" in note for note in loaded.notes)
 
 

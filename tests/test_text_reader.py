@@ -8,6 +8,7 @@ import hashlib
 import io
 import lzma
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -95,6 +96,17 @@ def test_damaged_compressed_files(tmp_path: Path, compress: Callable[[bytes], by
     message = failure(str(path), tmp_path)
     assert message.startswith(f"{path}: damaged {kind} data after ")
     assert "make or fetch the file again" in message
+    if damage == "cut":  # in the decompressor's words
+        assert "(Compressed file ended before the end-of-stream marker was reached)" in message
+
+
+def test_damage_without_words_has_the_name_of_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> bytes:
+        raise EOFError
+
+    (tmp_path / "corpus").write_bytes(gzip.compress(b"text"))
+    monkeypatch.setattr(gzip.GzipFile, "read", fail)
+    assert "damaged gzip data after 0 bytes of text (EOFError)" in failure(str(tmp_path / "corpus"), tmp_path)
 
 
 def test_missing_files_directories_and_unreadable_files(tmp_path: Path) -> None:
@@ -126,6 +138,26 @@ def test_stdin_closed_or_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "stdin is closed" in failure("-", tmp_path)
     monkeypatch.setattr(sys, "stdin", Stdin(b"", terminal=True))
     assert "stdin is a terminal" in failure("-", tmp_path)
+    detached = Stdin(b"")
+    detached.detach()
+    monkeypatch.setattr(sys, "stdin", detached)
+    assert "cannot read stdin" in failure("-", tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_pipe_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(source: object, target: io.BufferedRandom, size: int) -> None:
+        copies.append(target)
+        raise error
+
+    copies: list[io.BufferedRandom] = []
+    monkeypatch.setattr(sys, "stdin", Stdin(b"text"))
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    with pytest.raises((CharrnnError, KeyboardInterrupt)) as raised:
+        Source("-", tmp_path)
+    if isinstance(error, OSError):
+        assert str(raised.value) == f"cannot read stdin into {tmp_path}: Input/output error"
+    assert [copy.closed for copy in copies] == [True]
 
 
 @given(st.text(st.sampled_from("a\u00e9😀\ufeff\0\r\n")), st.integers(1, 4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,10 +12,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.text import EOS, UNKNOWN, Vocabulary
-from charrnn.text.coding import WordCoder, code_points, split_points
+from charrnn.text import EOS, UNKNOWN, Vocabulary, reader
+from charrnn.text.coding import CharacterCoder, WordCoder, code_points, spaces_before, split_points
 from charrnn.text.reader import whole_words
-from charrnn.text.units import split_bytes, split_pretokenized, split_words, text_bytes, without_surrogates
+from charrnn.text.units import (
+    JOINERS,
+    mark_class,
+    split_bytes,
+    split_pretokenized,
+    split_words,
+    text_bytes,
+    without_surrogates,
+)
 
 ALL_UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
 WITH_SURROGATES = st.text(st.characters())
@@ -140,6 +149,42 @@ def test_words_get_numbers_in_the_order_they_appear() -> None:
         sizes, lengths = coder.lengths()
         assert sizes.tolist() == [len(word.encode()) for word in numbers]
         assert lengths.tolist() == [len(word) for word in numbers]
+
+
+def test_bytes_between_words_go_to_the_joints_and_then_to_the_line_ends() -> None:
+    codes = np.array([1, 2, 0, 3, 4, 0], np.uint8)  # two lines of two words
+    assert [spaces_before(codes, 2, position) for position in range(7)] == [0, 0, 1, 1, 1, 2, 2]
+    assert [spaces_before(codes, 6, position) for position in range(7)] == [0, 0, 1, 3, 3, 4, 6]
+    one_line = np.array([1, 2, 3], np.uint8)  # and that not whole: no end of line to go to
+    assert [spaces_before(one_line, 5, position) for position in range(4)] == [0, 0, 1, 5]
+    assert [spaces_before(one_line, 0, position) for position in range(4)] == [0, 0, 0, 0]
+
+
+def test_characters_have_the_bytes_of_their_utf8() -> None:
+    coder = CharacterCoder()
+    text = "a\x7f\x80\u07ff\u0800\uffff\U00010000\U0010ffff"
+    coder.encode(text)
+    assert coder.lengths()[0].tolist() == [len(character.encode()) for character in text]
+    assert coder.lengths()[1].tolist() == [1] * len(text)
+
+
+def test_marks_are_those_of_unicode_and_the_joiners() -> None:
+    marks = re.compile(f"[{mark_class()}]")
+    every = map(chr, range(0x110000))
+    assert [c for c in every if bool(marks.match(c)) != (unicodedata.category(c)[0] == "M" or c in JOINERS)] == []
+
+
+def test_where_a_stretch_without_line_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "LONGEST_CARRY", 4)
+    for text, pieces in (
+        ("abcdef", ["abcdef"]),
+        (" bcdef", [" bcdef"]),
+        ("a bcdef", ["a", " bcdef"]),
+        ("ab\t cdef", ["ab", "\t cdef"]),
+        ("a b", ["a b"]),  # not that long
+        ("a\nb cdef", ["a\n", "b cdef"]),
+    ):
+        assert list(whole_words(iter([text]))) == pieces
 
 
 def test_pretokenized_words_are_what_ascii_white_space_separates() -> None:

@@ -38,6 +38,8 @@ def test_bytes_are_all_there_whatever_the_limits() -> None:
     assert "0a" not in vocabulary.units
     assert vocabulary.encode("a\n").tolist() == [2, EOS]
     assert UNKNOWN not in vocabulary.encode(bytes(range(256)))
+    assert vocabulary.fallback.mapped == 0
+    assert Vocabulary.learn({"ff": 1}, TextConfig(unit="byte")).units[2:4] == ("ff", "00")  # the others were not there
 
 
 def test_rare_units_and_those_beyond_the_limit_are_unknown() -> None:
@@ -65,6 +67,7 @@ def test_a_literal_unk_is_the_unknown_token_and_a_word_spelled_eos_is_unknown() 
     assert vocabulary.encode("a <unk> <eos> b\n").tolist() == [2, UNKNOWN, UNKNOWN, UNKNOWN, EOS]
     assert [vocabulary.is_oov(unit) for unit in ("a", "<unk>", "<eos>", "b", "\n")] == [False, False, True, True, False]
     assert (vocabulary.fallback.literal, vocabulary.fallback.mapped) == (8, 3)
+    assert not Vocabulary.learn(counts | {"<unk>": 1}, PRETOKENIZED).is_oov("<unk>")  # once is enough
     # Cut losslessly, <eos> is three units, all ordinary.
     words = Vocabulary.learn({"<": 1, "eos": 1, ">": 1, "\n": 1}, WORD)
     assert words.decode(words.encode("<eos>\n")) == "<eos>\n"

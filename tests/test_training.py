@@ -6,7 +6,9 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ from charrnn.errors import CharrnnError, DivergedError, UsageError
 from charrnn.models import LanguageModel, layout
 from charrnn.text.corpus import Corpus, Part, load_corpus
 from charrnn.text.vocabulary import EOS
-from charrnn.training import defaults, estimate, evaluation, events, setup
+from charrnn.training import defaults, estimate, evaluation, events, plan, setup
 from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.loop import train
 from charrnn.training.run import RESTARTS, restarted
 from charrnn.training.setup import Request
+from charrnn.training.speed import arithmetic_speed
 from charrnn.training.task import Task, stopwatch
 
 TEXT = "".join(f"the {animal} {verb}s.\n" for animal in ("cat", "dog", "hen") for verb in ("sit", "run", "eat")) * 12
@@ -129,6 +132,24 @@ def test_the_file_has_the_best_weights_and_the_latest_state(text_file: Path, mon
         assert np.array_equal(tensor, weights[20][name])
     assert np.array_equal(saved.training_tensors["parameters"], model.parameters)
     assert not np.array_equal(weights[20]["output.weight"], weights[40]["output.weight"])
+
+
+def test_the_final_value_is_that_of_the_best_weights_on_all_held_out_text(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FEWEST_TOKENS", "MOST_TOKENS"):
+        monkeypatch.setattr(plan, name, 30)
+    task = make_task(text_file, learning_rate=0.05)
+    happened = run(task)
+    end = happened[-1]
+    assert isinstance(end, events.End)
+    validation = task.corpus.validation
+    assert validation is not None
+    assert len(validation.ids) > 30
+    model = make_model(task)
+    model.load(checkpoint.load(task.output).weights)
+    assert end.val_loss == pytest.approx(evaluate(model, validation).loss, rel=1e-6)
+    assert abs(end.val_loss - min(event.loss for event in of(events.Validation, happened))) > 1e-4
 
 
 def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
@@ -280,6 +301,14 @@ def test_a_sample_that_cannot_be_drawn_does_not_end_training(text_file: Path, mo
     assert isinstance(said[-1], events.End)
 
 
+def test_a_sample_is_shown_at_every_validation(text_file: Path) -> None:
+    task = dataclasses.replace(make_task(text_file), samples=True)
+    assert [event.step for event in of(events.Sampled, run(task))] == [10, 20, 30, 40]
+    whole = make_task(text_file, output="whole.safetensors")
+    run(whole)
+    assert_same(task.output, whole.output)
+
+
 class Hooked(LanguageModel):
     """Calls `hook(step)` before each gradient; what that returns other than None becomes the loss."""
 
@@ -339,6 +368,18 @@ def test_uninterrupted_delivers_signals_afterwards() -> None:
         signal.signal(signal.SIGTERM, previous)
 
 
+def test_another_thread_leaves_signals_alone() -> None:
+    def ask() -> None:
+        with uninterrupted():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    handlers: list[Any] = []
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGTERM)]
+
+
 def test_divergence_goes_back_and_halves_the_learning_rate(text_file: Path, hooked: type[Hooked]) -> None:
     bad = [17]
     hooked.hook = staticmethod(lambda step: math.nan if step in bad and bad.pop() else None)
@@ -355,6 +396,15 @@ def test_divergence_goes_back_and_halves_the_learning_rate(text_file: Path, hook
     saved = checkpoint.load(task.output, with_training=True)
     assert (saved.training["progress"]["divergences"], saved.training["progress"]["halvings"]) == (1, 1)
     assert all(np.isfinite(tensor).all() for tensor in (*saved.weights.values(), *saved.training_tensors.values()))
+
+
+def test_a_validation_that_is_not_finite_is_a_divergence(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script_losses(monkeypatch, [3.0, math.nan, 2.5, 2.0, 1.0])
+    happened = run(make_task(text_file, schedule="constant"))
+    (diverged,) = of(events.Diverged, happened)
+    assert (diverged.step, diverged.back_to, diverged.times) == (20, 10, 1)
+    assert [event.loss for event in of(events.Validation, happened)] == [3.0, 2.5, 2.0, 1.0]
+    assert of(events.Step, happened)[-1].learning_rate == 0.01
 
 
 def test_divergence_before_the_first_checkpoint_goes_back_to_the_start(text_file: Path, hooked: type[Hooked]) -> None:
@@ -642,6 +692,37 @@ def test_available_memory_is_told_here() -> None:
     assert memory is None or memory > 0
 
 
+@pytest.mark.parametrize(
+    ("files", "pages", "expected"),
+    [
+        ({"/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    5000 kB\n"}, 7, 5000 * 1024),
+        ({"/proc/meminfo": "MemAvailable: 5000 kB", "/sys/fs/cgroup/memory.max": "max\n"}, 7, 5000 * 1024),
+        ({"/proc/meminfo": "MemAvailable: 5 kB", "memory.max": "9000\n", "memory.current": "2000\n"}, 7, 5 * 1024),
+        ({"/proc/meminfo": "MemAvailable: 9 kB", "memory.max": "9000\n", "memory.current": "2000\n"}, 7, 7000),
+        ({"/proc/meminfo": "MemAvailable: 9 kB", "memory.max": "9000\n", "memory.current": "9001\n"}, 7, 0),
+        ({}, 7, 7 * 7),
+        ({}, None, None),
+    ],
+)
+def test_available_memory_is_the_least_of_what_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], pages: int | None, expected: int | None
+) -> None:
+    def read_text(path: Path, *args: str) -> str:
+        for name, text in files.items():
+            if str(path).endswith(name):
+                return text
+        raise FileNotFoundError(str(path))
+
+    def sysconf(name: str) -> int:
+        if pages is None:
+            raise ValueError("unrecognized configuration name")
+        return pages
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(os, "sysconf", sysconf)
+    assert defaults.available_memory() == expected
+
+
 def train_request(asked: Request) -> Checkpoint:
     task, model = prepared(asked)
     list(train(task, model))
@@ -671,6 +752,23 @@ def test_what_may_change_when_a_run_is_resumed(text_file: Path) -> None:
         setup.resumed_config(dataclasses.replace(again, given={"cutoffs": (3, 4)}), saved)
     with pytest.raises(UsageError, match="--val"):
         setup.resumed_config(dataclasses.replace(again, val="other.txt"), saved)
+
+
+def test_what_cannot_be_read_of_a_run_is_one_error(text_file: Path) -> None:
+    asked = request(text_file, **SMALL)
+    saved = train_request(asked)
+    again = dataclasses.replace(asked, given={"steps": 9})
+    source, options = saved.training["source"], saved.training["options"]
+    wrong: Any
+    for wrong in (None, [], {"corpora": source["corpora"]}):
+        saved.training["source"] = wrong
+        with pytest.raises(CharrnnError, match="does not say what it was trained on; --init-from"):
+            setup.resume(again, saved, lambda: 0.0)
+    saved.training["source"] = source
+    for wrong in ({**options, "depth": 3}, None):
+        saved.training["options"] = wrong
+        with pytest.raises(CharrnnError, match="its training options cannot be read"):
+            setup.resume(again, saved, lambda: 0.0)
 
 
 def test_a_changed_corpus_is_not_resumed(text_file: Path) -> None:
@@ -714,3 +812,23 @@ def test_an_estimate_writes_nothing(text_file: Path, monkeypatch: pytest.MonkeyP
     assert found["memory"] > model.parameters.nbytes
     assert not task.output.exists()
     assert np.array_equal(model.parameters, before)
+    without = request(text_file, **SMALL, val_fraction=0.0)
+    found, start = estimate.estimate(*setup.prepare(without, stopwatch()))
+    assert found["steps"] == 6
+    assert found["seconds"] > 0
+
+
+def test_an_estimate_of_a_run_with_a_limit_of_time(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.01)
+    monkeypatch.setattr(setup, "arithmetic_speed", lambda threads, precision: 1e6)
+    small = {name: value for name, value in SMALL.items() if name not in ("steps", "hidden_size")}
+    task, model = setup.prepare(request(text_file, **small, max_time=5.0, val_fraction=0.0), stopwatch())
+    assert model.config.hidden_size == defaults.NARROWEST  # of a machine so slow
+    found, start = estimate.estimate(task, model)
+    assert found["steps"] == start.total_steps > 0
+    assert 0 < found["seconds"] < 20
+
+
+def test_the_arithmetic_of_this_machine_has_a_speed() -> None:
+    for precision in ("float32", "auto"):
+        assert 0 < arithmetic_speed(1, precision) < math.inf

@@ -150,8 +150,6 @@ def whole_lines(pieces: Iterator[str]) -> Iterator[str]:
             waiting = [piece[cut:]] if cut < len(piece) else []
         else:
             waiting.append(piece)
-    if waiting:
-        yield "".join(waiting)
 
 
 def whole_words(pieces: Iterator[str]) -> Iterator[str]:

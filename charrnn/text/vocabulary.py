@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from charrnn.config import UNITS, TextConfig
 from charrnn.errors import CharrnnError
-from charrnn.text.fallback import CODE_POINTS, Fallback, fallback_from_json, learn_spelling, uniform_fallback
+from charrnn.text.fallback import Fallback, fallback_from_json, learn_spelling, uniform_fallback
 from charrnn.text.units import (
     LINE_END,
     PRETOKENIZED,
@@ -251,14 +251,10 @@ def _check_units(unit: str, pretokenized: bool, units: Iterable[str]) -> None:
             raise CharrnnError("a byte vocabulary must list the bytes 00 to ff, without 0a, as two hexadecimal digits")
         return
     literals = literal_unknowns(unit, pretokenized)
-    count = 0
     for entry in units:
-        count += 1
         if not entry or LINE_END in entry or SURROGATES.search(entry) or entry in literals:
             raise CharrnnError(f"the vocabulary has the entry {entry[:40]!r}, which cannot be a {UNIT_NAMES[unit]}")
         if unit == "char" and len(entry) != 1:
             raise CharrnnError(f"the vocabulary has the entry {entry[:40]!r}, which is not one character")
         if pretokenized and not PRETOKENIZED.fullmatch(entry):
             raise CharrnnError(f"the vocabulary has the entry {entry[:40]!r}, which white space would separate")
-    if unit == "char" and count >= CODE_POINTS:
-        raise CharrnnError(f"the vocabulary has {count} characters, more than Unicode")
