@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.text import EOS, UNKNOWN, Vocabulary, reader
-from charrnn.text.coding import CharacterCoder, WordCoder, code_points, spaces_before, split_points
+from charrnn.text.coding import CharacterCoder, WordCoder, code_points, split_points
 from charrnn.text.reader import whole_words
+from charrnn.text.spool import spaces_before
 from charrnn.text.units import (
     JOINERS,
     mark_class,
