@@ -273,7 +273,7 @@ def test_an_endless_sample_ends_with_its_reader(models: dict[str, Path]) -> None
 
 
 @POSIX
-@pytest.mark.parametrize("delay", [0.1, 0.5, 1.5])
+@pytest.mark.parametrize("delay", [0.3, 0.7, 1.5])
 def test_a_command_with_nothing_to_save_dies_of_a_signal(models: dict[str, Path], delay: float) -> None:
     command = [sys.executable, "-m", "charrnn", "sample", "-n", "inf", "-c", str(models["char"])]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
