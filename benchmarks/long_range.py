@@ -27,7 +27,7 @@ from charrnn.training.loop import train
 from charrnn.training.setup import Request, prepare
 from charrnn.training.task import stopwatch
 
-CELLS, HIDDEN, STEPS, QUICK_STEPS = ("rnn", "gru", "lstm"), 128, 3000, 700
+CELLS, HIDDEN, STEPS, QUICK_STEPS = ("rnn", "gru", "lstm"), 128, 6000, 700
 BATCH, SEQ_LENGTH, CHARACTERS = 32, 128, 49  # the last: of a sentence, about
 DISTANCES = ((1, 1), (2, 4), (5, 8), (9, 13), (14, 20))  # words from subject to verb
 BACK = (1, 2, 4, 8, 16, 32, 64)  # steps
