@@ -398,3 +398,11 @@ def test_durations() -> None:
     assert [progress.duration_text(s) for s in (-3, 0.4, 59.4, 60, 3599, 7260)] == [
         *("0s", "0s", "59s", "1m 00s", "59m 59s", "2h 01m")
     ]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+def test_a_name_that_is_not_utf8_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", os.fsdecode(b"text-\xff.txt"), "--steps", "1"]) == 2
+    assert "the corpus is text-\ufffd.txt, a name that is not UTF-8" in capfd.readouterr().err
+    assert main(["train", "text.txt", "--steps", "1", "-o", os.fsdecode(b"\xff.safetensors")]) == 2
+    assert "--output is \ufffd.safetensors" in capfd.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import tempfile
 import time
@@ -156,8 +157,13 @@ def stopwatch() -> Callable[[], float]:
 def check_names(
     output: str | None, log: str | None, inputs: dict[str, list[str] | list[str | None]], init_from: str | None
 ) -> None:
-    """Raise `UsageError` where --output or --log would overwrite what is read, or each other, or names no file."""
+    """Raise `UsageError` where --output or --log would overwrite what is read, or each other, or names no file, and
+    where a name is not UTF-8, which a checkpoint could not record."""
     forbidden = [(name, path) for name, paths in inputs.items() for path in paths]
+    for name, path in [*forbidden, ("--init-from", init_from), ("--output", output), ("--log", log)]:
+        shown = os.fsencode(path or "").decode("utf-8", "replace")
+        if path and shown != path:
+            raise UsageError(f"{name} is {shown}, a name that is not UTF-8 and cannot be recorded; rename the file")
     for option, written, read in (
         ("--output", output, forbidden),
         ("--log", log, [*forbidden, ("--init-from", init_from), ("--output", output)]),
