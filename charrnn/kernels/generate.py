@@ -13,9 +13,9 @@ from charrnn.kernels.compile import kernel
 from charrnn.kernels.draw import draw
 from charrnn.kernels.gru import gru_forward
 from charrnn.kernels.lstm import lstm_forward
-from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rnn import rnn_forward
 from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.softmax import compute_logits
 from charrnn.kernels.state import move_on
 
 
@@ -80,7 +80,6 @@ def generate(
     `line_end`, which `ended` (B) notes, the rest of `units` is left as it is.
     """
     layers = len(net.h)
-    V = net.output_bias.size
     open_lines = end - begin
     for n in range(units.shape[0]):
         for b in range(begin, end):
@@ -116,11 +115,7 @@ def generate(
             x = h_operand[1:]
             if layer + 1 < layers:
                 table, local, weight = net.bias[layer + 1], net.zeros, net.inputs[layer + 1]
-        for b in range(begin, end):
-            logits = net.logits[0, b]
-            for v in range(V):
-                logits[v] = net.output_bias[v]
-        add_product(x[0, begin:end], 0, net.output, net.logits[0, begin:end], 0, V)
+        compute_logits(x[0, begin:end], net.output, net.output_bias, net.logits[0, begin:end])
         for b in range(begin, end):
             unit = draw(net.logits[0, b], uniforms[n, b], temperature, top_k, top_p)
             units[n, b] = unit

@@ -10,6 +10,9 @@ from charrnn.config import ModelConfig
 from charrnn.kernels.arrays import Array
 
 KEEPING = 3.0  # sigmoid(3) = 0.95: such a unit keeps half of its state for 14 steps
+# The size of recurrent weights where the hidden state is normalised. It is then several times as large as one that is
+# not, and with weights of size 1 a rounding error would grow from step to step.
+NORMALISED = 0.5
 
 
 def orthogonal(rng: np.random.Generator, size: int) -> Array:
@@ -17,11 +20,6 @@ def orthogonal(rng: np.random.Generator, size: int) -> Array:
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     matrix: Array = q * np.sign(np.diag(r))
     return matrix
-
-
-# The size of recurrent weights where the hidden state is normalised. It is then several times as large as one that is
-# not, and with weights of size 1 a rounding error would grow from step to step.
-NORMALISED = 0.5
 
 
 def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
