@@ -18,7 +18,7 @@ import charrnn.kernels.compile
 from charrnn import checkpoint
 from charrnn.cli import progress, streams
 from charrnn.cli.main import main
-from charrnn.cli.train import default_output
+from charrnn.cli.train_files import default_output
 from charrnn.training import events
 
 # The tests move the cache of corpora; where compiled code is kept has been decided by then.
