@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, zeros
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.packing import pack_steps
 from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
@@ -47,7 +47,7 @@ def panels_shape(K: int, N: int, operand: np.typing.DTypeLike) -> tuple[int, int
 
 def empty_panels(K: int, N: int, operand: np.typing.DTypeLike) -> Array:
     """Room for the packed form of a right operand (K, N)."""
-    panels: Array = np.empty(panels_shape(K, N, operand), packed_type(operand))
+    panels: Array = zeros(panels_shape(K, N, operand), packed_type(operand))
     return panels
 
 
@@ -55,8 +55,8 @@ def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
     """The `left` and `right` that `add_transposed_product` packs blocks of its operands into."""
     packed = packed_type(operand)
     width = PANEL_BYTES // packed.itemsize
-    left: Array = np.empty((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed)
-    right: Array = np.empty((BLOCK_STEPS, width), packed)
+    left: Array = zeros((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed)
+    right: Array = zeros((BLOCK_STEPS, width), packed)
     return left, right
 
 

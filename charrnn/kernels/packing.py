@@ -12,10 +12,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import OPTIONS, kernel
+from charrnn.kernels.arrays import CACHE_LINE, Array
+from charrnn.kernels.compile import OPTIONS, inline, kernel
 from charrnn.kernels.rounding import pair
-from charrnn.kernels.tile import VECTOR_BYTES
+from charrnn.kernels.tile import VECTOR_BYTES, emit_prefetch
+
+AHEAD = 16  # rows that are asked for before they are read
 
 
 @kernel
@@ -114,6 +116,25 @@ def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, step: A
     return types.void(word, word, word, word, like), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which may be any."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit_prefetch(builder, args[0], write=False)
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+@inline
+def announce(b: Array, row: int, column: int, columns: int) -> None:
+    """Ask for a part of a row of b that is read in a moment: rows lie too far apart for the processor to guess."""
+    start = b.ctypes.data + row * b.strides[0] + column * b.itemsize
+    for offset in range(0, columns * b.itemsize, CACHE_LINE):
+        prefetch(start + offset)
+
+
 def pack_steps(b: Array, start: int, stop: int, column: int, columns: int, panel: Array) -> None:
     """panel[k] = the rows of step k from `start` to `stop` of b, `columns` wide from `column` on; zeros beside and
     below."""
@@ -130,6 +151,7 @@ def _pack_steps(b, start, stop, column, columns, panel):  # type: ignore[no-unty
     def copy(b, start, stop, column, columns, panel):  # type: ignore[no-untyped-def]
         width = panel.shape[1]
         for k in range(stop - start):
+            announce(b, start + k + AHEAD, column, columns)
             source, target = b[start + k, column : column + columns], panel[k]
             for j in range(columns):
                 target[j] = source[j]
@@ -139,6 +161,8 @@ def _pack_steps(b, start, stop, column, columns, panel):  # type: ignore[no-unty
     def pairs(b, start, stop, column, columns, panel):  # type: ignore[no-untyped-def]
         width = panel.shape[1]
         for k in range((stop - start) // 2):
+            announce(b, start + 2 * k + AHEAD, column, columns)
+            announce(b, start + 2 * k + 1 + AHEAD, column, columns)
             upper = b[start + 2 * k, column : column + columns]
             lower = b[start + 2 * k + 1, column : column + columns]
             target = panel[k]

@@ -55,6 +55,17 @@ class BFloat(ir.Type):  # type: ignore[misc]
         return hash("bfloat")
 
 
+def emit_prefetch(builder: Any, address: Any, *, write: bool) -> None:
+    """Ask for the cache line at an address, which need not be one of ours, to read it or to write there too."""
+    number, pointer = ir.IntType(32), ir.PointerType()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+    name = "llvm.prefetch.p0"
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    near, data = 3, 1
+    options = [ir.Constant(number, n) for n in (int(write), near, data)]
+    builder.call(function, [builder.inttoptr(address, pointer), *options])
+
+
 def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
     """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns)` for c[:rows] += a b.
 
@@ -131,6 +142,9 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
             else:
                 start = [load(at, vector) for at in corners]
 
+            if not masked:  # the tile below is likely to be next
+                for at in corners:
+                    emit_prefetch(builder, builder.add(at, builder.mul(c_row, const(rows))), write=True)
             before = builder.block
             loop = builder.append_basic_block("over_k")
             after = builder.append_basic_block("stored")

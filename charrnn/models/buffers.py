@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.arrays import Array, Ids, zeros
 
 
 class Buffers:
@@ -25,7 +25,7 @@ class Buffers:
         size = prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.size < size:
-            flat = self._flat[name] = np.zeros(size, dtype or self.dtype)
+            flat = self._flat[name] = zeros(size, dtype or self.dtype)
         array: Array = flat[:size].reshape(shape)
         return array
 

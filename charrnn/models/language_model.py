@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import matmul, rounding
-from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.arrays import Array, Ids, zeros
 from charrnn.kernels.threads import Job, Threads, Work, one_after_another
 from charrnn.kernels.tile import HAS_BFLOAT16
 from charrnn.models import exchange
@@ -53,9 +53,9 @@ class LanguageModel:
     ) -> None:  # fmt: skip
         self.config, self.boundary, self.threads = config, boundary, threads
         self.dtype = np.dtype(dtype)
-        self.parameters: Array = np.zeros(parameter_count(config), self.dtype)
+        self.parameters: Array = zeros(parameter_count(config), self.dtype)
         self.views = self._views(self.parameters)
-        self._gradient: Array = np.zeros_like(self.parameters)
+        self._gradient: Array = zeros(self.parameters.size, self.dtype)
         self._gradients = self._views(self._gradient)
         self.table = row_table(config)
         self.touched: Ids | None = None if self.table is None else np.zeros(0, np.int32)

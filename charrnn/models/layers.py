@@ -18,6 +18,7 @@ from charrnn.kernels.threads import Job
 from charrnn.models.buffers import Buffers
 
 Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.empty_scratch`
+ADDITION = 24  # what it costs to read a number and add it up: so many multiply-adds of a product
 Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `inputs.start_gates`
 
 
@@ -61,7 +62,7 @@ def sum_job(dgates: Array, dbias: Array) -> Job:
     def work(first: int, last: int, thread: int) -> None:
         inputs.add_column_sums(dgates, dbias, first, last)
 
-    return Job(dbias.size, dgates.shape[0], work)
+    return Job(dbias.size, ADDITION * dgates.shape[0], work)
 
 
 def flat(array: Array) -> Array:
@@ -226,7 +227,7 @@ class LSTMLayer(Layer):
                 lstm.lstm_peephole_gradient(self.dgates, self.c, keep, self.gradients["peepholes"], first, last)
 
             T, B, _ = self.gates.shape
-            jobs.append(Job(self.config.hidden_size, 6 * T * B, work))
+            jobs.append(Job(self.config.hidden_size, 3 * ADDITION * T * B, work))
         return jobs
 
 

@@ -19,7 +19,7 @@ from charrnn.kernels import inputs, matmul, rounding
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.threads import Job, Threads
 from charrnn.models.buffers import Buffers
-from charrnn.models.layers import LAYERS, Layer, Scratch, product_job
+from charrnn.models.layers import ADDITION, LAYERS, Layer, Scratch, product_job
 
 WORTH_A_THREAD = 10_000_000  # multiply-adds, of which one thread does a hundred thousand in a microsecond
 
@@ -163,7 +163,7 @@ class Stack:
             inputs.sum_by_unit(first.dgates, self._local, self.dtable[0], begin, end)
             inputs.add_column_sums(self.dtable[0], first.gradients["bias"], begin, end)
 
-        return [*jobs, Job(first.G, self.keep.size, sum_table)]
+        return [*jobs, Job(first.G, ADDITION * self.keep.size, sum_table)]
 
     def add_table_gradient(self, scratch: Scratch) -> None:
         """From `dtable` to the first layer's input weights and the embedding: table = embedding W_ih + b."""
