@@ -35,13 +35,9 @@ def draw(logits: Array, uniform: float, temperature: float, top_k: int, top_p: f
         logits[v] = exp(scaled) if scaled > LOWEST else np.float32(0)
     weights = logits
     weights[UNKNOWN] = 0
-    # Flags that are no constants: keep_heaviest would be compiled for each.
-    count = 0 < top_k < V
-    if count:
-        keep_heaviest(weights, np.float64(top_k), count)
-    nucleus = top_p < 1
-    if nucleus:
-        keep_heaviest(weights, top_p * total(weights), not nucleus)
+    for count in (True, False):  # a loop, so that the search is compiled once
+        if 0 < top_k < V if count else top_p < 1:
+            keep_heaviest(weights, np.float64(top_k) if count else top_p * total(weights), count)
     target = uniform * total(weights)
     reached = 0.0
     last = UNKNOWN

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from charrnn.kernels.compile import OPTIONS
-from charrnn.kernels.rounding import bits_float
+from charrnn.kernels.rounding import bits_float, float_bits
 
 # tanh(x) = x p(x²) / q(x²), Eigen's minimax coefficients of degree 13 over 6, on ±7.905: beyond, tanh rounds to ±1.
 _LIMIT = np.float32(7.90531110763549805)
@@ -131,10 +131,10 @@ def _largest(row):  # type: ignore[no-untyped-def]
     def by_bits(row):  # type: ignore[no-untyped-def]
         # LLVM vectorises a maximum of integers, ten times as fast. Floats are ordered as their bits are, but for
         # negative ones, in the reverse order: all bits below the sign are turned over, and back at the end.
-        bits = row.view(np.int32)
         highest = np.int32(-(2**31))
-        for v in range(bits.size):
-            highest = max(highest, np.int32(bits[v] ^ ((bits[v] >> _31) & _BELOW_SIGN)))
+        for v in range(row.size):
+            bits = np.int32(float_bits(row[v]))
+            highest = max(highest, np.int32(bits ^ ((bits >> _31) & _BELOW_SIGN)))
         return bits_float(np.uint32(highest ^ ((highest >> _31) & _BELOW_SIGN)))
 
     return by_bits

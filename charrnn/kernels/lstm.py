@@ -60,13 +60,11 @@ def lstm_forward(
                     i[j] += p_i[j] * c_before[j] * kept
                 for j in range(H):
                     f[j] += p_f[j] * c_before[j] * kept
-            for j in range(H):
-                i[j] = sigmoid(i[j])
-            for j in range(H):
-                f[j] = sigmoid(f[j])
+            i_and_f = gates_t[b, : 2 * H]
+            for j in range(2 * H):
+                i_and_f[j] = sigmoid(i_and_f[j])
             for j in range(H):
                 g[j] = tanh(g[j])
-            for j in range(H):
                 c_row[j] = f[j] * c_before[j] * kept + i[j] * g[j]
             if peepholes.shape[0]:
                 p_o = peepholes[2]
@@ -74,7 +72,6 @@ def lstm_forward(
                     o[j] += p_o[j] * c_row[j]
             for j in range(H):
                 o[j] = sigmoid(o[j])
-            for j in range(H):
                 h_row[j] = o[j] * tanh(c_row[j])
             if rms_norm:
                 factors[t % len(factors), b] = normalise(h_row)

@@ -182,9 +182,10 @@ class AdaptiveOutput:
             for index, first in enumerate(config.cutoffs)
         ]  # fmt: skip
 
-    def pack(self, *, backward: bool) -> list[Job]:
+    def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
         """See `Output.pack`."""
-        return [*self.head.pack(backward=backward), *(job for t in self.tails for job in t.pack(backward=backward))]
+        head = self.head.pack(backward=backward, often=often)
+        return [*head, *(job for tail in self.tails for job in tail.pack(backward=backward))]
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""

@@ -33,14 +33,22 @@ class Packed:
         K, N = (size, weight.shape[0]) if transposed else (weight.shape[0], size)
         self.panels = matmul.empty_panels(K, N, operand)
 
-    def job(self) -> Job:
-        """The packing, panel by panel."""
-        pack = packing.pack_transposed if self.transposed else packing.pack
+    def job(self, *, often: bool = True) -> Job:
+        """The packing, panel by panel.
+
+        Where it is not done `often`, NumPy transposes: the kernel that does it at once takes half a second to compile.
+        """
+        count, K, width = self.panels.shape
 
         def work(first: int, last: int, thread: int) -> None:
-            pack(self.weight, self.column, self.size, self.panels, first, last)
+            if not self.transposed:
+                packing.pack(self.weight, self.column, self.size, self.panels, first, last)
+            elif often:
+                packing.pack_transposed(self.weight, self.column, self.size, self.panels, first, last)
+            else:
+                rows = self.weight[first * width : last * width, self.column : self.column + self.size]
+                packing.pack(np.ascontiguousarray(rows.T), 0, len(rows), self.panels[first:last], 0, last - first)
 
-        count, K, width = self.panels.shape
         return Job(count, K * width, work)
 
 

@@ -29,10 +29,10 @@ class Output:
         self.to_logits = Packed(weight, 0, self.H, buffers.operand, transposed=True)
         self._to_hidden: Packed | None = None
 
-    def pack(self, *, backward: bool) -> list[Job]:
-        """Jobs that pack the weight for the forward or the backward direction."""
+    def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
+        """Jobs that pack the weight for the forward or the backward direction; `often`: after every step."""
         if not backward:
-            return [self.to_logits.job()]
+            return [self.to_logits.job(often=often)]
         if self._to_hidden is None:
             self._to_hidden = Packed(self.weight, 0, self.H, self.buffers.operand)
         return [self._to_hidden.job()]
