@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from charrnn.kernels import dropout, functions, inputs, matmul, packing, softmax
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, zeros
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.threads import Job, Threads
+from charrnn.models.layers import Packed
 
 
 def packed(b: Array) -> Array:
@@ -40,6 +41,28 @@ def test_products_of_steps_touch_their_own_rows_only() -> None:
     np.testing.assert_allclose(c[:, 2:7], a[:, 2:7] @ b, rtol=1e-4, atol=1e-5)
     assert not c[:, :2].any()
     assert not c[:, 7:].any()
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (700, 1001), (0, 4)])
+def test_arrays_start_at_a_cache_line(shape: tuple[int, ...]) -> None:
+    array = zeros(shape, np.float32)
+    assert array.shape == shape
+    assert array.ctypes.data % 64 == 0 or array.size == 0
+    assert not array.any()
+    array[...] = 1  # all of it is there to be written
+
+
+@pytest.mark.parametrize("operand", [np.float32, np.uint16])
+def test_a_weight_transposed_by_numpy_or_by_the_kernel_is_packed_alike(operand: type[np.generic]) -> None:
+    weight = np.random.default_rng(4).standard_normal((133, 50)).astype(np.float32)
+    kernel_made, numpy_made = (Packed(weight, 3, 47, np.dtype(operand), transposed=True) for _ in range(2))
+    for made, often in ((kernel_made, True), (numpy_made, False)):
+        made.panels.view(np.uint32)[...] = 0xFFFFFFFF
+        job = made.job(often=often)
+        job.work(0, 1, 0)
+        job.work(1, job.count, 0)
+    np.testing.assert_array_equal(kernel_made.panels, numpy_made.panels)
+    assert kernel_made.panels.any()
 
 
 def test_transposed_product_in_blocks() -> None:
