@@ -281,6 +281,7 @@ def test_default_output(corpus: str, name: str) -> None:
         (["--config", "c.toml", "--log", "c.toml"], "--log is c.toml, which is --config too"),
         (["--init-from", "old", "--log", "old"], "--log is old, which is --init-from too"),
         (["-o", "x.safetensors", "--log", "x.safetensors"], "--log is x.safetensors, which is --output too"),
+        (["--log", "checkpoints/text.safetensors"], "--log is checkpoints/text.safetensors, which is --output too"),
         (["-o", "-"], "--output is '-'; it must name a file"),
         (["--log", ""], "--log is ''; it must name a file"),
     ],
@@ -293,6 +294,24 @@ def test_nothing_that_is_read_is_overwritten(charrnn_train: Any, folder: Path, o
     result = charrnn_train("text.txt", "--steps", "2", "--force", *options)
     assert result.status == 2
     assert told in result.last
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_nothing_that_a_resumed_run_reads_is_overwritten(charrnn_train: Any, folder: Path) -> None:
+    for name in ("val.txt", "old.txt"):
+        (folder / name).write_text(TEXT)
+    assert charrnn_train("old.txt", "--steps", "2", "-o", "old.safetensors").status == 0
+    first = ("text.txt", "--val", "val.txt", "--init-from", "old.safetensors", "--steps", "2", "-o", "x.safetensors")
+    assert charrnn_train(*first, "--threads", "1", small=False).status == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for steps in ("2", "4"):  # a finished run, and one that goes on
+        for name, what in (
+            ("./text.txt", "the corpus"), ("val.txt", "--val"), ("old.safetensors", "--init-from"),
+            ("x.safetensors", "--output"),
+        ):  # fmt: skip
+            args = ("--resume", "-o", "x.safetensors", "--steps", steps, "--log", name)
+            result = charrnn_train(*args, small=False)
+            assert (result.status, f"--log is {name}, which is {what} too" in result.last) == (2, True)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 

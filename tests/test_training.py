@@ -760,7 +760,7 @@ def test_what_cannot_be_read_of_a_run_is_one_error(text_file: Path) -> None:
     again = dataclasses.replace(asked, given={"steps": 9})
     source, options = saved.training["source"], saved.training["options"]
     wrong: Any
-    for wrong in (None, [], {"corpora": source["corpora"]}):
+    for wrong in (None, [], {"corpora": source["corpora"]}, {**source, "corpora": [1]}, {**source, "init_from": 1}):
         saved.training["source"] = wrong
         with pytest.raises(CharrnnError, match="does not say what it was trained on; --init-from"):
             setup.resume(again, saved, lambda: 0.0)

@@ -114,8 +114,9 @@ def train(
         for name, value in context.params.items()
         if name not in NOT_SETTINGS and value is not None and value is not False
     }
-    check_names(output, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
     path = choose_output(corpus, output, resume)
+    written = str(path) if output is None else output
+    check_names(written, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
     if not (resume or force or dry_run) and path.exists():
         raise UsageError(f"{path} exists; --resume goes on with it, --force replaces it")
     if resume and (force or dry_run):
@@ -135,7 +136,7 @@ def train(
             show_estimate(dataclasses.replace(request, cache=Path(nothing_kept)), elapsed, as_json)
         return
     with only_writer(path):
-        started = start_or_resume(request, resume, elapsed)
+        started = start_or_resume(request, resume, log, elapsed)
         if isinstance(started, dict):
             result = started
         else:
@@ -155,7 +156,7 @@ def stopwatch() -> Callable[[], float]:
 
 
 def start_or_resume(
-    request: Request, resume: bool, elapsed: Callable[[], float]
+    request: Request, resume: bool, log: str | None, elapsed: Callable[[], float]
 ) -> tuple[Task, LanguageModel] | dict[str, Any]:
     """What to train, or the result of a run that is over already."""
     from charrnn import checkpoint
@@ -164,6 +165,8 @@ def start_or_resume(
     live = streams.wants_live_display() and "sample_every" not in request.given
     if resume and request.output.exists():
         recorded = checkpoint.load(request.output, with_training=True)
+        source = setup.recorded_source(recorded)
+        check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
         if (result := setup.finished_result(request, recorded)) is not None:
             streams.note(f"{request.output} is finished ({result['stopped_by']}); a larger budget lets it go on")
             return result

@@ -196,11 +196,13 @@ def finished_result(request: Request, run: Checkpoint) -> dict[str, Any] | None:
 def recorded_source(run: Checkpoint) -> dict[str, Any]:
     """What the checkpoint remembers of where its text came from."""
     source = run.training.get("source")
-    if not isinstance(source, dict) or not {"corpora", "val"} <= source.keys():
-        raise CharrnnError(
-            "cannot resume: the checkpoint does not say what it was trained on; --init-from takes its weights"
-        )
-    return source
+    match source:
+        case {"corpora": [*names], "val": val}:
+            if all(isinstance(name, str) for name in (*names, val or "", source.get("init_from") or "")):
+                return dict(source)
+    raise CharrnnError(
+        "cannot resume: the checkpoint does not say what it was trained on; --init-from takes its weights"
+    )
 
 
 def make_model(config: ModelConfig, text: TextConfig, training: TrainingConfig, threads: int) -> LanguageModel:
