@@ -99,9 +99,23 @@ def test_what_a_run_says_about_its_words(tmp_path: Path, text: str, config: Text
     path.write_text(text)
     corpus = load_corpus([str(path)], config, val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
     options = TrainingConfig(4, 8, 0.01)
-    assert [topic for topic, _ in advice.at_end(Progress(), corpus, config, options, "steps")] == topics
+    for initialised in (False, True):
+        found = advice.at_end(Progress(), corpus, config, options, "steps", initialised=initialised)
+        assert [topic for topic, _ in found] == topics
     assert [topic for topic, _ in advice.at_start(corpus, initialised=False)] == ["little text"]
     assert list(advice.at_start(corpus, initialised=True)) == []
+
+
+def test_a_vocabulary_that_came_with_the_weights_is_not_chosen_anew(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("a b c a b c a b\n" * 30 + "x y z w\n" * 3)
+    config = TextConfig(unit="word", min_count=2, max_vocab=6)
+    corpus = load_corpus([str(path)], config, val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
+    for initialised in (False, True):
+        ((_, said),) = advice.at_end(
+            Progress(), corpus, config, TrainingConfig(4, 8, 0.01), "steps", initialised=initialised
+        )
+        assert ("--min-count" in said, "--max-vocab" in said) == (not initialised, not initialised)
 
 
 def test_what_a_run_says_about_its_losses(tmp_path: Path) -> None:
@@ -116,9 +130,9 @@ def test_what_a_run_says_about_its_losses(tmp_path: Path) -> None:
             progress.note_loss(train)
             progress.close_interval()
             progress.record(Evaluation(loss, 1.0, 1.0, 10), plateau=False)
-        return [
-            topic for topic, _ in advice.at_end(progress, corpus, TextConfig(), TrainingConfig(4, 8, 0.01), "steps")
-        ]
+        config = TrainingConfig(4, 8, 0.01)
+        found = advice.at_end(progress, corpus, TextConfig(), config, "steps", initialised=False)
+        return [topic for topic, _ in found]
 
     assert topics(1.0, [3.0, 2.0, 2.5]) == ["overfitting"]
     assert topics(2.0, [3.0, 2.4, 2.2, 2.0]) == ["underfitting"]

@@ -180,6 +180,10 @@ WITHOUT_EFFECT = [
     ("--val other.txt --val-fraction 0.1", "--val-fraction and --val other.txt exclude each other"),
     ("--unit byte --encoding utf-8", "--encoding is for text read as characters, and --unit is byte"),
     ("--unit byte --errors strict", "--errors is for text read as characters, and --unit is byte"),
+    ("--unit byte --min-count 1", "--min-count chooses among units, and --unit byte has all 256"),
+    ("--unit byte --max-vocab 300", "--max-vocab chooses among units, and --unit byte has all 256"),
+    ("--init-from first.safetensors --min-count 2", "--min-count chooses among units, and --init-from first.safe"),
+    ("--init-from first.safetensors --max-vocab 0", "--max-vocab chooses among units, and --init-from first.safe"),
     ("--val-fraction 0 --patience 3", "--patience needs held-out text"),
     ("--peepholes --cell rnn", "--peepholes is for LSTM layers"),
     ("--reset-gate none", "--reset-gate none is for GRU layers"),
@@ -208,6 +212,10 @@ def _as_toml(option: re.Match[str]) -> str:
 
 
 def test_they_are_refused_when_resuming_too(folder: Path) -> None:
-    args = ["train", "--resume", "-o", "first.safetensors", "--threads", "1", "--steps", "9"]
-    refused = run_command(*args, "--momentum", "0.9")
+    args = ["train", "--resume", "--threads", "1", "--steps", "9", "-o"]
+    refused = run_command(*args, "first.safetensors", "--momentum", "0.9")
     assert (refused.status, "--momentum is for" in refused.err) == (2, True)
+    options = ["--init-from", "first.safetensors", "-o", "second.safetensors", "--steps", "2", "--force", "-q"]
+    assert run_command("train", "corpus.txt", *options).status == 0
+    refused = run_command(*args, "second.safetensors", "--min-count", "1")
+    assert (refused.status, "--min-count chooses among units" in refused.err) == (2, True)

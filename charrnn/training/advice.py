@@ -98,9 +98,9 @@ def at_start(corpus: Corpus, *, initialised: bool) -> Iterator[Advice]:
 
 
 def at_end(
-    progress: Progress, corpus: Corpus, text: TextConfig, config: TrainingConfig, reason: str
+    progress: Progress, corpus: Corpus, text: TextConfig, config: TrainingConfig, reason: str, *, initialised: bool
 ) -> Iterator[Advice]:
-    """Advice after a run that ended for `reason`, see `Planner.finished`."""
+    """Advice after a run that ended for `reason`, see `Planner.finished`; see `at_start` for `initialised`."""
     train_loss, best, best_step = progress.train_loss, progress.best, progress.best_step
     if train_loss is not None and best is not None and best_step is not None:
         if message := overfitting(train_loss, progress.history, best.loss, best_step, config.dropout):
@@ -111,6 +111,7 @@ def at_end(
     # A text whose rare words were replaced by <unk> before is as it was meant to be.
     if text.unit == "word" and held_out is not None and not vocabulary.fallback.literal:
         share = float(np.mean(held_out.ids == UNKNOWN))
-        full = text.max_vocab if 0 < text.max_vocab <= len(vocabulary) else None
-        if message := unknown_words(share, text.min_count, full):
+        # A vocabulary that came with the weights was not chosen by these.
+        min_count, most = (1, 0) if initialised else (text.min_count, text.max_vocab)
+        if message := unknown_words(share, min_count, most if 0 < most <= len(vocabulary) else None):
             yield "unknown words", message

@@ -346,7 +346,8 @@ class Run:
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
         task = self.task
-        yield from self._advise(advice.at_end(progress, task.corpus, task.text, self.config, reason))
+        closing = advice.at_end(progress, task.corpus, task.text, self.config, reason, initialised=task.initialised)
+        yield from self._advise(closing)
         yield dataclasses.replace(end, seconds=task.elapsed())
 
     def _evaluate_best(self) -> Evaluation:

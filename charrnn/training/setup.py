@@ -48,7 +48,7 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
         _require_same(given, _recorded(initial, names=("unit", "pretokenized")), request.init_from, "leave it out")
         given = {"unit": initial.text.unit, "pretokenized": initial.text.pretokenized} | given
     text = defaults.resolve_text(given)
-    _require_effect(given, unit=text.unit, optimizer=given.get("optimizer", "adamw"), val=request.val)
+    _require_effect(given, text.unit, given.get("optimizer", "adamw"), request.val, request.init_from)
     fraction = given.get("val_fraction", defaults.VAL_FRACTION)
     corpus = _read(request, text, fraction, given.get("seed", defaults.SEED), initial.vocabulary if initial else None)
     tokens = len(corpus.train.ids)
@@ -79,8 +79,9 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
     return Task(corpus, text, config, request.output, source, None, elapsed, samples), model
 
 
-def _require_effect(given: Options, *, unit: str, optimizer: str, val: str | None) -> None:
-    """Raise UsageError for an option that was given and changes nothing."""
+def _require_effect(given: Options, unit: str, optimizer: str, val: str | None, vocabulary: str | None) -> None:
+    """Raise UsageError for an option that was given and changes nothing. `vocabulary` names the checkpoint that has the
+    units already, if one does."""
     if "momentum" in given and optimizer != "sgd":
         raise UsageError(f"--momentum is for --optimizer sgd, and --optimizer is {optimizer}; leave it out")
     if "val_fraction" in given and val is not None:
@@ -88,6 +89,12 @@ def _require_effect(given: Options, *, unit: str, optimizer: str, val: str | Non
     for name in ("encoding", "errors"):
         if name in given and unit == "byte":
             raise UsageError(f"--{name} is for text read as characters, and --unit is byte; leave it out")
+    for name in ("min_count", "max_vocab"):
+        option = "--" + name.replace("_", "-")
+        if name in given and unit == "byte":
+            raise UsageError(f"{option} chooses among units, and --unit byte has all 256; leave it out")
+        if name in given and vocabulary is not None:
+            raise UsageError(f"{option} chooses among units, and --init-from {vocabulary} has its own; leave it out")
 
 
 def _without_validation(config: TrainingConfig, given: Options) -> TrainingConfig:
@@ -154,12 +161,13 @@ def _changed_versions(run: Checkpoint) -> Iterator[str]:
 
 def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
     """The recorded options with the new budgets. Raises UsageError when another option differs from its record."""
-    recorded = _recorded(run)
+    recorded, source = _recorded(run), recorded_source(run)
     _require_effect(
         request.given,
-        unit=run.text.unit,
-        optimizer=str(recorded.get("optimizer")),
-        val=request.val or recorded_source(run)["val"],
+        run.text.unit,
+        str(recorded.get("optimizer")),
+        request.val or source["val"],
+        None if source.get("own_vocabulary", True) else str(source.get("init_from")),
     )
     may_differ = (*FREE_OPTIONS, *(("precision",) if _moved(run) else ()))
     _require_same(
@@ -168,9 +176,9 @@ def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
         str(request.output),
         "leave it out, or start anew with --force",
     )
-    if request.val is not None and request.val != recorded_source(run)["val"]:
+    if request.val is not None and request.val != source["val"]:
         raise UsageError(f"--val is {request.val} and the run in {request.output} has another one; leave it out")
-    if request.init_from not in (None, recorded_source(run).get("init_from", request.init_from)):
+    if request.init_from not in (None, source.get("init_from", request.init_from)):
         raise UsageError(
             f"--init-from is {request.init_from} and the run in {request.output} began otherwise; leave it out, or "
             "start anew with --force"
