@@ -253,10 +253,11 @@ def test_initial_weights() -> None:
 
 
 def test_initial_weights_of_a_normalised_state() -> None:
-    model = LanguageModel(ModelConfig(30, ("lstm",), 16, 8, rms_norm=True))
+    model = LanguageModel(ModelConfig(30, ("gru", "lstm", "rnn"), 16, 8, rms_norm=True))
     model.initialise(0)
-    u = model.views["layers.0.weight_hh"][:, :16]
-    np.testing.assert_allclose(u @ u.T, np.eye(16) / 4, atol=1e-5)
+    for layer, scale in enumerate((1.0, 0.5, 1.0)):  # only LSTM layers normalise theirs
+        u = model.views[f"layers.{layer}.weight_hh"][:, :16]
+        np.testing.assert_allclose(u @ u.T, scale**2 * np.eye(16), atol=1e-5)
 
 
 def test_normalised_states_have_a_mean_square_of_one() -> None:

@@ -38,8 +38,9 @@ def initialise(config: ModelConfig, views: dict[str, Array], seed: int) -> None:
             scale = 1 / sqrt(view.shape[1]) if config.tie_weights else 1.0
             view[:] = rng.standard_normal(view.shape) * scale
         elif kind == "weight_hh":
+            normalised = config.rms_norm and config.cells[int(name.split(".")[1])] == "lstm"
             for gate in range(view.shape[1] // H):
-                view[:, gate * H : (gate + 1) * H] = orthogonal(rng, H) * (NORMALISED if config.rms_norm else 1.0)
+                view[:, gate * H : (gate + 1) * H] = orthogonal(rng, H) * (NORMALISED if normalised else 1.0)
         elif kind == "weight_ih":
             one_hot = name.startswith("layers.0.") and not config.embedding_size
             bound = sqrt(6 / ((1 if one_hot else view.shape[0]) + H))
