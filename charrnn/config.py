@@ -17,6 +17,7 @@ ACTIVATIONS = ("tanh", "relu")
 UNITS = ("char", "word", "byte")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
+MAX_LAYERS = 1000
 TAIL_DIVISOR = 4  # of the width of an adaptive softmax, from each cluster to the next
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -57,7 +58,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require_range("vocabulary size", self.vocabulary_size, 2)
-        require_range("--layers", len(self.cells), 1)
+        require_range("--layers", len(self.cells), 1, MAX_LAYERS)
         for cell in self.cells:
             require_choice("--cell", cell, CELLS)
         require_range("--hidden-size", self.hidden_size, 1)

@@ -83,6 +83,11 @@ def encode_prompt(vocabulary: Vocabulary, prompt: bytes) -> tuple[NDArray[np.int
     return ids, [unit for unit in vocabulary.split(text) if vocabulary.is_oov(unit)]
 
 
+def rows_at_once(vocabulary: Vocabulary) -> int:
+    """How many samples are drawn side by side, at most; what those after the first write is held until it ends."""
+    return max(1, min(_BATCH_ROWS, _BATCH_LOGITS // len(vocabulary)))
+
+
 def sample(
     model: LanguageModel,
     vocabulary: Vocabulary,
@@ -97,8 +102,7 @@ def sample(
     The state starts at zero, the end-of-line is the first input, then come the units of the prompt. Raises
     `CharrnnError` where the model computes numbers that are not finite.
     """
-    rows = max(1, min(_BATCH_ROWS, _BATCH_LOGITS // len(vocabulary)))
-    total = len(prompts) * count
+    rows, total = rows_at_once(vocabulary), len(prompts) * count
     for first in range(0, total, rows):
         jobs = [divmod(number, count) for number in range(first, min(first + rows, total))]
         yield from _sample_batch(model, vocabulary, prompts, jobs, config, stride)

@@ -8,12 +8,14 @@ import os
 import shlex
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from charrnn.memory import available_memory
 from tests.conftest import TINY, run_command, sentences
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
@@ -78,6 +80,8 @@ CASES: list[tuple[str, bytes | None, int, str]] = [
     ("train broken.gz", b"", 1, "broken.gz: damaged gzip data"),
     ("train text.txt --val none.txt", b"", 1, "none.txt: no such file"),
     ("train text.txt --val empty.txt", b"", 1, "the validation file empty.txt is empty"),
+    ("train text.txt --layers 100000", b"", 2, "--layers: 100000 is out of range; it must be at least 1 and at most"),
+    (f"train text.txt --cell lstm{',gru' * 1000}", b"", 2, "--layers is 1001; it must be at least 1 and at most 1000"),
     ("train text.txt --unit word --min-count 1000", b"", 1, "lower --min-count"),
     # The options of train
     ("train text.txt --hidden-size 0", b"", 2, "--hidden-size: 0 is out of range; it must be at least 1"),
@@ -185,6 +189,45 @@ def test_bad_input(
     result = run_command(*shlex.split(command), *small, stdin=stdin)
     check(command, result.status, result.out, result.err, status, says)
     assert sorted(path.name for path in folder.iterdir() if path.name != "checkpoints") == before
+
+
+HUGE = 10**29
+
+
+@pytest.mark.skipif(available_memory() is None, reason="nobody knows how much memory there is")
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "train text.txt --hidden-size 1000000000",
+            "training 4e+18 parameters on 1 x 32 units at a time needs about 1.8e+11 GB",
+        ),
+        (f"train text.txt --hidden-size {HUGE} --dry-run", "GB are free; lower --hidden-size"),
+        (f"train text.txt --embedding-size {HUGE}", "GB are free; lower --hidden-size, --embedding-size"),
+        (f"sample -q -c m.safetensors --count 2 -n {HUGE}", "--length 1e+29 of 2 samples at a time needs about"),
+        (f"sample -q -c m.safetensors --format jsonl -n {HUGE}", "--count, or leave out --format jsonl"),
+        (f"score -q -c m.safetensors --text-field {HUGE} a", "line 1 has 1 field separated by tabs"),
+    ],
+)
+def test_more_than_any_machine_has(folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, says: str) -> None:
+    monkeypatch.chdir(folder)
+    tracemalloc.start()
+    try:
+        result = run_command(*shlex.split(command))
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+    check(command, result.status, result.out, result.err, 1, says)
+
+
+def test_what_is_more_than_there_is_text_is_no_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for option in ("--batch-size", "--seq-length", "--warmup", "--epochs", "--max-vocab", "--eval-every"):
+        args = (*TINY, option, str(HUGE), "--steps", "1", "-o", "checkpoints/huge.safetensors", "--force")
+        assert run_command("train", "text.txt", *args).status == 0, option
+    sample = ("sample", "-q", "-c", "m.safetensors", "-n", "9", "--seed", "1")
+    assert run_command(*sample, "--top-k", str(HUGE)).out == run_command(*sample).out
+    assert run_command(*sample, "--format", "jsonl", "--stop", "e", "-n", str(HUGE)).status == 0
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ FLOORS = (
     {"models"},
     {"text"},
     {"kernels"},
-    {"config", "lock"},
+    {"config", "lock", "memory"},
     {"errors"},
     {""},  # charrnn/__init__.py: the version
 )

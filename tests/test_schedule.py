@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
 from charrnn.training.evaluation import Evaluation
-from charrnn.training.plan import Planner, TimeBudget, evaluation_interval, evaluation_tokens, step_budget
+from charrnn.training.plan import MOST_STEPS, Planner, TimeBudget, evaluation_interval, evaluation_tokens, step_budget
 from charrnn.training.schedule import Plan, learning_rate, progress
 from charrnn.training.speed import Speed
 from charrnn.training.state import Progress
@@ -102,6 +103,7 @@ def test_step_budget_is_the_first_to_be_reached() -> None:
     assert step_budget(config(epochs=2, steps=13), 7) == (13, "steps")
     assert step_budget(config(epochs=2, steps=15), 7) == (14, "epochs")
     assert step_budget(config(max_time=9.0), 7) is None
+    assert step_budget(config(epochs=1e308), 70) == (MOST_STEPS, "epochs")
     with pytest.raises(CharrnnError, match="no end"):
         Planner(config(), 7, 32, 0)
 
@@ -119,6 +121,7 @@ def test_a_limit_of_time_becomes_steps() -> None:
     budget = TimeBudget(100.0, Speed(0.5, 0.0001), validation_tokens=10_000, final_tokens=20_000, save=0.1)
     assert 90 < 0.5 * budget.steps_left(0.0) < 100
     assert budget.steps_left(0.0, 10) * (0.5 + 0.11) <= 100
+    assert dataclasses.replace(budget, limit=1.7e308).steps_left(0.0) == MOST_STEPS
     assert budget.steps_left(99.0) == 0
     assert budget.exhausted(99.0)
     assert not budget.exhausted(50.0)

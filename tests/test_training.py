@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import checkpoint
+from charrnn import checkpoint, memory
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, DivergedError, UsageError
@@ -675,52 +674,41 @@ def test_large_vocabularies_get_an_adaptive_softmax() -> None:
 def test_never_more_than_the_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ModelConfig(vocabulary_size=100, cells=("lstm",), hidden_size=64)
     config = TrainingConfig(batch_size=1024, seq_length=64, learning_rate=0.1)
-    needed = defaults.memory_needed(model, config)
+    needed = defaults.memory_needed(model, config, 10**6)
     monkeypatch.setattr(defaults, "available_memory", lambda: needed - 1)
-    assert defaults.fit_into_memory(model, config, fixed=False).batch_size < 1024
-    with pytest.raises(CharrnnError, match="memory"):
-        defaults.fit_into_memory(model, config, fixed=True)
+    assert defaults.fit_into_memory(model, config, 10**6).batch_size < 1024
+    monkeypatch.setattr(memory, "available_memory", lambda: needed)
+    defaults.require_memory_to_train(model, config, 10**6)
+    monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
+    with pytest.raises(CharrnnError, match=r"training 48,740 parameters on 1,024 x 64 units .* --batch-size"):
+        defaults.require_memory_to_train(model, config, 10**6)
+    defaults.require_memory_to_train(model, config, 10**4)  # for which the batch is smaller
     monkeypatch.setattr(defaults, "available_memory", lambda: 10)
-    with pytest.raises(CharrnnError, match="--hidden-size"):
-        defaults.fit_into_memory(model, config, fixed=False)
+    assert defaults.fit_into_memory(model, config, 10**6).batch_size == 1
     monkeypatch.setattr(defaults, "available_memory", lambda: None)
-    assert defaults.fit_into_memory(model, config, fixed=False) == config
+    assert defaults.fit_into_memory(model, config, 10**6) == config
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    defaults.require_memory_to_train(model, config, 10**6)
 
 
-def test_available_memory_is_told_here() -> None:
-    memory = defaults.available_memory()
-    assert memory is None or memory > 0
+def test_a_gradient_takes_no_more_memory_for_more_rows_than_it_takes_at_once() -> None:
+    model = ModelConfig(vocabulary_size=100, cells=("lstm",), hidden_size=512)
+
+    def needed(batch_size: int) -> int:
+        return defaults.memory_needed(model, TrainingConfig(batch_size, 64, 0.1), 10**9)
+
+    assert needed(128) - needed(64) > 100e6
+    assert needed(256) - needed(128) < 10e6
 
 
-@pytest.mark.parametrize(
-    ("files", "pages", "expected"),
-    [
-        ({"/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    5000 kB\n"}, 7, 5000 * 1024),
-        ({"/proc/meminfo": "MemAvailable: 5000 kB", "/sys/fs/cgroup/memory.max": "max\n"}, 7, 5000 * 1024),
-        ({"/proc/meminfo": "MemAvailable: 5 kB", "memory.max": "9000\n", "memory.current": "2000\n"}, 7, 5 * 1024),
-        ({"/proc/meminfo": "MemAvailable: 9 kB", "memory.max": "9000\n", "memory.current": "2000\n"}, 7, 7000),
-        ({"/proc/meminfo": "MemAvailable: 9 kB", "memory.max": "9000\n", "memory.current": "9001\n"}, 7, 0),
-        ({}, 7, 7 * 7),
-        ({}, None, None),
-    ],
-)
-def test_available_memory_is_the_least_of_what_the_system_allows(
-    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], pages: int | None, expected: int | None
-) -> None:
-    def read_text(path: Path, *args: str) -> str:
-        for name, text in files.items():
-            if str(path).endswith(name):
-                return text
-        raise FileNotFoundError(str(path))
-
-    def sysconf(name: str) -> int:
-        if pages is None:
-            raise ValueError("unrecognized configuration name")
-        return pages
-
-    monkeypatch.setattr(Path, "read_text", read_text)
-    monkeypatch.setattr(os, "sysconf", sysconf)
-    assert defaults.available_memory() == expected
+def test_memory_is_asked_for_before_it_is_taken(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request(text_file, **SMALL)
+    saved = train_request(asked)
+    monkeypatch.setattr(setup, "LanguageModel", None)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000_000)
+    for start in (prepared, lambda again: setup.resume(again, saved, lambda: 0.0)):
+        with pytest.raises(CharrnnError, match=r"needs about 0\.\d GB of memory and 0\.0 GB are free; lower"):
+            start(dataclasses.replace(asked, given={**SMALL, "steps": 9}))
 
 
 def train_request(asked: Request) -> Checkpoint:

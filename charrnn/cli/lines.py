@@ -104,7 +104,7 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
         found: list[Line] = []
         for line in chunk:
             count += 1
-            fields = line.data.split(b"\t", number)
+            fields = line.data.split(b"\t", min(number, sys.maxsize))
             if len(fields) < number:
                 if found:
                     yield found

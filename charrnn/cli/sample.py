@@ -27,6 +27,7 @@ from charrnn.cli.options import (
 from charrnn.cli.options import length as parse_length
 from charrnn.cli.visible import TerminalFilter, visible
 from charrnn.errors import UsageError
+from charrnn.memory import readable, require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -177,6 +178,9 @@ def sample(
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
             for some in _warned(prompts, loaded.vocabulary):
+                if units != math.inf and not stops:
+                    side_by_side = min(len(some) * count, sampling.rows_at_once(loaded.vocabulary))
+                    _require_memory(int(units), side_by_side, as_json=format == "jsonl")
                 pieces = sampling.sample(model, loaded.vocabulary, some, config, count=count, stride=stride)
                 echoed = some if echo else [b""] * len(some)
                 if format == "text":
@@ -185,6 +189,18 @@ def sample(
                 else:
                     _write_json(out, pieces, some, echoed, seed)
                 out.flush()
+
+
+def _require_memory(length: int, samples: int, *, as_json: bool) -> None:
+    """Raise `CharrnnError` where what has to be held of so many samples is more than fits: of a unit at least a byte.
+
+    Plain text holds those that wait for the first; a record is held whole, as bytes, text and JSON.
+    """
+    require_memory(
+        length * (samples + 3 if as_json else samples - 1),
+        f"--length {readable(length)} of {samples} sample{'s' * (samples > 1)} at a time",
+        "lower --length or --count" + ", or leave out --format jsonl" * as_json,
+    )
 
 
 def _prompts(chunks: Iterable[list[Line]]) -> Iterator[list[bytes]]:

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from charrnn.cli.options import MAX_SEED, duration, list_of, number, numbers_or, option, whole_number
-from charrnn.config import ACTIVATIONS, CELLS, OPTIMIZERS, PRECISIONS, RESET_GATES, SCHEDULES, UNITS
+from charrnn.config import ACTIVATIONS, CELLS, MAX_LAYERS, OPTIMIZERS, PRECISIONS, RESET_GATES, SCHEDULES, UNITS
 
 BY_CORPUS = "by corpus"
 
@@ -104,7 +104,7 @@ Layers: TypeAlias = Annotated[
         "--layers",
         "--num-layers",
         metavar="N",
-        parser=whole_number(1, 1000),
+        parser=whole_number(1, MAX_LAYERS),
         group="Model",
         help="Recurrent layers.",
         default="by corpus",

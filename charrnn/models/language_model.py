@@ -36,6 +36,11 @@ def resolve_precision(precision: str) -> str:
     return precision
 
 
+def rows_at_once(steps: int, gates: int) -> int:
+    """How many rows of a batch a gradient takes at once; each has so many `gates` in all layers, at every step."""
+    return max(GATES_AT_ONCE // (steps * gates), LEAST_ROWS)
+
+
 class LanguageModel:
     """Input, stack and softmax over one flat parameter vector.
 
@@ -190,7 +195,8 @@ class LanguageModel:
         does not depend on its neighbours, nor on how its units are divided into calls.
         """
         self._pack()
-        options = (float(temperature), int(top_k), float(top_p), int(line_end))
+        most = min(int(top_k), self.config.vocabulary_size)
+        options = (float(temperature), most, float(top_p), int(line_end))
         if len(set(self.config.cells)) > 1 or self.dtype != np.float32 or self.config.cutoffs:
             return step_by_step(self, previous, state, uniforms, *options)
         if self._generator is None:
@@ -221,8 +227,7 @@ class LanguageModel:
 
     def _row_groups(self, T: int, B: int) -> list[slice]:
         """The rows of a batch in groups of nearly equal size, few enough for the memory that a gradient takes."""
-        gates = T * sum(layer.G for layer in self.stack.layers)
-        count = -(-B // max(GATES_AT_ONCE // gates, LEAST_ROWS))
+        count = -(-B // rows_at_once(T, sum(layer.G for layer in self.stack.layers)))
         bounds = [B * n // count for n in range(count + 1)]
         return [slice(first, last) for first, last in pairwise(bounds)]
 

@@ -30,6 +30,11 @@ class Window:
     fresh: bool
 
 
+def window_shape(tokens: int, batch_size: int, seq_length: int) -> tuple[int, int]:
+    """Streams and steps (B, T) of a window of that many `tokens` in all: no more than there are."""
+    return min(batch_size, max(1, tokens // seq_length)), min(seq_length, tokens)
+
+
 class Batches:
     """`batch_size` (B) parallel streams over `ids`, cut into windows of `seq_length` (T) steps.
 
@@ -47,8 +52,7 @@ class Batches:
         length = len(ids)
         if length == 0:
             raise CharrnnError("there are no tokens to train on; give more text")
-        self.batch_size = min(batch_size, max(1, length // seq_length))
-        self.seq_length = min(seq_length, length)
+        self.batch_size, self.seq_length = window_shape(length, batch_size, seq_length)
         self.steps_per_epoch = length // (self.batch_size * self.seq_length)
         self.note: str | None = None
         if (self.batch_size, self.seq_length) != (batch_size, seq_length):

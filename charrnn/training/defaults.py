@@ -21,17 +21,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import UsageError
+from charrnn.memory import available_memory, readable, require_memory
 from charrnn.models import resolve_precision
-from charrnn.models.layout import parameter_count, tensor_shapes
+from charrnn.models.language_model import rows_at_once
+from charrnn.models.layout import gate_count, parameter_count, tensor_shapes
+from charrnn.text.batches import window_shape
 
 SEED = 0
 VAL_FRACTION = 0.1
@@ -164,10 +165,7 @@ def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
 def resolve_training(
     given: Options, text: TextConfig, model: ModelConfig, tokens: int, arithmetic_speed: Callable[[], float]
 ) -> TrainingConfig:  # fmt: skip
-    """How to train `model` on that many `tokens`; `arithmetic_speed` measures the machine.
-
-    Raises CharrnnError when the machine cannot hold it.
-    """
+    """How to train `model` on that many `tokens`; `arithmetic_speed` measures the machine."""
     scale, words = scale_of(tokens), text.unit == "word"
     optimizer = given.get("optimizer", "adamw")
     unlimited = not any(given.get(budget) for budget in BUDGETS)
@@ -189,7 +187,7 @@ def resolve_training(
     if "dropout" not in given:
         dropout = choose_dropout(passes(config, model, tokens, arithmetic_speed))
         config = dataclasses.replace(config, dropout=min(0.5, dropout + (WORD_DROPOUT if words else 0)))
-    return fit_into_memory(model, config, fixed="batch_size" in given)
+    return config if "batch_size" in given else fit_into_memory(model, config, tokens)
 
 
 def passes(
@@ -210,50 +208,35 @@ def choose_dropout(passes: float) -> float:
     return next(dropout for below, dropout in DROPOUT if passes < below)
 
 
-def fit_into_memory(model: ModelConfig, config: TrainingConfig, *, fixed: bool) -> TrainingConfig:
-    """`config`, with a smaller batch where the default one needs too much. Raises CharrnnError when nothing helps."""
+def fit_into_memory(model: ModelConfig, config: TrainingConfig, tokens: int) -> TrainingConfig:
+    """`config` with a smaller batch where the default one would take too much of the memory there is."""
     free = available_memory()
-    if free is None:
-        return config
-    while not fixed and config.batch_size > 1 and memory_needed(model, config) > MEMORY_SHARE * free:
+    while free is not None and config.batch_size > 1 and memory_needed(model, config, tokens) > MEMORY_SHARE * free:
         config = dataclasses.replace(config, batch_size=config.batch_size // 2)
-    if (needed := memory_needed(model, config)) > free:
-        raise CharrnnError(
-            f"training this model needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; lower "
-            "--hidden-size, --batch-size, --seq-length or --max-vocab"
-        )
     return config
 
 
-def memory_needed(model: ModelConfig, config: TrainingConfig) -> int:
-    """Bytes that training takes at most, about: weights with all their copies, activations, and Python itself."""
-    H, V = model.hidden_size, model.vocabulary_size
+def require_memory_to_train(model: ModelConfig, config: TrainingConfig, tokens: int) -> None:
+    """Raise CharrnnError when the machine cannot hold a run on that many `tokens`, before anything is allocated."""
+    B, T = window_shape(tokens, config.batch_size, config.seq_length)
+    require_memory(
+        memory_needed(model, config, tokens),
+        f"training {readable(parameter_count(model))} parameters on {B:,} x {T:,} units at a time",
+        "lower --hidden-size, --embedding-size, --layers, --batch-size, --seq-length or --max-vocab",
+    )
+
+
+def memory_needed(model: ModelConfig, config: TrainingConfig, tokens: int) -> int:
+    """Bytes that training on that many `tokens` takes at most, about: weights with all their copies, activations, and
+    Python itself."""
+    H, V, L = model.hidden_size, model.vocabulary_size, model.num_layers
+    B, T = window_shape(tokens, config.batch_size, config.seq_length)
     # Parameters, gradient, two moments; copies of parameters and moments to go back to; packed weights, both ways.
     weights = 9 * parameter_count(model)
     weights += 2 * sum(prod(shape) for shape in tensor_shapes(model).values())  # the best ones, and those being written
-    positions = config.batch_size * config.seq_length
     # Of every layer the gates, their gradients, h and c, their gradients, dropout and what the layer above adds.
-    activations = positions * (model.num_layers * 14 * H + model.embedding_size)
-    logits = 2 * min(positions * V, max(1 << 22, config.batch_size * V))
+    rows = min(B, rows_at_once(T, H * sum(gate_count(model, layer) for layer in range(L))))
+    activations = rows * T * (14 * H * L + model.embedding_size)
+    activations += B * (10 * T + 8 * H * L)  # ids, places and targets; h and c, carried and copied
+    logits = 2 * min(rows * T * V, max(1 << 22, rows * V))
     return 4 * (weights + activations + logits) + 200_000_000
-
-
-def available_memory() -> int | None:
-    """Bytes that this process could still get; None where that cannot be told."""
-    limits = []
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
-        if limit.isdigit():
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text("ascii"))
-            limits.append(max(0, int(limit) - used))
-    except (OSError, ValueError):
-        pass
-    if limits:
-        return min(limits)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None

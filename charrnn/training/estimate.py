@@ -25,7 +25,7 @@ def estimate(task: Task, model: LanguageModel) -> tuple[dict[str, Any], Start]:
     found = {
         "vocabulary": start.vocabulary,
         "parameters": start.parameters,
-        "memory": memory_needed(model.config, run.config),
+        "memory": memory_needed(model.config, run.config, len(task.corpus.train.ids)),
         "tokens_per_second": start.batch_size * start.seq_length / speed.step,
         "steps": start.total_steps,
         "seconds": min(seconds, task.config.max_time or seconds),

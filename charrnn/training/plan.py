@@ -17,6 +17,7 @@ EVALUATION_SHARE = 0.05
 EVALUATION_TOKENS = 0.01  # of the tokens of the whole run are read in one validation, between these limits:
 FEWEST_TOKENS, MOST_TOKENS = 20_000, 1_000_000
 LONGEST_INTERVAL = 2000  # steps between validations, and so between checkpoints, in the longest runs
+MOST_STEPS = 1 << 62  # whatever the budget: beyond the end of time
 FORWARD_COST = 1 / 3  # of a training step: backpropagation through time takes twice as much again
 
 
@@ -26,7 +27,7 @@ def step_budget(config: TrainingConfig, steps_per_epoch: int) -> tuple[int, str]
     if config.steps is not None:
         budgets.append((config.steps, "steps"))
     if config.epochs is not None:
-        budgets.append((max(1, math.ceil(config.epochs * steps_per_epoch - 1e-9)), "epochs"))
+        budgets.append((max(1, math.ceil(min(config.epochs * steps_per_epoch, MOST_STEPS) - 1e-9)), "epochs"))
     return min(budgets, default=None)
 
 
@@ -88,7 +89,7 @@ class TimeBudget:
         cost = self.speed.step
         if interval is not None:
             cost += (self.validation + self.save) / interval
-        return max(0, int((self.limit - self.reserve - elapsed) / cost))
+        return max(0, int(min((self.limit - self.reserve - elapsed) / cost, MOST_STEPS)))
 
     def better_total(self, elapsed: float, done: int, total: int, interval: int) -> int:
         """The total of steps to plan for after `done` of `total`: `total` itself as long as it still makes sense."""

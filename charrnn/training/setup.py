@@ -65,7 +65,7 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
     config = defaults.resolve_training(given, text, model_config, tokens, speed)
     if corpus.validation is None:
         config = _without_validation(config, given)
-    model = make_model(model_config, text, config, request.threads)
+    model = make_model(model_config, text, config, tokens, request.threads)
     if initial is None:
         model.initialise(config.seed)
     else:
@@ -139,7 +139,7 @@ def resume(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
             "give that one, or start a new run with --init-from"
         )
-    model = make_model(run.model, run.text, config, request.threads)
+    model = make_model(run.model, run.text, config, len(corpus.train.ids), request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
     return Task(corpus, run.text, config, request.output, source, run, elapsed, samples, tuple(remarks)), model
 
@@ -213,8 +213,14 @@ def recorded_source(run: Checkpoint) -> dict[str, Any]:
     )
 
 
-def make_model(config: ModelConfig, text: TextConfig, training: TrainingConfig, threads: int) -> LanguageModel:
-    """A network, reset at the end of each line where lines are texts of their own."""
+def make_model(
+    config: ModelConfig, text: TextConfig, training: TrainingConfig, tokens: int, threads: int
+) -> LanguageModel:  # fmt: skip
+    """A network to train on that many `tokens`, reset at the end of each line where lines are texts of their own.
+
+    Raises CharrnnError when the machine cannot hold it.
+    """
+    defaults.require_memory_to_train(config, training, tokens)
     bfloat16 = training.precision == "bfloat16"
     return LanguageModel(config, threads=threads, boundary=EOS if text.lines else -1, bfloat16=bfloat16)
 
