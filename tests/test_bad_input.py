@@ -32,6 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) ->
         "empty.txt": b"",
         "blank.txt": b"\n\n\n",
         "one.txt": b"a",
+        "once.txt": b"each word once",
         "same.txt": b"aaaaaaaaaa\naaaa\n",
         "latin.txt": text.encode("latin-1"),
         "utf16.txt": text.encode("utf-16"),
@@ -68,6 +69,7 @@ CASES: list[tuple[str, bytes | None, int, str]] = [
     ("train one.txt", b"", 1, "one.txt has one character only, 'a'"),
     ("train same.txt", b"", 1, "same.txt has one character only, 'a'"),
     ("train one.txt --unit word", b"", 1, "one.txt has one word only, 'a'"),
+    ("train once.txt --unit word", b"", 1, "rarer ones become <unk>; lower --min-count (1 keeps every word) or give"),
     ("train one.txt --lines", b"", 1, "one.txt has one character only, 'a'"),
     ("train -", b"", 1, "stdin is empty"),
     ("train -", b"x", 1, "stdin has one character only, 'x'"),
@@ -218,6 +220,13 @@ def test_more_than_any_machine_has(folder: Path, monkeypatch: pytest.MonkeyPatch
     finally:
         tracemalloc.stop()
     check(command, result.status, result.out, result.err, 1, says)
+
+
+def test_words_that_all_occur_once_can_be_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    args = (*TINY, "--unit", "word", "--steps", "1", "-o", "checkpoints/once.safetensors", "--json", "-q")
+    result = run_command("train", "once.txt", "--min-count", "1", "--val-fraction", "0", *args)
+    assert (result.status, json.loads(result.out)["vocabulary"]) == (0, 5)  # <unk>, <eos> and three words
 
 
 def test_what_is_more_than_there_is_text_is_no_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
