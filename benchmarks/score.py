@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Side, arguments, describe_machine, in_turns, make_model, make_torch, print_table, ratio
-from charrnn.scoring import Line, score_lines
+from charrnn.scores import Line
+from charrnn.scoring import score_lines
 from charrnn.text import Vocabulary
 from charrnn.text.corpus import load_corpus
 

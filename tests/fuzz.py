@@ -30,7 +30,8 @@ from charrnn.cli import info, streams
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
 from charrnn.sampling import SamplingConfig, sample
-from charrnn.scoring import Line, score_lines
+from charrnn.scores import Line
+from charrnn.scoring import score_lines
 from charrnn.text.vocabulary import EOS
 from tests.mutations import MUTATIONS, good_files
 

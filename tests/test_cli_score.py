@@ -26,7 +26,8 @@ from charrnn.cli.lines import read_chunks
 from charrnn.cli.main import main
 from charrnn.cli.score_formats import Record
 from charrnn.cli.visible import TerminalFilter, visible
-from charrnn.scoring import Line, Score, score_lines
+from charrnn.scores import Line, Score
+from charrnn.scoring import score_lines
 from charrnn.text.vocabulary import EOS, Vocabulary
 from tests.toy_model import learn, toy_checkpoint, toy_model
 

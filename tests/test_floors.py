@@ -24,7 +24,7 @@ FLOORS = (
     {"models"},
     {"text"},
     {"kernels"},
-    {"config", "lock", "memory"},
+    {"config", "lock", "memory", "scores"},
     {"errors"},
     {""},  # charrnn/__init__.py: the version
 )

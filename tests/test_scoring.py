@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
-from charrnn.scoring import Line, Score, Summary, _Lines, score_lines
+from charrnn.scores import Line, Score, Summary
+from charrnn.scoring import _Lines, score_lines
 from charrnn.text.vocabulary import EOS, UNKNOWN, Vocabulary
 from tests.toy_model import ToyModel, learn, toy_model
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from charrnn.sampling import Piece
-    from charrnn.scoring import Line
+    from charrnn.scores import Line
     from charrnn.text.vocabulary import Vocabulary
 
 DEFAULT_LENGTH = 500

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from charrnn.cli.score_formats import Record
-    from charrnn.scoring import Line, Score
+    from charrnn.scores import Line, Score
     from charrnn.text.vocabulary import Vocabulary
 
     Scorer = Callable[[Iterable[list[Line]]], Iterator[list[Score]]]
@@ -182,7 +182,7 @@ def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | No
 
 def _total(records: Iterable[Iterable[Record]], log_unit: float, compared: bool) -> dict[str, Any]:
     """The object of --summary."""
-    from charrnn.scoring import Summary
+    from charrnn.scores import Summary
 
     total, log_odds = Summary(), 0.0
     for record in chain.from_iterable(records):
