@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
@@ -21,13 +21,23 @@ class Line(NamedTuple):
     start: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Units of a line, one after the other: each as text (byte models: two hexadecimal digits), its log-probability and
+    whether it is out of vocabulary. The texts are split anew at each call: a list takes many times as much as the line.
+    """
+
+    split: Callable[[], Sequence[str]] = field(compare=False)
+    logprobs: Sequence[float]
+    oov: Sequence[bool]
+
+
 class Score(NamedTuple):
     """What one line costs. Log-probabilities in nats; an end-of-line is one token, one byte and one character.
 
     In `logprob` unknown units are spelled out; in `logprob_unk` they cost the unknown token only;
-    `logprob_known` is `logprob` without the `oov` units. The sequences are filled on request: each unit as text (byte
-    models: two hexadecimal digits), its log-probability and whether it is out of vocabulary; for long lines they are
-    views of arrays and of the text rather than lists.
+    `logprob_known` is `logprob` without the `oov` units. On request `parts` has all units, those of a long line in
+    pieces.
     """
 
     data: bytes
@@ -38,9 +48,19 @@ class Score(NamedTuple):
     logprob: float
     logprob_unk: float
     logprob_known: float
-    units: Sequence[str] = ()
-    unit_logprobs: Sequence[float] = ()
-    unit_oov: Sequence[bool] = ()
+    parts: tuple[Units, ...] = ()
+
+    @property
+    def units(self) -> list[str]:
+        return [unit for part in self.parts for unit in part.split()]
+
+    @property
+    def unit_logprobs(self) -> list[float]:
+        return [value for part in self.parts for value in part.logprobs]
+
+    @property
+    def unit_oov(self) -> list[bool]:
+        return [flag for part in self.parts for flag in part.oov]
 
     @property
     def bits_per_byte(self) -> float:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn import prefixes
 from charrnn.errors import CharrnnError
-from charrnn.scores import Line, Score
+from charrnn.scores import Line, Score, Units
 from charrnn.text.reader import whole_words
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
@@ -47,12 +48,11 @@ def score_lines(
     carried = _Stream(model) if stream and model.boundary != EOS else None
     for chunk in chunks:
         scores: list[Score] = []
-        # To list the units of a line takes as much memory as to score it at once.
-        for long, part in groupby(chunk, lambda line: not per_token and len(line.data) > _PIECE):
+        for long, part in groupby(chunk, lambda line: len(line.data) > _PIECE):
             if long:
                 for line in part:
-                    text = carried or _Stream(model)
-                    scores.append(_score_long(vocabulary, line.data, text, ended=line.ended or not stream))
+                    text, ended = carried or _Stream(model), line.ended or not stream
+                    scores.append(_score_long(vocabulary, line.data, text, ended, per_token))
                 continue
             some = list(part)
             data, ended = [line.data for line in some], some[-1].ended or not stream
@@ -76,15 +76,15 @@ def _score_apart(
     return [*map(found.__getitem__, data), *scores[len(distinct) :]]
 
 
-def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool) -> Score:
+def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool, per_token: bool) -> Score:
     """A line so long that only a piece of it at a time is looked at."""
     parts: list[Score] = []
     for piece in _pieces(vocabulary, data):
         lines = _Lines(vocabulary, [piece], ended=False)
-        parts += lines.scores(text.log_probs(lines.units), per_token=False)
+        parts += lines.scores(text.log_probs(lines.units), per_token)
     if ended:
         end = _Lines(vocabulary, [b""], ended=True)
-        parts += end.scores(text.log_probs(end.units), per_token=False)
+        parts += end.scores(text.log_probs(end.units), per_token)
 
     def all_of(name: str) -> list[Any]:
         return [getattr(part, name) for part in parts]
@@ -98,6 +98,7 @@ def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool)
         logprob=math.fsum(all_of("logprob")),
         logprob_unk=math.fsum(all_of("logprob_unk")),
         logprob_known=math.fsum(all_of("logprob_known")),
+        parts=tuple(chain.from_iterable(all_of("parts"))),
     )
 
 
@@ -167,9 +168,11 @@ class _Lines:
         self, score: Score, line: int, ids: NDArray[np.int32], log_probs: NDArray[np.float64], per_token: bool
     ) -> Score:
         """The score of a line whose units have to be looked at: some are unknown, or all are to be listed."""
-        units = self._split(line)
+        text = self.data[line] if self.vocabulary.unit == "byte" else self.texts[line]
+        split = partial(_split, self.vocabulary, text, ended=self.ended or line + 1 < len(self.data))
         # Where the unknown units are, what their spelling adds, and which of them are out of vocabulary.
         places = np.flatnonzero(ids == UNKNOWN)
+        units = split() if len(places) else ()
         unknown = [units[place] for place in places.tolist()]
         spelling = np.asarray(self.vocabulary.spelling_log_probs(unknown), np.float64)
         oov = np.array([self.vocabulary.is_oov(unit) for unit in unknown], np.bool_)
@@ -183,14 +186,14 @@ class _Lines:
         values, flags = log_probs + 0.0, np.zeros(len(log_probs), np.bool_)
         values[places] += spelling
         flags[places] = oov
-        return score._replace(units=units, unit_logprobs=values.data, unit_oov=cast("Sequence[bool]", flags.data))
+        return score._replace(parts=(Units(split, values.data, cast("Sequence[bool]", flags.data)),))
 
-    def _split(self, line: int) -> Sequence[str]:
-        ended = self.ended or line + 1 < len(self.data)
-        if self.vocabulary.unit == "char":
-            return self.texts[line] + "\n" * ended  # a text is a sequence of characters
-        text = self.data[line] if self.vocabulary.unit == "byte" else self.texts[line]
-        return self.vocabulary.split(text) + ["\n"] * ended
+
+def _split(vocabulary: Vocabulary, text: str | bytes, *, ended: bool) -> Sequence[str]:
+    """The units of a line; bytes for a byte model."""
+    if isinstance(text, str) and vocabulary.unit == "char":
+        return text + "\n" * ended  # a text is a sequence of characters
+    return vocabulary.split(text) + ["\n"] * ended
 
 
 def _sums(values: NDArray[np.float64], lengths: NDArray[np.intp]) -> NDArray[np.float64]:

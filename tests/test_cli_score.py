@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from charrnn.cli.lines import read_chunks
 from charrnn.cli.main import main
 from charrnn.cli.score_formats import Record
 from charrnn.cli.visible import TerminalFilter, visible
-from charrnn.scores import Line, Score
+from charrnn.scores import Line, Score, Units
 from charrnn.scoring import score_lines
 from charrnn.text.vocabulary import EOS, Vocabulary
 from tests.toy_model import learn, toy_checkpoint, toy_model
@@ -296,7 +297,8 @@ def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text
 
 
 def test_a_long_row_is_not_wrapped() -> None:
-    score = Score(b"x" * 900, 2, 0, 2, 2, -1.0, -1.0, -1.0, ("x" * 900, "\n"), (-0.5, -0.5), (False, False))
+    units = Units(lambda: ("x" * 900, "\n"), (-0.5, -0.5), (False, False))
+    score = Score(b"x" * 900, 2, 0, 2, 2, -1.0, -1.0, -1.0, (units,))
     assert score_formats.Table(CHARS, 1.0, colour=True).row(Record(Line(score.data), score)).count(b"\n") == 1
 
 
@@ -434,6 +436,35 @@ def test_chunks_are_bounded_and_those_of_a_pipe_begin_small(tmp_path: Path) -> N
     assert sum(from_file) == sum(from_pipe) == 1_200_000
     assert max(from_file + from_pipe) <= line_reader._LARGEST_CHUNK + line_reader._READ
     assert from_pipe[0] <= line_reader._FIRST_CHUNK < from_file[0]
+
+
+@pytest.mark.parametrize("vocabulary", [CHARS, WORDS, BYTES], ids=["char", "word", "byte"])
+def test_a_long_line_with_its_units_takes_few_bytes_a_unit(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.scoring._PIECE", 10_000)
+    monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", 1_000)
+    model = toy_model(vocabulary)
+    monkeypatch.setattr(model, "log_probs", lambda ids, targets, state: np.full(targets.shape, -1.0))
+    units = 0
+
+    def peak(size: int) -> int:
+        nonlocal units
+        line = Line(b"the zebra's fox " * (size // 16))
+        tracemalloc.start()
+        try:
+            ((score,),) = score_lines(model, vocabulary, [[line]], per_token=True)
+            units = score.tokens
+            for _ in score_formats.json_line(Record(line, score), 1.0, per_token=True):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    small, before = peak(400_000), units
+    large = peak(2_000_000)
+    # A logarithm and a flag take 9 bytes; the line itself is there as bytes, as text, and twice in its record.
+    assert large - small < 11 * (units - before) + 5 * 1_600_000
 
 
 @pytest.mark.parametrize("args", [(), ("--vs", "b"), ("--summary",), ("--text-field", "1")], ids=str)

@@ -299,15 +299,17 @@ LONG = (
 
 @pytest.mark.parametrize("vocabulary", [CHARS, SPACED, WORDS, BYTES], ids=["char", "word", "pretokenized", "byte"])
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("per_token", [False, True])
 @pytest.mark.parametrize("piece", [7, 50, 333])
 def test_a_long_line_is_scored_in_pieces(
-    vocabulary: Vocabulary, stream: bool, piece: int, monkeypatch: pytest.MonkeyPatch
+    vocabulary: Vocabulary, stream: bool, piece: int, per_token: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunks = [[Line(b"the"), Line(LONG), Line(b"fox"), Line(LONG[:400])], [Line(b""), Line(LONG, ended=False)]]
 
     def found() -> list[Score]:
         model = toy_model(vocabulary)
-        return [score for chunk in score_lines(model, vocabulary, chunks, stream=stream) for score in chunk]
+        found = score_lines(model, vocabulary, chunks, stream=stream, per_token=per_token)
+        return [score for chunk in found for score in chunk]
 
     whole = found()
     seen: list[int] = []
@@ -327,3 +329,7 @@ def test_a_long_line_is_scored_in_pieces(
     for one, other in zip(whole, cut, strict=True):
         assert one[1:5] == other[1:5]
         assert other[5:8] == pytest.approx(one[5:8], rel=1e-9)
+        assert (other.units, other.unit_oov) == (one.units, one.unit_oov)
+        assert other.unit_logprobs == pytest.approx(one.unit_logprobs, rel=1e-9)
+        assert len(other.units) == (other.tokens if per_token else 0)
+    assert (max(len(score.parts) for score in cut) > 2) == per_token

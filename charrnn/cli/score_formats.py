@@ -81,15 +81,17 @@ def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[byte
         yield f"{written}\n".encode()
         return
     yield f'{written[:-1]}, "per_token": ['.encode()
-    for start in range(0, len(score.units), _UNITS_AT_ONCE):
-        part = slice(start, start + _UNITS_AT_ONCE)
-        entries = [
-            {"token": unit, "logprob": logprob / log_unit + 0.0, "oov": oov}
-            for unit, logprob, oov in zip(
-                score.units[part], score.unit_logprobs[part], score.unit_oov[part], strict=True
-            )
-        ]
-        yield (", " * (start > 0) + _json(entries)[1:-1]).encode()
+    separator = b""
+    for part in score.parts:
+        units = part.split()
+        for start in range(0, len(units), _UNITS_AT_ONCE):
+            some = slice(start, start + _UNITS_AT_ONCE)
+            entries = [
+                {"token": unit, "logprob": logprob / log_unit + 0.0, "oov": oov}
+                for unit, logprob, oov in zip(units[some], part.logprobs[some], part.oov[some], strict=True)
+            ]
+            yield separator + _json(entries)[1:-1].encode()
+            separator = b", "
     yield b"]}\n"
 
 
@@ -138,19 +140,20 @@ class Table:
         return self._draw(row)
 
     def _units(self, score: Score, row: Text) -> None:
-        # The end-of-line is not shown.
-        shown = [unit for unit in score.units if unit != "\n"]
-        for position, unit in enumerate(shown):
+        for position, (unit, logprob, oov) in enumerate(
+            zip(score.units, score.unit_logprobs, score.unit_oov, strict=True)
+        ):
+            if unit == "\n":  # the end of the line, which is not shown
+                continue
             if self._vocabulary.pretokenized and position:
                 row.append(" ")
-            surprisal = bits(score.unit_logprobs[position], len(unit))
-            row.append(visible(unit), style=_style(surprisal, score.unit_oov[position]))
+            row.append(visible(unit), style=_style(bits(logprob, len(unit)), oov))
 
     def _bytes(self, score: Score, row: Text) -> None:
-        position = 0
+        position, logprobs = 0, score.unit_logprobs
         for character in score.data.decode("utf-8", "surrogateescape"):
             until = position + len(character.encode("utf-8", "surrogateescape"))
-            surprisal = bits(math.fsum(score.unit_logprobs[position:until]), 1)
+            surprisal = bits(math.fsum(logprobs[position:until]), 1)
             position = until
             row.append(visible(character), style=_style(surprisal, False))
 
