@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from benchmarks.common import arguments, describe_machine, print_table
 from charrnn.models import LanguageModel
 from charrnn.text import EOS, Vocabulary
+from charrnn.training.clock import stopwatch
 from charrnn.training.loop import train
 from charrnn.training.setup import Request, prepare
-from charrnn.training.task import stopwatch
 
 CELLS, HIDDEN, STEPS, QUICK_STEPS = ("rnn", "gru", "lstm"), 128, 6000, 700
 BATCH, SEQ_LENGTH, CHARACTERS = 32, 128, 49  # the last: of a sentence, about

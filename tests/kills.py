@@ -32,8 +32,8 @@ import sys
 from charrnn.cli import main, train
 start_or_resume = train.start_or_resume
 def hurry(*args):
-    from charrnn.training import run
-    run.SAVE_SECONDS, run.SAVE_SHARE = 0.2, 1.0
+    from charrnn.training import keeper
+    keeper.SAVE_SECONDS, keeper.SAVE_SHARE = 0.2, 1.0
     return start_or_resume(*args)
 train.start_or_resume = hurry
 sys.exit(main.main())

@@ -23,13 +23,14 @@ from charrnn.models import LanguageModel, layout
 from charrnn.text.corpus import Corpus, Part, load_corpus
 from charrnn.text.vocabulary import EOS
 from charrnn.training import defaults, estimate, evaluation, events, plan, setup
+from charrnn.training.clock import stopwatch
 from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.loop import train
 from charrnn.training.run import RESTARTS, restarted
 from charrnn.training.setup import Request
 from charrnn.training.speed import arithmetic_speed
-from charrnn.training.task import Task, stopwatch
+from charrnn.training.task import Task
 
 TEXT = "".join(f"the {animal} {verb}s.\n" for animal in ("cat", "dog", "hen") for verb in ("sit", "run", "eat")) * 12
 

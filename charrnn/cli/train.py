@@ -25,6 +25,7 @@ from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.lock import only_writer
 from charrnn.training import events
+from charrnn.training.clock import stopwatch
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
@@ -107,7 +108,7 @@ def train(
     What is not given is chosen to suit the corpus. The corpus is one text, or with --lines a text per line; its last
     tenth is held out to choose the best weights. Ctrl-C saves, and --resume goes on to the same result.
     """
-    elapsed = stopwatch()
+    elapsed = stopwatch(already=time.process_time())  # until now the process was busy with imports
     streams.set_quiet(quiet)
     given = {
         name: value
@@ -147,12 +148,6 @@ def train(
             text = json.dumps(result, ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
     streams.note(shlex.join(["charrnn", "sample", "-c", result["checkpoint"]]))
-
-
-def stopwatch() -> Callable[[], float]:
-    """A function that tells the seconds since the process began, about: until now it was busy with imports."""
-    begun = time.perf_counter() - time.process_time()
-    return lambda: time.perf_counter() - begun
 
 
 def start_or_resume(

@@ -35,7 +35,7 @@ def train(task: Task, model: LanguageModel) -> Generator[events.Event]:
                 yield from run.validate(last=reason is not None)
             elif reason is not None:
                 break
-            elif run.save_due():
+            elif run.keeper.due():
                 yield run.save()
             else:
                 yield from run.step()

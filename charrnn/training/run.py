@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import checkpoint
-from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError, DivergedError
 from charrnn.kernels.threads import alone
 from charrnn.models import LanguageModel
@@ -19,22 +17,19 @@ from charrnn.text.batches import Batches
 from charrnn.training import advice, events
 from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
+from charrnn.training.keeper import Keeper
 from charrnn.training.meter import Meter
 from charrnn.training.plan import Planner
 from charrnn.training.schedule import learning_rate
 from charrnn.training.speed import Speed, measure
-from charrnn.training.state import Arrays, Learner, Progress, Snapshot
-from charrnn.training.task import Task, describe_run, describe_start
+from charrnn.training.state import Learner, Progress
+from charrnn.training.task import Task, describe_end, describe_start
 
 MAX_DIVERGENCES = 5
 # The share of streams whose state is reset before a window, so that a model learns to begin anywhere. Without it a
 # state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
 RESTARTS = 0.02
 SAMPLE_UNITS = 200
-GOOD = "good."  # before the names of the tensors of `Run.good` in a checkpoint
-# Between validations a checkpoint is written after that many seconds, unless writing takes more than such a share.
-SAVE_SECONDS = 180.0
-SAVE_SHARE = 0.05
 
 
 def restarted(seed: int, step: int, streams: int) -> np.ndarray:
@@ -45,8 +40,7 @@ def restarted(seed: int, step: int, streams: int) -> np.ndarray:
 class Run:
     """A model, an optimiser and a plan.
 
-    Wherever one of its generators can be interrupted, its state is that of a whole number of steps; `changed` says that
-    something would be lost by ending there.
+    Wherever one of its generators can be interrupted, its state is that of a whole number of steps.
     """
 
     def __init__(self, task: Task, model: LanguageModel) -> None:
@@ -60,43 +54,20 @@ class Run:
             seed=task.config.seed,
         )
         self.learner = Learner(model, task.config, self.batches.batch_size)
-        self.good = Snapshot(self.learner)  # the last state that validation found to be sound
+        self.keeper = Keeper(task, model, self.learner)
         self.progress = Progress()
-        self.best_weights: Arrays | None = None
         self.spent = 0.0  # seconds of the sessions before this one
         tokens_per_step = self.batches.batch_size * self.batches.seq_length
         held_out = 0 if self.validation is None else len(self.validation.ids)
         self.planner = Planner(task.config, self.batches.steps_per_epoch, tokens_per_step, held_out)
         self.meter = Meter(tokens_per_step, task.elapsed)
         self.result: dict[str, Any] | None = None
-        self.changed = self._started = False
-        self._saved_at, self._save_seconds = task.elapsed(), 0.0
+        self._started = False
         if task.resumed is not None:
-            self._resume(task.resumed)
+            self.progress = self.keeper.resume(task.resumed)
+            self.spent = float(task.resumed.timings.get("seconds", 0.0))
         else:
-            self.good.take(self.progress)
-
-    def _resume(self, resumed: Checkpoint) -> None:
-        if resumed.training.get("layout") != self.learner.layout():
-            raise CharrnnError(
-                f"cannot resume: {self.task.output} has no training state that this version of charrnn can go on from; "
-                "--init-from starts a new run with its weights"
-            )
-        self.progress = Progress.from_json(resumed.training.get("progress"))
-        tensors = resumed.training_tensors
-        good = resumed.training.get("good")  # if it was written between two validations
-        if good is not None:
-            arrays = {name.removeprefix(GOOD): array for name, array in tensors.items() if name.startswith(GOOD)}
-            progress = Progress.from_json(good)
-            self.learner.restore(arrays, progress.updates)
-            self.good.take(progress)
-        self.learner.restore(tensors, self.progress.updates)
-        if good is None:
-            self.good.take(self.progress)
-        resumed.training_tensors = {}  # copied by now
-        if self.progress.best is not None:
-            self.best_weights = resumed.weights
-        self.spent = float(resumed.timings.get("seconds", 0.0))
+            self.keeper.good.take(self.progress)
 
     def prepare(self) -> Iterator[events.Event]:
         """Turn the budgets into a plan."""
@@ -111,7 +82,7 @@ class Run:
                 f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
                 "from here on this is not the run that it would have been without interruption"
             )
-        self.good.progress.plans = list(self.progress.plans)
+        self.keeper.good.progress.plans = list(self.progress.plans)
         yield self._begin()
         if self.progress.step == 0:
             yield from self._advise(advice.at_start(self.task.corpus, initialised=self.task.initialised))
@@ -178,7 +149,7 @@ class Run:
                 self.model.refresh()
                 progress.step, progress.updates = number + 1, self.learner.optimizer.updates
                 progress.note_loss(loss)
-                self.changed = self._started = True
+                self.keeper.changed = self._started = True
             self.meter.add(loss, self.task.elapsed() - start)
         if not healthy:
             yield self._go_back(number)
@@ -210,7 +181,7 @@ class Run:
                     f"training diverged {times} times, the last time at step {number}; start again with a "
                     f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or a lower --clip-norm"
                 )
-            self.progress = self.good.go_back()
+            self.progress = self.keeper.good.go_back()
             self.progress.divergences, self.progress.halvings = times, halvings
             self.meter.reset()
         return events.Diverged(self.task.elapsed(), step=number, back_to=self.progress.step, times=times)
@@ -247,10 +218,10 @@ class Run:
             progress.close_interval()
             best = evaluation is not None and progress.record(evaluation, plateau=self.config.schedule == "plateau")
             if best:
-                self.best_weights = self.model.tensors()
+                self.keeper.best_weights = self.model.tensors()
             seconds = self.meter.close_interval()
             replanned = not last and self.planner.replan(progress, self.elapsed(), seconds, self.config.eval_every)
-            self.good.take(progress)
+            self.keeper.good.take(progress)
         if evaluation is not None:
             yield events.Validation(
                 self.task.elapsed(),
@@ -276,47 +247,21 @@ class Run:
             self.planner.budget.observe_validation((self.task.elapsed() - start) / evaluation.tokens)
         return evaluation
 
-    def save_due(self) -> bool:
-        """Whether too much would be lost by a sudden end. Never of weights that the next step will go back from."""
-        waited = self.task.elapsed() - self._saved_at
-        return waited >= max(SAVE_SECONDS, self._save_seconds / SAVE_SHARE) and self.changed and self.learner.finite()
-
     def save(self) -> events.Event:
-        """Write the checkpoint: the best weights for use, the latest state to go on from.
-
-        Between validations also the state that a divergence would go back to.
-        """
-        start = self.task.elapsed()
+        """Write the checkpoint."""
         epoch = self.progress.step / self.batches.steps_per_epoch
-        training = describe_run(self.task, self.config, self.progress, epoch)
-        training |= {"layout": self.learner.layout(), "result": self.result, "good": None}
-        tensors = self.learner.arrays()
-        if self.progress.step != self.good.progress.step:
-            training["good"] = self.good.progress.to_json()
-            tensors |= {GOOD + name: array for name, array in self.good.arrays.items()}
-        written = Checkpoint(
-            self.model.config,
-            self.task.corpus.vocabulary,
-            self.task.text,
-            training,
-            {"seconds": self.elapsed(), "tokens_per_second": self.meter.mean_speed()},
-            self.best_weights or self.model.tensors(),
-            tensors,
-        )
-        checkpoint.save(self.task.output, written)
-        self.changed = False
-        self._saved_at = self.task.elapsed()
-        self._save_seconds = self._saved_at - start
+        timings = {"seconds": self.elapsed(), "tokens_per_second": self.meter.mean_speed()}
+        saved = self.keeper.save(self.progress, self.config, epoch, self.result, timings)
         if (budget := self.planner.budget) is not None:
-            budget.save = max(budget.save, self._save_seconds)
-        return events.Saved(self._saved_at, step=self.progress.step, path=str(self.task.output))
+            budget.save = max(budget.save, self.keeper.save_seconds)
+        return saved
 
     def rescue(self) -> Iterator[events.Event]:
         """Save what an interruption would lose."""
-        if self.changed:
+        if self.keeper.changed:
             if not self.learner.finite():  # from the good state it will diverge again, and be counted then
                 counts = self.progress.divergences, self.progress.halvings
-                self.progress = self.good.go_back()
+                self.progress = self.keeper.good.go_back()
                 self.progress.divergences, self.progress.halvings = counts
             yield self.save()
 
@@ -327,20 +272,8 @@ class Run:
         if final is not None and final.tokens < self.planner.held_out:
             yield self.save()  # what follows may take long and changes the weights for a while
             final = self._evaluate_best()
-        end = events.End(
-            self.task.elapsed(),
-            checkpoint=str(self.task.output),
-            parameters=self.model.parameters.size,
-            vocabulary=len(self.task.corpus.vocabulary),
-            steps=progress.step,
-            epochs=progress.step / self.batches.steps_per_epoch,
-            tokens_per_second=self.meter.mean_speed(),
-            train_loss=progress.train_loss,
-            val_loss=final.loss if final else None,
-            val_bits_per_byte=final.bits_per_byte if final else None,
-            val_bits_per_character=final.bits_per_character if final else None,
-            best_step=progress.best_step,
-            stopped_by=reason,
+        end = describe_end(
+            self.task, self.model, self.batches, progress, final, speed=self.meter.mean_speed(), reason=reason
         )
         timed = ("seconds", "tokens_per_second")  # which are kept apart
         self.result = {name: value for name, value in end.result().items() if name not in timed}
@@ -352,10 +285,10 @@ class Run:
 
     def _evaluate_best(self) -> Evaluation:
         """The value of the best weights on the whole held-out text, or as much as a limit of time leaves."""
-        assert self.best_weights is not None
+        assert self.keeper.best_weights is not None
         latest = self.model.parameters.copy()
         try:
-            self.model.load(self.best_weights)
+            self.model.load(self.keeper.best_weights)
             return self._timed_evaluation(self.planner.final_tokens)
         finally:
             self.model.parameters[:] = latest

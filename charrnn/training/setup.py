@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -115,7 +115,7 @@ def resume(
     """
     source = recorded_source(run)
     config = resumed_config(request, run)
-    remarks = list(_changed_versions(run))
+    remarks = _changed_versions(run)
     if _moved(run):
         if "precision" not in request.given:
             raise CharrnnError(
@@ -149,14 +149,15 @@ def _moved(run: Checkpoint) -> bool:
     return bool(run.training.get("instruction_set") != instruction_set())
 
 
-def _changed_versions(run: Checkpoint) -> Iterator[str]:
-    """A remark where a package that results depend on has another version than when the run was saved."""
+def _changed_versions(run: Checkpoint) -> list[str]:
+    """A remark, if a package that results depend on has another version than when the run was saved."""
     recorded = run.training.get("versions")
     recorded = recorded if isinstance(recorded, dict) else {}
     changed = [f"{name} {version} in place of {recorded.get(name)}" for name, version in versions().items()
                if recorded.get(name) != version]  # fmt: skip
-    if changed:
-        yield f"{', '.join(changed)}: the last bits may differ from those of a run without interruption"
+    if not changed:
+        return []
+    return [f"{', '.join(changed)}: the last bits may differ from those of a run without interruption"]
 
 
 def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:

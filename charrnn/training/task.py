@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +19,13 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.kernels.tile import HAS_BFLOAT16, VECTOR_BYTES
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus
-from charrnn.training.events import Start
+from charrnn.training.clock import stopwatch
+from charrnn.training.evaluation import Evaluation
+from charrnn.training.events import End, Start
 from charrnn.training.state import Progress
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
-
-
-def stopwatch() -> Callable[[], float]:
-    """A function that tells the seconds since this call."""
-    start = time.perf_counter()
-    return lambda: time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -109,6 +104,29 @@ def describe_start(
         versions=versions(),
         threads=model.threads,
         precision=config.precision,
+    )
+
+
+def describe_end(
+    task: Task, model: LanguageModel, batches: Batches, progress: Progress, final: Evaluation | None, *, speed: float,
+    reason: str,
+) -> End:  # fmt: skip
+    """The event that closes a run, which ended for `reason`: `final` is the value of its best weights, `speed` in
+    tokens per second."""
+    return End(
+        task.elapsed(),
+        checkpoint=str(task.output),
+        parameters=model.parameters.size,
+        vocabulary=len(task.corpus.vocabulary),
+        steps=progress.step,
+        epochs=progress.step / batches.steps_per_epoch,
+        tokens_per_second=speed,
+        train_loss=progress.train_loss,
+        val_loss=final.loss if final else None,
+        val_bits_per_byte=final.bits_per_byte if final else None,
+        val_bits_per_character=final.bits_per_character if final else None,
+        best_step=progress.best_step,
+        stopped_by=reason,
     )
 
 
