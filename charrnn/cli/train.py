@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli import streams
+from charrnn.cli import model_options, streams
 from charrnn.cli import train_options as options
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
 from charrnn.cli.progress import duration_text, make_display, start_lines
@@ -58,23 +58,23 @@ def train(
     resume: options.Resume = False,
     force: options.Force = False,
     init_from: options.InitFrom = None,
-    unit: options.Unit = None,
-    pretokenized: options.Pretokenized = False,
-    lines: options.Lines = False,
-    min_count: options.MinCount = None,
-    max_vocab: options.MaxVocab = None,
-    encoding: options.Encoding = None,
-    errors: options.Errors = None,
-    cell: options.Cell = None,
-    hidden_size: options.HiddenSize = None,
-    layers: options.Layers = None,
-    embedding_size: options.EmbeddingSize = None,
-    peepholes: options.Peepholes = False,
-    rms_norm: options.RmsNorm = False,
-    reset_gate: options.ResetGate = None,
-    activation: options.Activation = None,
-    tie_weights: options.TieWeights = False,
-    cutoffs: options.Cutoffs = None,
+    unit: model_options.Unit = None,
+    pretokenized: model_options.Pretokenized = False,
+    lines: model_options.Lines = False,
+    min_count: model_options.MinCount = None,
+    max_vocab: model_options.MaxVocab = None,
+    encoding: model_options.Encoding = None,
+    errors: model_options.Errors = None,
+    cell: model_options.Cell = None,
+    hidden_size: model_options.HiddenSize = None,
+    layers: model_options.Layers = None,
+    embedding_size: model_options.EmbeddingSize = None,
+    peepholes: model_options.Peepholes = False,
+    rms_norm: model_options.RmsNorm = False,
+    reset_gate: model_options.ResetGate = None,
+    activation: model_options.Activation = None,
+    tie_weights: model_options.TieWeights = False,
+    cutoffs: model_options.Cutoffs = None,
     dropout: options.Dropout = None,
     weight_decay: options.WeightDecay = None,
     clip_norm: options.ClipNorm = None,
