@@ -204,7 +204,7 @@ def finished_result(request: Request, run: Checkpoint) -> dict[str, Any] | None:
 
 def recorded_source(run: Checkpoint) -> dict[str, Any]:
     """What the checkpoint remembers of where its text came from."""
-    source = run.training.get("source")
+    source = run.training.get("source", {})
     match source:
         case {"corpora": [*names], "val": val}:
             if all(isinstance(name, str) for name in (*names, val or "", source.get("init_from") or "")):
