@@ -79,6 +79,7 @@ def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
             partial.append(rest)
     if partial:
         lines.append(Line(_line(b"".join(partial)).data, ended=False))
+        partial.clear()
     if lines:
         yield lines
 

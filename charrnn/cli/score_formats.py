@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 _UNITS_AT_ONCE = 4096
+_BYTES_AT_ONCE = 1 << 16
 
 # Upper bounds in bits a character, and the colour up to each: from green (expected) to red (surprising).
 _COLOURS = ((0.5, 34), (1, 70), (2, 106), (3, 142), (4, 178), (6, 172), (9, 166), (math.inf, 160))
@@ -56,13 +58,19 @@ def tsv(record: Record, log_unit: float) -> bytes:
 
 
 def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[bytes]:
-    """One JSON object on a line, in pieces: a list of units takes far more memory than the line.
+    """One JSON object on a line; in pieces, where the text or the list of units is long.
 
     Invalid bytes in the text become U+FFFD, which JSON can hold. Where a field was scored, `line` is the whole line.
     """
+    pieces = _json_pieces(record, log_unit, per_token)
+    return pieces if per_token or len(record.whole) > _BYTES_AT_ONCE else iter((b"".join(pieces),))
+
+
+def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[bytes]:
     score = record.score
+    yield b'{"text": '
+    yield from _json_text(score.data)
     values: dict[str, Any] = {
-        "text": score.data.decode("utf-8", "replace"),
         "logprob": score.logprob / log_unit + 0.0,
         "tokens": score.tokens,
         "oov": score.oov,
@@ -74,13 +82,14 @@ def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[byte
     }
     if record.log_odds is not None:
         values["log_odds"] = record.log_odds / log_unit + 0.0
+    yield f", {_json(values)[1:-1]}".encode()
     if record.line.whole is not None:
-        values["line"] = record.whole.decode("utf-8", "replace")
-    written = _json(values)
+        yield b', "line": '
+        yield from _json_text(record.whole)
     if not per_token:
-        yield f"{written}\n".encode()
+        yield b"}\n"
         return
-    yield f'{written[:-1]}, "per_token": ['.encode()
+    yield b', "per_token": ['
     separator = b""
     for part in score.parts:
         units = part.split()
@@ -93,6 +102,19 @@ def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[byte
             yield separator + _json(entries)[1:-1].encode()
             separator = b", "
     yield b"]}\n"
+
+
+def _json_text(data: bytes) -> Iterator[bytes]:
+    """A text in quotation marks, which takes many times as much memory where it is long and made in one go."""
+    if len(data) <= _BYTES_AT_ONCE:
+        yield _json(data.decode("utf-8", "replace")).encode()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    yield b'"'
+    for start in range(0, len(data) + 1, _BYTES_AT_ONCE):
+        text = decoder.decode(data[start : start + _BYTES_AT_ONCE], final=start + _BYTES_AT_ONCE > len(data))
+        yield _json(text)[1:-1].encode()
+    yield b'"'
 
 
 def _json(value: object) -> str:
