@@ -32,7 +32,7 @@ def available_memory() -> int | None:
                 limits.append(int(line.split()[1]) * 1024)
         limit = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
         if limit.isdigit():
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text("ascii"))
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text("ascii")) - _file_cache()
             limits.append(max(0, int(limit) - used))
     except (OSError, ValueError):
         pass
@@ -42,3 +42,12 @@ def available_memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def _file_cache() -> int:
+    """Bytes of files that the system keeps in the memory of this group of processes, and gives up when asked."""
+    try:
+        lines = Path("/sys/fs/cgroup/memory.stat").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(size) for name, _, size in (line.partition(" ") for line in lines) if name.endswith("active_file"))

@@ -25,6 +25,16 @@ def test_available_memory_is_told_here() -> None:
         ({"/proc/meminfo": "MemAvailable: 5 kB", "memory.max": "9000\n", "memory.current": "2000\n"}, 7, 5 * 1024),
         ({"/proc/meminfo": "MemAvailable: 9 kB", "memory.max": "9000\n", "memory.current": "2000\n"}, 7, 7000),
         ({"/proc/meminfo": "MemAvailable: 9 kB", "memory.max": "9000\n", "memory.current": "9001\n"}, 7, 0),
+        (
+            {
+                "/proc/meminfo": "MemAvailable: 9 kB",
+                "memory.max": "9000\n",
+                "memory.current": "9000\n",
+                "memory.stat": "anon 7000\nfile 2000\ninactive_file 900\nactive_file 50\n",
+            },
+            7,
+            950,
+        ),
         ({}, 7, 7 * 7),
         ({}, None, None),
     ],
