@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.text.corpus import Corpus
+from charrnn.text.corpus import Corpus, Part
+from charrnn.text.mapped import CHUNK, release_pages
 from charrnn.text.vocabulary import UNKNOWN
 from charrnn.training.state import Progress
 
@@ -110,7 +111,16 @@ def at_end(
     vocabulary, held_out = corpus.vocabulary, corpus.validation
     # A text whose rare words were replaced by <unk> before is as it was meant to be.
     if text.unit == "word" and held_out is not None and not vocabulary.fallback.literal:
-        share = float(np.mean(held_out.ids == UNKNOWN))
+        share = unknown_share(held_out)
         full = text.max_vocab if 0 < text.max_vocab <= len(vocabulary) else None
         if message := unknown_words(share, text.min_count, full):
             yield "unknown words", message
+
+
+def unknown_share(part: Part) -> float:
+    """The share of the tokens of `part` that are unknown units."""
+    unknown = 0
+    for first in range(0, len(part.ids), CHUNK):
+        unknown += int(np.count_nonzero(part.ids[first : first + CHUNK] == UNKNOWN))
+        release_pages(part.ids)
+    return unknown / len(part.ids)
