@@ -1,10 +1,11 @@
 """How fast a text becomes numbers, and how much memory training on a large one takes.
 
-    python -m benchmarks.encoding [--megabytes 500] [--folder FOLDER]
+    python -m benchmarks.encoding [--megabytes 500] [--lines] [--folder FOLDER]
 
 A corpus is made in a temporary folder (room for some four times its size is needed) and removed at the end. For each
 unit, `charrnn train` runs in a process of its own: once for one step on the new corpus, to the first step, and once
-more on the encoded one, for as many steps as go through parts of all of it. Memory is the peak resident set size.
+more on the encoded one, for as many steps as go through parts of all of it. Memory is the peak resident set size. With
+`--lines` the corpus has lines of some 30 bytes, and each is a text of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ WORDS = 60_000
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 FOREIGN = ("é", "ö", "ñ", "ї", "漢字")
 AFTER = (" ",) * 12 + (", ", ". ", ".\n", "? ", " — ", "’s ", "; ")
+AFTER_IN_SHORT_LINES = (*AFTER[:12], *("\n",) * 4)
 MODEL = ("--cell", "lstm", "--layers", "1", "--hidden-size", "128", "--embedding-size", "64", "--val-fraction", "0.001")
 UNITS = {"char": (), "byte": ("--unit", "byte"), "word": ("--unit", "word", "--max-vocab", "5000")}
 
@@ -40,7 +42,7 @@ print(json.dumps([status, time.time() - start, resource.getrusage(resource.RUSAG
 """
 
 
-def write_corpus(path: Path, size: int) -> None:
+def write_corpus(path: Path, size: int, after: tuple[str, ...]) -> None:
     """So many bytes of random words, the frequent ones far more often (Zipf 1935), some with letters beyond ASCII."""
     choose, numbers = random.Random(0), np.random.default_rng(0)
     weights = [1 / (2 + rank) for rank in range(len(LETTERS))]
@@ -54,8 +56,8 @@ def write_corpus(path: Path, size: int) -> None:
     with path.open("wb") as file:
         while file.tell() < size:
             chosen = numbers.choice(WORDS, 200_000, p=shares).tolist()
-            ends = numbers.integers(0, len(AFTER), len(chosen)).tolist()
-            file.write("".join([spelled[w] + AFTER[a] for w, a in zip(chosen, ends, strict=True)]).encode())
+            ends = numbers.integers(0, len(after), len(chosen)).tolist()
+            file.write("".join([spelled[w] + after[a] for w, a in zip(chosen, ends, strict=True)]).encode())
 
 
 def run(folder: Path, *args: str) -> tuple[dict[str, float], float, float, float]:
@@ -80,21 +82,23 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Encoding and memory of large corpora.")
     parser.add_argument("--megabytes", type=int, default=500, help="size of the corpus")
+    parser.add_argument("--lines", action="store_true", help="short lines, each a text of its own")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     parser.add_argument("--units", default=",".join(UNITS), help="which of char, byte and word")
     options = parser.parse_args()
     print(describe_machine())
     rows = []
+    after, mode = (AFTER_IN_SHORT_LINES, ("--lines",)) if options.lines else (AFTER, ())
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         small, corpus = folder / "small.txt", folder / "corpus.txt"
-        write_corpus(small, 2_000_000)
+        write_corpus(small, 2_000_000, after)
         begun = time.perf_counter()
-        write_corpus(corpus, options.megabytes * 1_000_000)
+        write_corpus(corpus, options.megabytes * 1_000_000, after)
         size = corpus.stat().st_size / 1e6
         print(f"corpus of {size:,.0f} MB made in {time.perf_counter() - begun:.0f} s")
         for unit in options.units.split(","):
-            common = (*UNITS[unit], *MODEL)
+            common = (*UNITS[unit], *mode, *MODEL)
             run(folder, str(small), *common, "--steps", "1")  # compiles
             _, _, least, overhead = run(folder, str(small), *common, "--steps", "1")
             events, _, _, start = run(folder, str(corpus), *common, "--steps", "1")
@@ -103,7 +107,7 @@ def main() -> None:
             speed = f"{size / seconds:.0f}" if seconds > 0.5 else "too small"
             rows.append((unit, speed, f"{events['step']:.1f}", f"{again:.1f}", f"{least:.0f}", f"{most:.0f}"))
     print_table(
-        f"{size:,.0f} MB of text",
+        f"{size:,.0f} MB of text{' in short lines' * options.lines}",
         ("unit", "encoding, MB/s", "first step, s", "start with the cache, s", "memory, 2 MB corpus", "memory, MB"),
         rows,
     )

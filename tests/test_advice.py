@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.text.corpus import load_corpus
+from charrnn.text.corpus import Part, load_corpus
 from charrnn.training import advice
 from charrnn.training.evaluation import Evaluation
 from charrnn.training.state import Progress
@@ -78,6 +79,11 @@ def test_unknown_words() -> None:
     assert "--min-count" not in said
     assert "--max-vocab" not in said
     assert advice.unknown_words(0.04, 2, None) is None
+
+
+def test_the_share_of_unknown_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "CHUNK", 2)
+    assert advice.unknown_share(Part(np.array([0, 2, 3, 0, 5], np.uint8), 9, 9)) == 0.4
 
 
 def test_little_text() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
-from charrnn.text import EOS, Batches, batches
-from charrnn.text.batches import line_starts
-from charrnn.text.mapped import folder_of
+from charrnn.text import EOS, Batches, batches, shuffle
+from charrnn.text.shuffle import LineShuffle, run_starts
 
 
 def numbered(length: int) -> NDArray[np.uint16]:
@@ -33,8 +32,21 @@ def random_lines(count: int, seed: int = 0) -> NDArray[np.uint16]:
 
 
 def as_lines(ids: NDArray[np.integer]) -> list[tuple[int, ...]]:
-    starts = line_starts(ids)
-    return [tuple(ids[a:b].tolist()) for a, b in itertools.pairwise(starts)]
+    bounds = [0, *(np.flatnonzero(ids == EOS) + 1).tolist(), len(ids)]
+    return [tuple(ids[a:b].tolist()) for a, b in itertools.pairwise(bounds) if a < b]
+
+
+def mapped(path: Path, ids: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The same ids as an encoded corpus has them."""
+    path.write_bytes(ids.tobytes())
+    return np.asarray(np.memmap(path, ids.dtype, mode="r"))
+
+
+def shrink(monkeypatch: pytest.MonkeyPatch, run: int, group: int) -> None:
+    """Treat a text as if it were large: runs of `run` tokens, groups of `group`."""
+    monkeypatch.setattr(shuffle, "RUN", run)
+    monkeypatch.setattr(shuffle, "GROUP", group)
+    monkeypatch.setattr(shuffle, "CHUNK", 1 << 9)
 
 
 @given(
@@ -98,18 +110,18 @@ def test_epochs_and_seeds_leave_out_different_ends() -> None:
     assert [starts[0, e] for e in range(20)] != [starts[1, e] for e in range(20)]
 
 
-@pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("chunk", [1 << 20, 5, 1])
-def test_lines_are_shuffled_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chunk: int, large: bool) -> None:
-    monkeypatch.setattr(batches, "CHUNK", chunk)
+SIZES = [(1 << 16, 1 << 21), (40, 150), (5, 5), (1, 1)]  # of runs and groups
+
+
+@pytest.mark.parametrize(("run", "group"), SIZES)
+@pytest.mark.parametrize("ended", [False, True])
+def test_lines_are_shuffled_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: int, group: int, ended: bool
+) -> None:
+    shrink(monkeypatch, run, group)
+    monkeypatch.setattr(batches, "PAGES_BYTES", 10)
     source = random_lines(100)
-    if large:  # as an encoded corpus is: mapped from a file, the copy goes beside it
-        monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 10)
-        monkeypatch.setattr(batches, "PAGES_BYTES", 10)
-        (tmp_path / "ids").write_bytes(source.tobytes())
-        ids = np.asarray(np.memmap(tmp_path / "ids", source.dtype, mode="r"))
-    else:
-        ids = source
+    ids = mapped(tmp_path / "ids", source if ended else source[:-1])
     data = Batches(ids, 1, 1, lines=True, seed=1)
     epochs = []
     for epoch in range(3):
@@ -117,37 +129,100 @@ def test_lines_are_shuffled_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert data.window(first).inputs[0, 0] == EOS
         targets = [int(data.window(first + i).targets[0, 0]) for i in range(len(ids))]
         epochs.append(targets)
-        assert sorted(as_lines(np.array(targets))) == sorted(as_lines(source))
-        assert targets != source.tolist()
+        if ended:
+            assert sorted(as_lines(np.array(targets))) == sorted(as_lines(source))
+        else:  # the last line goes on in the one that now follows it
+            assert sorted(targets) == sorted(ids.tolist())
+        assert targets != ids.tolist()
     assert epochs[0] != epochs[1] != epochs[2]
-    if large:
-        assert [path.name for path in tmp_path.iterdir()] == ["ids"]
-        assert folder_of(ids) == tmp_path
 
 
-def test_a_long_line_takes_no_more_memory_to_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "CHUNK", 1000)
-    short, long = np.tile(np.array([2, EOS], np.uint8), 200_000), np.full(400_000, 3, np.uint8)
-    ids = np.concatenate([short, long, short])
-    shuffle = batches.LineShuffle(ids, 0)
-    copy, order = np.empty_like(ids), np.arange(len(line_starts(ids)) - 1)
+@pytest.mark.parametrize(("run", "group"), SIZES)
+def test_all_streams_read_one_shuffled_text(monkeypatch: pytest.MonkeyPatch, run: int, group: int) -> None:
+    """However many there are, in windows of any length: an epoch's windows are the text that one long one has."""
+    shrink(monkeypatch, run, group)
+    ids = random_lines(200)
+    for streams, length in ((1, 40), (4, 5), (7, 31)):
+        monkeypatch.setattr(shuffle, "GROUPS_BYTES", group * streams * ids.itemsize)  # the same groups for all
+        data = Batches(ids, streams, length, lines=True, seed=3)
+        windows = [data.window(step) for step in range(data.steps_per_epoch)]
+        targets = np.concatenate([window.targets for window in windows]).T.ravel()
+        inputs = np.concatenate([window.inputs for window in windows]).T.ravel()
+        whole = LineShuffle(ids, 3, streams).read(0, np.zeros(1, np.int64), len(ids))[:, 0]
+        np.testing.assert_array_equal(targets, whole[: len(targets)])
+        np.testing.assert_array_equal(inputs, [EOS, *targets[:-1]])
+
+
+def test_all_orders_of_few_lines_are_equally_likely() -> None:
+    ids = np.array([2, 3, EOS, 4, EOS, EOS], np.uint8)
+    whole = np.zeros(1, np.int64)
+    orders = Counter(
+        tuple(as_lines(LineShuffle(ids, seed, 1).read(epoch, whole, len(ids))[:, 0]))
+        for seed in range(30)
+        for epoch in range(40)
+    )
+    assert len(orders) == 6
+    assert min(orders.values()) > 150  # of 200; the standard deviation is 13
+
+
+def test_lines_from_all_over_a_large_text_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch, 20, 1000)
+    ids = np.repeat(np.arange(2, 20_002, dtype=np.uint16), 2)
+    ids[1::2] = EOS
+    order = LineShuffle(ids, 0, 1).read(0, np.zeros(1, np.int64), len(ids))[::2, 0].astype(float)
+    assert sorted(order) == list(range(2, 20_002))
+    for part in order.reshape(20, 1000):  # the place of a line says little about where it was
+        assert abs(part.mean() - 10_000) < 2700
+        assert part.std() > 4000
+        assert abs(np.corrcoef(part[1:], part[:-1])[0, 1]) < 0.2
+
+
+def test_runs_are_whole_lines_and_long_lines_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shuffle, "CHUNK", 1 << 9)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 30, 500)
+    lengths[[0, 7, 8, 100, 499]] = 900
+    ids = np.full(lengths.sum(), 2, np.uint8)
+    ends = np.cumsum(lengths)
+    ids[ends - 1] = EOS
+    starts = run_starts(ids, 50)
+    assert (starts[0], starts[-1]) == (0, len(ids))
+    assert set(starts[1:].tolist()) <= set(ends.tolist())
+    runs = np.diff(starts)
+    assert set(runs[runs > 100].tolist()) == {900}
+    assert (runs >= 50).sum() > len(runs) - 6
+    assert run_starts(ids[:-1], 50).tolist() == [*starts[:-1].tolist(), len(ids) - 1]
+    assert run_starts(np.full(3, 5, np.uint8), 1).tolist() == [0, 3]
+
+
+def peak_memory(ids: NDArray[np.integer]) -> int:
+    """The most bytes that are in use while an epoch of `ids` is read."""
     tracemalloc.start()
     try:
-        shuffle._fill(copy, order)
-        assert tracemalloc.get_traced_memory()[1] < 200_000
+        data = Batches(ids, 2, 100, lines=True, seed=0)
+        for step in range(0, data.steps_per_epoch, 7):
+            data.window(step)
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert copy.tobytes() == ids.tobytes()
 
 
-def test_no_room_for_shuffled_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(**options: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_memory_does_not_grow_with_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shrink(monkeypatch, 1000, 5000)
+    monkeypatch.setattr(shuffle, "MOST_RUNS", 400)
+    ids = mapped(tmp_path / "ids", np.tile(np.array([2, EOS], np.uint8), 500_000))
+    peak_memory(ids[:10_000])  # compiles
+    assert peak_memory(ids) < 300_000
 
-    monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    with pytest.raises(CharrnnError, match=r"cannot write the shuffled lines .*No space left on device"):
-        Batches(random_lines(50), 1, 1, lines=True, seed=0).window(0)
+
+def test_a_long_line_takes_no_more_memory_to_shuffle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shrink(monkeypatch, 1000, 5000)
+    short, long = np.tile(np.array([2, EOS], np.uint8), 50_000), np.full(400_000, 3, np.uint8)
+    ids = mapped(tmp_path / "ids", np.concatenate([short, long, short]))
+    peak_memory(ids[:10_000])
+    assert peak_memory(ids) < 300_000
+    order = LineShuffle(ids, 0, 1).read(0, np.zeros(1, np.int64), len(ids))[:, 0]
+    assert Counter(as_lines(order)) == Counter(as_lines(ids))
 
 
 def test_the_order_of_lines_depends_on_the_seed() -> None:
@@ -178,12 +253,6 @@ def test_two_tokens_are_enough(lines: bool) -> None:
     assert window.inputs.tolist() == [[EOS], [7]]
     assert window.targets.tolist() == [[7], [EOS]]
     assert window.fresh
-
-
-def test_arrays_in_memory_are_in_no_folder() -> None:
-    assert folder_of(numbered(3)) is None
-    with tempfile.TemporaryFile() as file:
-        assert folder_of(np.memmap(file, np.uint8, mode="w+", shape=3)) is None
 
 
 def test_no_tokens_are_an_error() -> None:

@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.text import EOS, UNKNOWN, Corpus, Part, Vocabulary, coding, corpus, holdout, load_corpus, reader, spool
+from charrnn.text.coding import code_points
 from charrnn.text.holdout import LineSplit
 
 CONFIGS = [
@@ -213,27 +216,48 @@ def test_of_few_lines_some_are_held_out_but_never_all(tmp_path: Path, fraction: 
 
 def test_the_hash_of_a_line_is_the_same_for_ever() -> None:
     """On it depends which lines are held out, so whether a run can be resumed."""
-    for value in (0, 1, 0xDEADBEEF, 2**32 - 1):
-        mixed = (value + 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9 % 2**64
+    for value in (0, 1, 0xDEADBEEF, 2**64 - 1):
+        mixed = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
         assert int(holdout.mixed(np.array([value], np.uint64))[0]) == mixed ^ (mixed >> 31)
 
 
+def separated(split: LineSplit, text: str) -> tuple[str, str]:
+    kept, held_out = ("".join(map(chr, part)) for part in split.separate(code_points(text)))
+    return kept, held_out
+
+
+def reference_hash(line: str, seed: int) -> int:
+    value = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=8).digest(), "little")
+    for character in line:
+        value = (value ^ ord(character)) * 0x100000001B3 % 2**64
+    return int(holdout.mixed(np.array([value], np.uint64))[0])
+
+
+@given(st.text(st.sampled_from("abé😀 \n"), max_size=60), st.integers(0, 5))
+def test_compiled_code_separates_lines_by_their_hash(text: str, seed: int) -> None:
+    lines = text.split("\n")
+    out = [reference_hash(line, seed) < 2**62 for line in lines]
+    kept, held_out = separated(LineSplit(0.25, seed), text + "\n")
+    assert kept == "".join(f"{line}\n" for line, chosen in zip(lines, out, strict=True) if not chosen)
+    assert held_out == "".join(f"{line}\n" for line, chosen in zip(lines, out, strict=True) if chosen)
+
+
 def test_a_line_at_the_very_bound_changes_its_part() -> None:
     split = LineSplit(0.5, 0)
-    split.separate("a\nb\nc\n")
+    separated(split, "a\nb\nc\n")
     for bound, held_out in ((split._least, 1), (split._least + 1, 1), (split._greatest, 2), (split._greatest + 1, 2)):
         split._bound = bound
         assert split.mend() == (bound in (split._least, split._greatest + 1))
-        assert split.separate("a\nb\nc\n")[1].count("\n") == held_out
+        assert separated(split, "a\nb\nc\n")[1].count("\n") == held_out
 
 
 def test_of_lines_that_are_all_empty_none_changes_its_part() -> None:
     split = LineSplit(0.5, 0)
-    kept, held_out = split.separate("\n\n")
+    kept, held_out = separated(split, "\n\n")
     assert sorted((kept, held_out)) == ["", "\n\n"]
     assert not split.mend()
-    assert split.separate("\n\n") == (kept, held_out)
+    assert separated(split, "\n\n") == (kept, held_out)
 
 
 def test_empty_lines_alone_are_no_validation(tmp_path: Path) -> None:

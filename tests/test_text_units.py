@@ -145,7 +145,7 @@ def test_words_get_numbers_in_the_order_they_appear() -> None:
     for size in (len(text), 1000):
         coder = WordCoder(pretokenized=True)
         lines = list(whole_words(text[i : i + size] for i in range(0, len(text), size)))
-        assert [code for line in lines for code in coder.encode(line)[0].tolist()] == wanted
+        assert [code for line in lines for code in coder.encode(code_points(line))[0].tolist()] == wanted
         assert [coder.unit(code) for code in range(coder.size)] == list(numbers)
         sizes, lengths = coder.lengths()
         assert sizes.tolist() == [len(word.encode()) for word in numbers]
@@ -164,7 +164,7 @@ def test_bytes_between_words_go_to_the_joints_and_then_to_the_line_ends() -> Non
 def test_characters_have_the_bytes_of_their_utf8() -> None:
     coder = CharacterCoder()
     text = "a\x7f\x80\u07ff\u0800\uffff\U00010000\U0010ffff"
-    coder.encode(text)
+    coder.encode(code_points(text))
     assert coder.lengths()[0].tolist() == [len(character.encode()) for character in text]
     assert coder.lengths()[1].tolist() == [1] * len(text)
 

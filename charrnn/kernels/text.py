@@ -17,11 +17,14 @@ from charrnn.kernels.compile import kernel
 Points: TypeAlias = npt.NDArray[np.uint32]
 Classes: TypeAlias = npt.NDArray[np.uint8]
 Counts: TypeAlias = npt.NDArray[np.int64]
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 # What a code point can be; flags, for some are two things.
 LETTER, DIGIT, MARK, SPACE, SYMBOL = 1, 2, 4, 8, 16
 _NEWLINE, _BLANK, _QUOTE, _COMMA, _POINT, _UNDERSCORE, _APOSTROPHE = 10, 32, 39, 44, 46, 95, 0x2019
 _LESS, _U, _N, _K, _GREATER = 60, 117, 110, 107, 62  # <unk>
+_FNV_PRIME = np.uint64(0x100000001B3)
 
 
 @kernel
@@ -46,6 +49,35 @@ def number_points(text: Points, numbers: Ids, points: Ids, count: int, codes: Po
             numbers[point] = count
         codes[n] = numbers[point] - 1
     return count
+
+
+@kernel
+def hash_lines(text: Points, start: np.uint64, hashes: Hashes, stops: Counts) -> int:
+    """hashes: FNV-1a of the code points of each line of text (N), without its end, beginning with `start`.
+
+    stops: where the next line begins. Both have room for N. Returns how many lines there are; each has its end.
+    """
+    count, digest = 0, start
+    for n in range(text.size):
+        if text[n] == _NEWLINE:
+            hashes[count], stops[count] = digest, n + 1
+            count += 1
+            digest = start
+        else:
+            digest = (digest ^ np.uint64(text[n])) * _FNV_PRIME
+    return count
+
+
+@kernel
+def copy_lines(source: Bytes, starts: Counts, stops: Counts, copy: Bytes) -> None:
+    """copy: source[starts[n] : stops[n]] for each n, one after the other."""
+    place = 0
+    for n in range(starts.size):
+        piece = source[starts[n] : stops[n]]
+        target = copy[place : place + piece.size]
+        for m in range(piece.size):
+            target[m] = piece[m]
+        place += piece.size
 
 
 @kernel
@@ -151,7 +183,7 @@ def _slot(text: Points, start: int, stop: int, slots: Ids, letters: Points, ends
     """
     digest = np.uint64(0xCBF29CE484222325)  # FNV-1a over code points
     for n in range(start, stop):
-        digest = (digest ^ np.uint64(text[n])) * np.uint64(0x100000001B3)
+        digest = (digest ^ np.uint64(text[n])) * _FNV_PRIME
     mask = slots.size - 1
     slot: Any = np.int64((digest ^ (digest >> np.uint64(32))) & np.uint64(mask))
     while slots[slot] >= 0:

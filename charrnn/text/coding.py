@@ -34,9 +34,9 @@ class ByteCoder:
 
     size = 256
 
-    def encode(self, text: str) -> tuple[Codes, int]:
+    def encode(self, text: Points) -> tuple[Codes, int]:
         """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
-        return np.frombuffer(text.encode("latin-1"), np.uint8), 0
+        return text.astype(np.uint8), 0
 
     def unit(self, code: int) -> str:
         """The unit of a code, as `Vocabulary.split` gives it."""
@@ -59,13 +59,12 @@ class CharacterCoder:
         self._numbers = np.zeros(0x110000, np.int32)
         self._points = np.zeros(0x110000, np.int32)
 
-    def encode(self, text: str) -> tuple[Codes, int]:
+    def encode(self, text: Points) -> tuple[Codes, int]:
         """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
         from charrnn.kernels.text import number_points
 
-        points = code_points(text)
-        codes = np.empty(len(points), np.uint32)
-        self.size = number_points(points, self._numbers, self._points, self.size, codes)
+        codes = np.empty(len(text), np.uint32)
+        self.size = number_points(text, self._numbers, self._points, self.size, codes)
         return codes.astype(smallest_type(max(self.size - 1, 0))), 0
 
     def unit(self, code: int) -> str:
@@ -123,14 +122,14 @@ class WordCoder(dict[str, int]):
         """Whether there were more words than are kept."""
         return bool(self._by_length)
 
-    def encode(self, text: str) -> tuple[Codes, int]:
+    def encode(self, text: Points) -> tuple[Codes, int]:
         """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
-        points = code_points(text)
-        starts, stops = split_points(points, self._pretokenized)
-        codes = self._table.find(points, starts, stops)
+        starts, stops = split_points(text, self._pretokenized)
+        codes = self._table.find(text, starts, stops)
         known = len(self)
+        spelled = text.tobytes().decode("utf-32-le", "surrogatepass")
         for place in np.flatnonzero(codes < 0).tolist():
-            codes[place] = self[text[starts[place] : stops[place]]]
+            codes[place] = self[spelled[starts[place] : stops[place]]]
         self._table.add(self._units[known : len(self)])
         spaces = len(text) - int((stops - starts).sum())
         return codes.astype(smallest_type(self.size)), spaces

@@ -28,7 +28,7 @@ from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary
 
-LAYOUT = 4  # of the encoded files: a change makes old ones be written anew
+LAYOUT = 5  # of the encoded files: a change makes old ones be written anew
 RECORD = "corpus.json"
 WORK_PREFIX = ".new-"
 STALE_SECONDS = 24 * 3600

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
 from charrnn.text.binary import remark_on_binary
-from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, WordCoder, make_coder, smallest_type
+from charrnn.text.coding import MOST_WORDS, UNSPELLED, Coder, Points, WordCoder, code_points, make_coder, smallest_type
 from charrnn.text.holdout import LineSplit
 from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_ahead, read_text, whole_lines, whole_words
 from charrnn.text.spool import Spool
@@ -121,13 +121,9 @@ def _read(
         findings = Findings()
         digest = Digest()
         start = main.length
-        for piece in _pieces(source, config, findings, digest):
-            if by_line is not None:
-                kept, out = by_line.separate(piece)
-                main.append(*coder.encode(kept))
-                held_out.append(*coder.encode(out))
-            else:
-                main.append(*coder.encode(piece))
+        for kept, out in read_ahead(_separated(_pieces(source, config, findings, digest), by_line)):
+            main.append(*coder.encode(kept))
+            held_out.append(*coder.encode(out))
         reading.digests.append((digest.size, digest.sha256.hexdigest()))
         if findings.byte_order_mark:
             reading.notes.append((number, "the byte order mark at its start was left out"))
@@ -156,12 +152,19 @@ def _read(
 def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Digest) -> Iterator[str]:
     """The text of a source in pieces that may be split into units one by one."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
-    # To read and to hash are what another thread can do while Python works; decoding would keep Python from working.
+    # To read and to hash take no interpreter: a thread of their own does so all the time.
     blocks = read_ahead(_hashed(source.blocks(), digest))
     text = read_text(blocks, source.name, encoding, config.errors, findings)
     if config.lines:
         return whole_lines(text)
     return whole_words(text) if config.unit == "word" else text
+
+
+def _separated(pieces: Iterator[str], by_line: LineSplit | None) -> Iterator[tuple[Points, Points]]:
+    """The pieces as code points: what is not held out by line, and what is."""
+    for piece in pieces:
+        text = code_points(piece)
+        yield by_line.separate(text) if by_line is not None else (text, text[:0])
 
 
 def _hashed(blocks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import zlib
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.units import LINE_END
+from charrnn.text.coding import Points
+from charrnn.text.lines import take_lines
 
 
 class LineSplit:
@@ -19,23 +19,25 @@ class LineSplit:
     """
 
     def __init__(self, fraction: float, seed: int) -> None:
-        self._start = zlib.crc32(str(seed).encode())
+        self._start = np.frombuffer(hashlib.blake2b(str(seed).encode(), digest_size=8).digest(), np.uint64)
         self._bound = int(fraction * 2**64)
-        self._empty = mixed(np.array([zlib.crc32(b"", self._start)], np.uint64))[0]
+        self._empty = mixed(self._start)[0]
         self._least, self._greatest = 2**64, -1  # hashes seen, those of empty lines aside
 
-    def separate(self, text: str) -> tuple[str, str]:
+    def separate(self, text: Points) -> tuple[Points, Points]:
         """The lines of `text`, which ends in a newline: those to train on and those to hold out."""
-        lines = text.split(LINE_END)[:-1]
-        sums = map(zlib.crc32, text.encode().split(b"\n"), itertools.repeat(self._start, len(lines)))
-        hashes = mixed(np.fromiter(sums, np.uint64, len(lines)))
+        from charrnn.kernels.text import hash_lines
+
+        hashes, stops = np.empty(len(text), np.uint64), np.empty(len(text), np.int64)
+        count = hash_lines(text, self._start[0], hashes, stops)
+        hashes, stops = mixed(hashes[:count]), stops[:count]
         filled = hashes[hashes != self._empty]
         if len(filled):
             self._least = min(self._least, int(filled.min()))
             self._greatest = max(self._greatest, int(filled.max()))
         out = hashes < np.uint64(self._bound)
-        kept, held_out = (list(itertools.compress(lines, chosen.tolist())) for chosen in (~out, out))
-        return LINE_END.join([*kept, ""]), LINE_END.join([*held_out, ""])
+        starts = np.append(0, stops[:-1])
+        return take_lines(text, starts[~out], stops[~out]), take_lines(text, starts[out], stops[out])
 
     def mend(self) -> bool:
         """Whether either part has no line that is not empty; separated again, both have one, if there are two.
@@ -56,7 +58,7 @@ class LineSplit:
 
 
 def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a checksum as it is, spread evenly over 64 bits."""
-    values = (values + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): each bit of a hash changes all of them."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

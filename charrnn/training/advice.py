@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.text.corpus import Corpus
+from charrnn.text.corpus import Corpus, Part
+from charrnn.text.mapped import CHUNK, release_pages
 from charrnn.text.vocabulary import UNKNOWN
 from charrnn.training.state import Progress
 
@@ -110,8 +111,17 @@ def at_end(
     vocabulary, held_out = corpus.vocabulary, corpus.validation
     # A text whose rare words were replaced by <unk> before is as it was meant to be.
     if text.unit == "word" and held_out is not None and not vocabulary.fallback.literal:
-        share = float(np.mean(held_out.ids == UNKNOWN))
+        share = unknown_share(held_out)
         # A vocabulary that came with the weights was not chosen by these.
         min_count, most = (1, 0) if initialised else (text.min_count, text.max_vocab)
         if message := unknown_words(share, min_count, most if 0 < most <= len(vocabulary) else None):
             yield "unknown words", message
+
+
+def unknown_share(part: Part) -> float:
+    """The share of the tokens of `part` that are unknown units."""
+    unknown = 0
+    for first in range(0, len(part.ids), CHUNK):
+        unknown += int(np.count_nonzero(part.ids[first : first + CHUNK] == UNKNOWN))
+        release_pages(part.ids)
+    return unknown / len(part.ids)

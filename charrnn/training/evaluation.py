@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charrnn.text.batches import PAGES_BYTES
 from charrnn.text.corpus import Part
-from charrnn.text.mapped import release_pages
+from charrnn.text.mapped import PAGES_BYTES, release_pages
 from charrnn.text.vocabulary import EOS
 
 if TYPE_CHECKING:
