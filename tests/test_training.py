@@ -647,12 +647,15 @@ def test_a_limit_of_time_sets_the_hidden_size_and_dropout() -> None:
         return len(model.cells), model.hidden_size, config.dropout
 
     sizes = [chosen(10**6, max_time=seconds)[1] for seconds in (1.0, 60.0, 130.0, 240.0, 1500.0, 1e6)]
-    assert sizes == [128, 320, 384, 448, 768, 1024]
+    assert sizes == [128, 320, 384, 448, 512, 512]  # never many more weights than tokens
+    assert chosen(10**7, max_time=1500.0)[1] == 768
+    assert chosen(10**8, max_time=1e6)[1] == 1024
     assert chosen(10**6, speed=2.5e10, max_time=130.0)[1] < 384  # a slower machine
     assert chosen(10**6, max_time=130.0, unit="word")[:2] == (2, 256)  # of about as many weights
     assert chosen(10**5, max_time=1500.0)[1] == chosen(10**5)[1] == 256  # a small corpus
     assert chosen(10**6, max_time=130.0, hidden_size=100)[1] == 100
     assert chosen(10**6, max_time=130.0, epochs=3.0)[1] == chosen(10**6)[1]
+    assert chosen(10**6, max_time=10.0, epochs=40.0)[2] < chosen(10**6, epochs=40.0)[2]  # what ends it first
     dropouts = [chosen(10**6, max_time=seconds)[2] for seconds in (10.0, 130.0, 1500.0)]
     assert dropouts == sorted(set(dropouts))
     assert chosen(10**8, max_time=130.0)[2] == 0

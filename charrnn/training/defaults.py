@@ -8,8 +8,9 @@
 | fewer than 3 million  | 512    | 0.006         | 32 x 64         | 15, without a budget |
 | more                  | 512    | 0.006         | 64 x 64         | 3, without a budget  |
 
-A limit of time sets the hidden size of corpora from 250,000 tokens on, see `affordable_hidden_size`. Dropout follows
-the passes that the budget allows, see `DROPOUT`. One layer for characters and bytes, two for words.
+A limit of time sets the hidden size of corpora from 250,000 tokens on, see `affordable_hidden_size`, and a run under it
+makes about MOST_PASSES at most. Dropout follows the passes that the budget allows, see `DROPOUT`. One layer for
+characters and bytes, two for words.
 
 Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
 Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
@@ -48,6 +49,9 @@ WORD_DROPOUT = 0.2  # more than for characters
 # Text that is read more often needs more dropout: passes, and the dropout of runs with fewer.
 DROPOUT = ((2, 0.0), (6, 0.05), (10, 0.1), (15, 0.2), (30, 0.3), (math.inf, 0.5))
 TOKENS_PER_WEIGHT = 12  # that a run under a limit of time should read for each recurrent weight
+# What there may be time for but learns a corpus by heart: more recurrent weights for each of its tokens, more passes.
+WEIGHTS_PER_TOKEN, WEIGHTS_PER_WORD = 1.0, 4.0
+MOST_PASSES = 15
 TRAINING_COST = 6  # operations for each weight and token: a multiplication and an addition forward, twice that back
 NARROWEST, WIDEST, SIZE_STEP = 128, 1024, 64  # hidden sizes that a limit of time leads to
 
@@ -106,8 +110,9 @@ def resolve_cells(given: Options, *, words: bool) -> tuple[str, ...]:
     return cells
 
 
-def affordable_hidden_size(seconds: float, arithmetic_speed: float, layers: int) -> int:
-    """The hidden size with which a run of so many `seconds` reads TOKENS_PER_WEIGHT tokens for each recurrent weight.
+def affordable_hidden_size(seconds: float, arithmetic_speed: float, layers: int, most_weights: float) -> int:
+    """The hidden size with which a run of so many `seconds` reads TOKENS_PER_WEIGHT tokens for each recurrent weight,
+    or that of `most_weights` where that is smaller.
 
     A wider network learns more from each token but reads fewer of them in the same time. With H² weights counted as in
     LSTM layers, 4 H² for the recurrent ones and as many for the input of each layer above the first, and
@@ -115,7 +120,7 @@ def affordable_hidden_size(seconds: float, arithmetic_speed: float, layers: int)
 
         seconds * speed = TRAINING_COST * weights * tokens        tokens = TOKENS_PER_WEIGHT * weights
     """
-    weights = math.sqrt(seconds * arithmetic_speed / (TRAINING_COST * TOKENS_PER_WEIGHT))
+    weights = min(most_weights, math.sqrt(seconds * arithmetic_speed / (TRAINING_COST * TOKENS_PER_WEIGHT)))
     size = math.sqrt(weights / (4 * (2 * layers - 1)))
     return min(WIDEST, max(NARROWEST, round(size / SIZE_STEP) * SIZE_STEP))
 
@@ -131,7 +136,8 @@ def resolve_model(
     if hidden is None:
         hidden = scale.hidden_size
         if limited_by_time(given) and scale not in SMALL:
-            hidden = affordable_hidden_size(given["max_time"], arithmetic_speed(), len(cells))
+            most_weights = tokens * (WEIGHTS_PER_WORD if text.unit == "word" else WEIGHTS_PER_TOKEN)
+            hidden = affordable_hidden_size(given["max_time"], arithmetic_speed(), len(cells), most_weights)
     chosen: dict[str, Any] = {"hidden_size": hidden, "embedding_size": hidden if words else EMBEDDING}
     fields = given_fields(ModelConfig, given)
     match fields.get("cutoffs", "auto"):
@@ -181,6 +187,8 @@ def resolve_training(
     }
     if unlimited or (scale is SCALES[0] and limited_by_time(given)):
         chosen |= {"epochs": scale.epochs, "patience": PATIENCE}
+    elif limited_by_time(given):
+        chosen |= {"epochs": max(scale.epochs, MOST_PASSES)}
     fields = given_fields(TrainingConfig, given)
     fields["precision"] = resolve_precision(fields.get("precision", "auto"))
     config = TrainingConfig(**(chosen | fields))
@@ -194,13 +202,15 @@ def passes(
     config: TrainingConfig, model: ModelConfig, tokens: int, arithmetic_speed: Callable[[], float]
 ) -> float:  # fmt: skip
     """How often the budget lets a run read its `tokens`, about."""
+    allowed = []
     if config.epochs is not None:
-        return config.epochs
+        allowed.append(config.epochs)
     if config.steps is not None:
-        return config.steps * config.batch_size * config.seq_length / tokens
-    assert config.max_time is not None
-    weights = parameter_count(model) - model.vocabulary_size * model.embedding_size  # an embedding is only looked up
-    return config.max_time * arithmetic_speed() / (TRAINING_COST * weights) / tokens
+        allowed.append(config.steps * config.batch_size * config.seq_length / tokens)
+    if config.max_time is not None:
+        weights = parameter_count(model) - model.vocabulary_size * model.embedding_size  # an embedding is looked up
+        allowed.append(config.max_time * arithmetic_speed() / (TRAINING_COST * weights) / tokens)
+    return min(allowed)
 
 
 def choose_dropout(passes: float) -> float:
