@@ -47,17 +47,14 @@ def panels_shape(K: int, N: int, operand: np.typing.DTypeLike) -> tuple[int, int
 
 def empty_panels(K: int, N: int, operand: np.typing.DTypeLike) -> Array:
     """Room for the packed form of a right operand (K, N)."""
-    panels: Array = zeros(panels_shape(K, N, operand), packed_type(operand))
-    return panels
+    return zeros(panels_shape(K, N, operand), packed_type(operand))
 
 
 def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
     """The `left` and `right` that `add_transposed_product` packs blocks of its operands into."""
     packed = packed_type(operand)
     width = PANEL_BYTES // packed.itemsize
-    left: Array = zeros((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed)
-    right: Array = zeros((BLOCK_STEPS, width), packed)
-    return left, right
+    return zeros((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed), zeros((BLOCK_STEPS, width), packed)
 
 
 @inline
