@@ -22,15 +22,15 @@ from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rounding import replace_operand, store_operand
-from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.kernels.state import drop_rows, enter, hand_over, rows_of
 
 AFTER, BEFORE, NONE = 0, 1, 2
 
 
 @inline
-def split(row: Array, H: int) -> tuple[Array, Array, Array]:
-    """The gates r, z, n of a row (G); without reset, z stands for r as well."""
-    return row[:H], row[row.size - 2 * H : row.size - H], row[row.size - H :]
+def split(row: Array, G: int, H: int) -> tuple[Array, Array, Array]:
+    """The gates r, z, n of a row (G or longer); without reset, z stands for r as well."""
+    return row[:H], row[G - 2 * H : G - H], row[G - H : G]
 
 
 @kernel
@@ -41,18 +41,22 @@ def gru_forward(
 ) -> None:  # fmt: skip
     """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
-    gates: out, activated. h (T + 1, B, H): step 0 in, the others out.
+    gates: out, activated, its rows may be longer. h (T + 1, B, H): step 0 in, the others out.
     reset: AFTER, BEFORE or NONE. h_operand, side_operand: h and side as products read them, rounded or the same. keep
     (T, B): 0 where the state is reset to zero before a step. out (T, B, H): h of every step as the layer above sees it.
     """
     T, _, H = out.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
-    rz = gates.shape[2] - H  # columns of the gates before n
+    G = table.shape[1]
+    rz = G - H  # columns of the gates before n
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
         gates_t, side_t, side_operand_t = gates[t % len(gates)], side[t % len(side)], side_operand[t % len(side)]
         start_gates(table, local[t], x[t], weight, gates_t, begin, end)
-        add_product(h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, rz + H if reset == NONE else rz)
+        add_product(
+            h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, G if reset == NONE else rz,
+            rows_of(gates, t + 1, begin, end),
+        )  # fmt: skip
         for b in range(begin, end):
             row, side_row, h_before = gates_t[b, :rz], side_t[b], h[t, b]
             for j in range(rz):
@@ -65,12 +69,14 @@ def gru_forward(
                     side_row[j] = row[j] * h_before[j]
                 store_operand(side_row, side_operand_t[b])
         if reset == AFTER:
-            add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H)
+            upcoming = rows_of(side, t + 1, begin, end)
+            add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H, upcoming)
         elif reset == BEFORE:
-            add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H)
+            upcoming = rows_of(side, t + 1, begin, end)
+            add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H, upcoming)
         for b in range(begin, end):
             side_row, h_before, h_row = side_t[b], h[t, b], h[t + 1, b]
-            r, z, n = split(gates_t[b], H)
+            r, z, n = split(gates_t[b], G, H)
             if reset == AFTER:
                 for j in range(H):
                     n[j] += r[j] * side_row[j]
@@ -98,14 +104,15 @@ def gru_backward(
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
-    rz = gates.shape[2] - H
+    G = row.shape[1]
+    rz = G - H
     for b in range(begin, end):
         dh[b] = 0
     for t in range(T - 1, -1, -1):
         for b in range(begin, end):
             side_row, h_before, dout_row, dh_row = side[t, b], h[t, b], dout[t, b], dh[b]
-            r, z, n = split(gates[t, b], H)
-            dr, dz, dn = split(row[b], H)
+            r, z, n = split(gates[t, b], G, H)
+            dr, dz, dn = split(row[b], G, H)
             # h = (1 - z) n + z h'
             for j in range(H):
                 dh_j, n_j, z_j = dout_row[j] + dh_row[j], n[j], z[j]
@@ -123,9 +130,10 @@ def gru_backward(
                     dr[j] = r[j]
             replace_operand(row[b], dgates[t, b])
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
+            upcoming = rows_of(side, t - 1, begin, end)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H)
+            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H, upcoming)
             for b in range(begin, end):
                 h_before, dh_row, drh_row, r = h[t, b], dh[b], drh[b], row[b, :H]
                 for j in range(H):
@@ -135,7 +143,9 @@ def gru_backward(
                 replace_operand(row[b], dgates[t, b])
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            add_product(dgates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H)
+            upcoming = rows_of(gates, t - 1, begin, end)
+            add_product(dgates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H, upcoming)
             if reset == AFTER:
-                add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H)
+                upcoming = rows_of(side, t - 1, begin, end)
+                add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)

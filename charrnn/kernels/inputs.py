@@ -61,16 +61,17 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
 
 @inline
 def start_gates(table: Array, local: Ids, x: Array, weight: Array, gates: Array, begin: int, end: int) -> None:
-    """gates[b] = table[local[b]] + x[b] W for the rows from `begin` to `end` of a step: gates (B, G), table (U, G).
+    """gates[b] = table[local[b]] + x[b] W for the rows from `begin` to `end` of a step: table (U, G), gates (B, G or
+    more).
 
     weight: packed W, or no panels where the table is all of the input's part; x (B, E) as an operand.
     """
-    G = gates.shape[1]
+    G = table.shape[1]
     for b in range(begin, end):
         source, target = table[local[b]], gates[b]
         for j in range(G):
             target[j] = source[j]
-    add_product(x[begin:end], 0, weight, gates[begin:end], 0, G)
+    add_product(x[begin:end], 0, weight, gates[begin:end], 0, G, gates[begin:begin])
 
 
 @inline
@@ -83,7 +84,7 @@ def pass_down(dgates: Array, weight: Array, dx: Array, begin: int, end: int) -> 
         return
     for b in range(begin, end):
         dx[b] = 0
-    add_product(dgates[begin:end], 0, weight, dx[begin:end], 0, dx.shape[1])
+    add_product(dgates[begin:end], 0, weight, dx[begin:end], 0, dx.shape[1], dx[begin:begin])
 
 
 @kernel

@@ -9,9 +9,9 @@
 
 With `rms_norm`, h is that normalised over its H numbers, see `normalise.py`.
 
-Gates lie side by side as i f g o: `gates (T, B, 4H)`, and `c (T + 1, B, H)`. Where no gradient is wanted they need not
-be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an earlier one. The kernels handle the
-rows (sequences) from `begin` to `end` only.
+Gates lie side by side as i f g o: `gates (T, B, 4H)`, whose rows may be longer, and `c (T + 1, B, H)`. Where no
+gradient is wanted they need not be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an
+earlier one. The kernels handle the rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.normalise import normalise, normalise_backward
 from charrnn.kernels.rounding import number, replace_operand, store_operand
-from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.kernels.state import drop_rows, enter, hand_over, rows_of
 
 
 @inline
 def split(row: Array, H: int) -> tuple[Array, Array, Array, Array]:
-    """The gates i, f, g, o of a row (4H)."""
-    return row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H :]
+    """The gates i, f, g, o of a row (4H or longer)."""
+    return row[:H], row[H : 2 * H], row[2 * H : 3 * H], row[3 * H : 4 * H]
 
 
 @kernel
@@ -49,7 +49,8 @@ def lstm_forward(
     for t in range(T):
         gates_t, c_t, c_next = gates[t % len(gates)], c[t % len(c)], c[(t + 1) % len(c)]
         start_gates(table, local[t], x[t], weight, gates_t, begin, end)
-        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, 4 * H)
+        upcoming = rows_of(gates, t + 1, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, 4 * H, upcoming)
         for b in range(begin, end):
             kept = keep[t, b]
             i, f, g, o = split(gates_t[b], H)
@@ -134,7 +135,8 @@ def lstm_backward(
             dh_row[:] = 0
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:  # gates = … + h' U
-            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            upcoming = rows_of(gates, t - 1, begin, end)
+            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.kernels.arrays import Array, zeros
 from charrnn.kernels.compile import inline, kernel
-from charrnn.kernels.packing import pack_steps
+from charrnn.kernels.packing import PACKED_AT_ONCE, pack_rows
 from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
 
 tile_1 = make_tile(1, TILE_VECTORS, masked=False)
@@ -54,12 +54,14 @@ def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
     """The `left` and `right` that `add_transposed_product` packs blocks of its operands into."""
     packed = packed_type(operand)
     width = PANEL_BYTES // packed.itemsize
-    return zeros((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed), zeros((BLOCK_STEPS, width), packed)
+    left = zeros((BLOCK_COLUMNS // width, BLOCK_STEPS, width), packed)
+    return left, zeros((PACKED_AT_ONCE, BLOCK_STEPS, width), packed)
 
 
 @inline
 def add_panel(
-    like: Array, a: int, a_row: int, a_step: int, panel: int, c: int, c_row: int, K: int, M: int, columns: int
+    like: Array, a: int, a_row: int, a_step: int, panel: int, c: int, c_row: int, K: int, M: int, columns: int,
+    ahead: int, ahead_step: int,
 ) -> None:  # fmt: skip
     """One panel's part of C += A B; operands are addresses and strides in bytes, see `tile.py`."""
     width = PANEL_BYTES // like.itemsize
@@ -70,7 +72,7 @@ def add_panel(
             for m in range(0, M, TILE_ROWS):
                 strip(
                     like, a + m * a_row, a_row, a_step, panel + at, c + m * c_row + at, c_row, K,
-                    min(TILE_ROWS, M - m), columns - column,
+                    min(TILE_ROWS, M - m), columns - column, 0, 0,
                 )  # fmt: skip
         return
     # Tiles of nearly equal height: 25 rows are five tiles of 5, not four of 6 and a thin one.
@@ -81,29 +83,39 @@ def add_panel(
         left = a + m * a_row
         corner = c + m * c_row
         if height == 6:
-            tile_6(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+            tile_6(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
         elif height == 5:
-            tile_5(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+            tile_5(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
         elif height == 4:
-            tile_4(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+            tile_4(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
         elif height == 3:
-            tile_3(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+            tile_3(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
         elif height == 2:
-            tile_2(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+            tile_2(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
         else:
-            tile_1(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0)
+            tile_1(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
         m += height
+        ahead += K * ahead_step
 
 
 @kernel
-def add_product(a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int) -> None:
+def add_product(
+    a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int, ahead: Array
+) -> None:  # fmt: skip
     """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M,
-    N)."""
+    N).
+
+    `ahead` is what will be used next, contiguous: a little of it is asked for at each step, so that nothing need wait
+    for memory when the product is done.
+    """
     count, K, width = panels.shape
+    steps = count * (-(-a.shape[0] // TILE_ROWS)) * K
+    ahead_step = -(-ahead.size * ahead.itemsize // max(steps, 1))
     for n in range(count):
         add_panel(
             panels, a.ctypes.data + a_column * a.itemsize, a.strides[0], panels.itemsize, panels[n].ctypes.data,
             c.ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0], K, a.shape[0], min(width, N - n * width),
+            ahead.ctypes.data + n * (steps // count) * ahead_step, ahead_step,
         )  # fmt: skip
 
 
@@ -120,7 +132,7 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
             add_panel(
                 panels, a[t, begin].ctypes.data, a.strides[1], panels.itemsize, panels[n].ctypes.data,
                 c[t, begin].ctypes.data + n * width * c.itemsize, c.strides[1], K, end - begin,
-                min(width, N - n * width),
+                min(width, N - n * width), 0, 0,
             )  # fmt: skip
 
 
@@ -143,14 +155,15 @@ def add_transposed_product(
         K = -(-(stop - start) // rows_per_step)
         for top in range(0, M, most * width):
             bottom = min(top + most * width, M)
-            for m in range(top, bottom, width):
-                pack_steps(a, start, stop, m, min(width, bottom - m), left[(m - top) // width])
-            for n in range(first, last):
-                columns = min(width, N - n * width)
-                pack_steps(b, start, stop, b_column + n * width, columns, right)
-                for m in range(top, bottom, width):
-                    add_panel(
-                        right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1], right.ctypes.data,
-                        c[m].ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0], K, min(width, bottom - m),
-                        columns,
-                    )  # fmt: skip
+            pack_rows(a, start, stop, top, bottom - top, left[: -(-(bottom - top) // width)])
+            for some in range(first, last, PACKED_AT_ONCE):
+                few = min(PACKED_AT_ONCE, last - some)
+                columns = min(few * width, N - some * width)
+                pack_rows(b, start, stop, b_column + some * width, columns, right[:few])
+                for n in range(some, some + few):
+                    for m in range(top, bottom, width):
+                        add_panel(
+                            right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1],
+                            right[n - some].ctypes.data, c[m].ctypes.data + (c_column + n * width) * c.itemsize,
+                            c.strides[0], K, min(width, bottom - m), min(width, N - n * width), 0, 0,
+                        )  # fmt: skip

@@ -18,14 +18,23 @@ from charrnn.kernels.rounding import pair
 from charrnn.kernels.tile import VECTOR_BYTES, emit_prefetch
 
 AHEAD = 16  # rows that are asked for before they are read
+PACKED_AT_ONCE = 2  # neighbouring panels: rows are read in longer pieces
 
 
 @kernel
 def pack(b: Array, column: int, N: int, panels: Array, first: int, last: int) -> None:
     """Pack B = b[:, column:column + N] (K, N): the panels from `first` to `last`."""
     width = panels.shape[2]
-    for n in range(first, last):
-        pack_steps(b, 0, b.shape[0], column + n * width, min(width, N - n * width), panels[n])
+    pack_rows(b, 0, b.shape[0], column + first * width, min(last * width, N) - first * width, panels[first:last])
+
+
+@inline
+def pack_rows(b: Array, start: int, stop: int, column: int, columns: int, panels: Array) -> None:
+    """`pack_steps` for any number of panels, a few at a time."""
+    count, _, width = panels.shape
+    for n in range(0, count, PACKED_AT_ONCE):
+        few = min(PACKED_AT_ONCE * width, columns - n * width)
+        pack_steps(b, start, stop, column + n * width, few, panels[n : n + PACKED_AT_ONCE])
 
 
 @kernel
@@ -135,9 +144,9 @@ def announce(b: Array, row: int, column: int, columns: int) -> None:
         prefetch(start + offset)
 
 
-def pack_steps(b: Array, start: int, stop: int, column: int, columns: int, panel: Array) -> None:
-    """panel[k] = the rows of step k from `start` to `stop` of b, `columns` wide from `column` on; zeros beside and
-    below."""
+def pack_steps(b: Array, start: int, stop: int, column: int, columns: int, panels: Array) -> None:
+    """panels[n, k] = the rows of step k from `start` to `stop` of b, `columns` wide from `column` on, cut into panels;
+    zeros beside and below."""
     raise NotImplementedError  # compiled forms below
 
 
@@ -147,38 +156,43 @@ def pack_row(row: Array, start: int, stop: int, panel: Array, j: int) -> None:
 
 
 @overload(pack_steps, jit_options=OPTIONS)
-def _pack_steps(b, start, stop, column, columns, panel):  # type: ignore[no-untyped-def]
-    def copy(b, start, stop, column, columns, panel):  # type: ignore[no-untyped-def]
-        width = panel.shape[1]
+def _pack_steps(b, start, stop, column, columns, panels):  # type: ignore[no-untyped-def]
+    def copy(b, start, stop, column, columns, panels):  # type: ignore[no-untyped-def]
+        width = panels.shape[2]
         for k in range(stop - start):
             announce(b, start + k + AHEAD, column, columns)
-            source, target = b[start + k, column : column + columns], panel[k]
-            for j in range(columns):
-                target[j] = source[j]
-            for j in range(columns, width):
-                target[j] = 0
+            for n in range(-(-columns // width)):
+                some, at = min(width, columns - n * width), column + n * width
+                source, target = b[start + k, at : at + some], panels[n, k]
+                for j in range(some):
+                    target[j] = source[j]
+                for j in range(some, width):
+                    target[j] = 0
 
-    def pairs(b, start, stop, column, columns, panel):  # type: ignore[no-untyped-def]
-        width = panel.shape[1]
+    def pairs(b, start, stop, column, columns, panels):  # type: ignore[no-untyped-def]
+        width = panels.shape[2]
         for k in range((stop - start) // 2):
             announce(b, start + 2 * k + AHEAD, column, columns)
             announce(b, start + 2 * k + 1 + AHEAD, column, columns)
-            upper = b[start + 2 * k, column : column + columns]
-            lower = b[start + 2 * k + 1, column : column + columns]
-            target = panel[k]
-            for j in range(columns):
-                target[j] = pair(upper[j], lower[j])
-            for j in range(columns, width):
-                target[j] = 0
+            for n in range(-(-columns // width)):
+                some, at = min(width, columns - n * width), column + n * width
+                upper, lower = b[start + 2 * k, at : at + some], b[start + 2 * k + 1, at : at + some]
+                target = panels[n, k]
+                for j in range(some):
+                    target[j] = pair(upper[j], lower[j])
+                for j in range(some, width):
+                    target[j] = 0
         if (stop - start) % 2:
-            source, target = b[stop - 1, column : column + columns], panel[(stop - start) // 2]
             zero = b.dtype.type(0)
-            for j in range(columns):
-                target[j] = pair(source[j], zero)
-            for j in range(columns, width):
-                target[j] = 0
+            for n in range(-(-columns // width)):
+                some, at = min(width, columns - n * width), column + n * width
+                source, target = b[stop - 1, at : at + some], panels[n, (stop - start) // 2]
+                for j in range(some):
+                    target[j] = pair(source[j], zero)
+                for j in range(some, width):
+                    target[j] = 0
 
-    return pairs if panel.dtype == types.uint32 else copy
+    return pairs if panels.dtype == types.uint32 else copy
 
 
 @overload(pack_row, jit_options=OPTIONS)

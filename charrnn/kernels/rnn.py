@@ -14,7 +14,7 @@ from charrnn.kernels.functions import tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rounding import replace_operand, store_operand
-from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.kernels.state import drop_rows, enter, hand_over, rows_of
 
 
 @kernel
@@ -24,7 +24,7 @@ def rnn_forward(
 ) -> None:  # fmt: skip
     """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
-    gates: out, the activation. h (T + 1, B, H): step 0 in, the others out.
+    gates: out, the activation, its rows may be longer. h (T + 1, B, H): step 0 in, the others out.
     recurrent: packed U. h_operand: h as products read it, rounded or h itself. relu: max(0, ·) in place of tanh. keep
     (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer above sees it.
     """
@@ -34,7 +34,8 @@ def rnn_forward(
     for t in range(T):
         gates_t = gates[t % len(gates)]
         start_gates(table, local[t], x[t], weight, gates_t, begin, end)
-        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, H)
+        upcoming = rows_of(gates, t + 1, begin, end)
+        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, H, upcoming)
         for b in range(begin, end):
             row, h_row = gates_t[b], h[t + 1, b]
             if relu:
@@ -78,5 +79,6 @@ def rnn_backward(
             dh_row[:] = 0
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H)
+            upcoming = rows_of(gates, t - 1, begin, end)
+            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)

@@ -51,7 +51,7 @@ def compute_logits(x: Array, weight: Array, bias: Array, logits: Array) -> None:
         row = logits[r]
         for v in range(bias.size):
             row[v] = bias[v]
-    add_product(x, 0, weight, logits, 0, bias.size)
+    add_product(x, 0, weight, logits, 0, bias.size, logits[:0])
 
 
 @kernel

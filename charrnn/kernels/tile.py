@@ -67,18 +67,20 @@ def emit_prefetch(builder: Any, address: Any, *, write: bool) -> None:
 
 
 def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
-    """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns)` for c[:rows] += a b.
+    """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns, ahead, ahead_step)` for
+    c[:rows] += a b.
 
     `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and
     `a_step` are A's strides along its rows and along K, so that a transposed A needs no copy. Unmasked, `height` and
-    `columns` are ignored and the tile is full. Masked, only the first `columns` of the tile exist, and rows from
-    `height` on repeat the last one: they read and write the same numbers again.
+    `columns` are ignored and the tile is full; at each step of K it asks for the memory at `ahead`, which moves on by
+    `ahead_step` bytes. Masked, only the first `columns` of the tile exist, and rows from `height` on repeat the last
+    one: they read and write the same numbers again.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
     def tile(
         typingctx: Any, like: Any, a: Any, a_row: Any, a_step: Any, panel: Any, c: Any, c_row: Any, K: Any,
-        height: Any, columns: Any,
+        height: Any, columns: Any, ahead: Any, ahead_step: Any,
     ) -> Any:  # fmt: skip
         pairs = like.dtype == types.uint32
         scalar = ir.DoubleType() if like.dtype == types.float64 else ir.FloatType()
@@ -88,7 +90,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
         kind = f"v{lanes}f{8 * size}"
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, a, a_row, a_step, panel, c, c_row, K, height, columns = args
+            _, a, a_row, a_step, panel, c, c_row, K, height, columns, ahead, ahead_step = args
             word = a.type
             pointer = ir.PointerType()
 
@@ -174,6 +176,8 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                     total = builder.call(fma, [*(builder.bitcast(x, vector) for x in wide), total])
                 return total
 
+            if not masked and rows > 1:  # a single row keeps memory busy as it is
+                emit_prefetch(builder, builder.add(ahead, builder.mul(k, ahead_step)), write=True)
             offset = builder.mul(k, a_step)
             grown = []
             for i in range(rows):
@@ -200,7 +204,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
             return context.get_dummy_value()
 
         word = types.intp
-        return types.void(like, word, word, word, word, word, word, word, word, word), codegen
+        return types.void(like, *[word] * 11), codegen
 
     made: Callable[..., None] = tile
     return made

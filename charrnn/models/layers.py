@@ -13,7 +13,7 @@ import numpy as np
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import gru, inputs, lstm, matmul, packing, rnn
-from charrnn.kernels.arrays import Array, Ids
+from charrnn.kernels.arrays import CACHE_LINE, Array, Ids
 from charrnn.kernels.threads import Job
 from charrnn.models.buffers import Buffers
 
@@ -121,7 +121,8 @@ class Layer:
         """
         H = self.config.hidden_size
         self.kept = T if gradient else 1
-        self.gates = self._buffer("gates", self.kept, B, self.G)
+        # Rows a power of two apart would all lie in the same few places of a cache, so they are a cache line longer.
+        self.gates = self._buffer("gates", self.kept, B, self.G + CACHE_LINE // self.buffers.dtype.itemsize)
         self.h = self._buffer("h", T + 1, B, H)
         self.out = self._buffer("out", T, B, H) if separate else self.h[1:]
         self.h_operand = self._operand("h", self.h)
@@ -134,7 +135,7 @@ class Layer:
         place of the gates step by step, and scratch."""
         self.dgates = self.gates.view(self.buffers.operand)
         # Each layer's own: another thread may be in a layer of other width, whose rows lie elsewhere.
-        self.row = self._buffer("row", *self.gates.shape[1:])
+        self.row = self._buffer("row", self.gates.shape[1], self.G)
         self.dh = self.buffers.get("dh", *self.out.shape[1:])
 
     def _operand(self, name: str, array: Array) -> Array:
