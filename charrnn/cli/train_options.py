@@ -59,7 +59,7 @@ WeightDecay: TypeAlias = Annotated[
         parser=number(0),
         group=REGULARISATION,
         help="On matrices; decoupled with adamw, else an L2 penalty.",
-        default="0.01 with adamw, else 0",
+        default="0.1 with adamw, else 0",
     ),
 ]
 ClipNorm: TypeAlias = Annotated[

@@ -12,7 +12,8 @@ A limit of time sets the hidden size of corpora from 250,000 tokens on, see `aff
 makes about MOST_PASSES at most. Dropout follows the passes that the budget allows, see `DROPOUT`. One layer for
 characters and bytes, two for words.
 
-Always: LSTM layers, AdamW with a learning rate that warms up and falls to zero along a cosine, clipping by norm 1.
+Always: LSTM layers, AdamW with a weight decay of 0.1 and a learning rate that warms up and falls to zero along a
+cosine, clipping by norm 1.
 Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
 hold under a limit of time as well: more of them only overfit. Where the passes are chosen here, a run also ends when
 validation stops improving. `docs/training.md` has the experiments.
@@ -44,6 +45,7 @@ CUTOFFS = (2000, 10_000, 40_000)
 NARROWEST_TAIL = 4  # its width
 LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}  # of optimisers other than Adam
 PATIENCE = 6
+WEIGHT_DECAY = 0.1  # of AdamW
 WORD_LAYERS = 2
 WORD_DROPOUT = 0.2  # more than for characters
 # Text that is read more often needs more dropout: passes, and the dropout of runs with fewer.
@@ -179,7 +181,7 @@ def resolve_training(
         "batch_size": scale.batch_size,
         "seq_length": 35 if words else scale.seq_length,
         "learning_rate": LEARNING_RATES.get(optimizer, scale.learning_rate),
-        "weight_decay": 0.01 if optimizer == "adamw" else 0.0,
+        "weight_decay": WEIGHT_DECAY if optimizer == "adamw" else 0.0,
         "clip_norm": 1.0,
         "warmup": 100,
         "seed": SEED,
