@@ -86,6 +86,7 @@ def learn(cell: str, corpus: Path, steps: int, threads: int) -> tuple[LanguageMo
     given = {
         **{"cell": (cell,), "layers": 1, "hidden_size": HIDDEN, "lines": True, "steps": steps, "val_fraction": 0.0},
         **{"dropout": 0.0, "batch_size": BATCH, "seq_length": SEQ_LENGTH, "precision": "float32"},
+        "weight_decay": 0.01,  # a sentence is hardly ever read twice, so there is nothing to learn by heart
     }
     output = corpus.with_name(f"{cell}.safetensors")
     task, model = prepare(Request([str(corpus)], output, given, threads=threads, cache=corpus.parent), stopwatch())
