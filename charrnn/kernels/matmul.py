@@ -63,7 +63,11 @@ def add_panel(
     like: Array, a: int, a_row: int, a_step: int, panel: int, c: int, c_row: int, K: int, M: int, columns: int,
     ahead: int, ahead_step: int,
 ) -> None:  # fmt: skip
-    """One panel's part of C += A B; operands are addresses and strides in bytes, see `tile.py`."""
+    """One panel's part of C += A B; operands are addresses and strides in bytes, see `tile.py`.
+
+    `ahead` is asked for meanwhile, `ahead_step` bytes further at each step of K. It is an address of ours even where
+    there is nothing to ask for: the processor takes long to find out about others.
+    """
     width = PANEL_BYTES // like.itemsize
     lanes = VECTOR_BYTES // like.itemsize
     if columns < width:
@@ -129,10 +133,10 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
     T, _, N = c.shape
     for n in range(count):
         for t in range(T):
+            corner = c[t, begin].ctypes.data + n * width * c.itemsize
             add_panel(
                 panels, a[t, begin].ctypes.data, a.strides[1], panels.itemsize, panels[n].ctypes.data,
-                c[t, begin].ctypes.data + n * width * c.itemsize, c.strides[1], K, end - begin,
-                min(width, N - n * width), 0, 0,
+                corner, c.strides[1], K, end - begin, min(width, N - n * width), corner, 0,
             )  # fmt: skip
 
 
@@ -162,8 +166,9 @@ def add_transposed_product(
                 pack_rows(b, start, stop, b_column + some * width, columns, right[:few])
                 for n in range(some, some + few):
                     for m in range(top, bottom, width):
+                        corner = c[m].ctypes.data + (c_column + n * width) * c.itemsize
                         add_panel(
                             right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1],
-                            right[n - some].ctypes.data, c[m].ctypes.data + (c_column + n * width) * c.itemsize,
-                            c.strides[0], K, min(width, bottom - m), min(width, N - n * width), 0, 0,
+                            right[n - some].ctypes.data, corner, c.strides[0], K, min(width, bottom - m),
+                            min(width, N - n * width), corner, 0,
                         )  # fmt: skip
