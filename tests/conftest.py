@@ -16,6 +16,8 @@ from unittest import mock
 
 import pytest
 
+from tests.runs import TEXT
+
 VARIABLES = ("CHARRNN_CHECKPOINT", "CHARRNN_THREADS", "CHARRNN_DEBUG")
 TINY = ("--hidden-size", "12", "--batch-size", "4", "--seq-length", "16", "--threads", "1")
 
@@ -119,3 +121,12 @@ def larger_texts() -> Path:
     if not folder or not Path(folder, "tinyshakespeare.txt").is_file():
         pytest.skip("CHARRNN_TEST_DATA names no folder with tinyshakespeare.txt and names.txt")
     return Path(folder)
+
+
+@pytest.fixture
+def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A text of a few sentences again and again, and a cache folder of its own."""
+    monkeypatch.setenv("CHARRNN_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return path

@@ -1,15 +1,11 @@
-"""The command line's manners: exit statuses, one-line errors, help, signals, closed pipes."""
+"""The command line's manners: exit statuses, one-line errors, help, options."""
 
 from __future__ import annotations
 
 import io
 import math
 import os
-import signal
-import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,9 +106,6 @@ def one_line_error(result: Run, status: int) -> str:
     return result.err.removeprefix("charrnn: error: ").rstrip("\n")
 
 
-# ---- help and version
-
-
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(run: Any, flag: str) -> None:
     result = run(flag)
@@ -139,9 +132,6 @@ def test_help_of_a_command_has_groups_and_defaults(run: Any, flag: str) -> None:
 def test_version(run: Any) -> None:
     result = run("--version")
     assert (result.status, result.out) == (0, f"charrnn {__version__}\n")
-
-
-# ---- usage errors
 
 
 @pytest.mark.parametrize(
@@ -246,9 +236,6 @@ def test_streams_that_are_closed_are_no_terminals(monkeypatch: pytest.MonkeyPatc
 def test_text_that_no_encoding_can_write_is_written_all_the_same() -> None:
     assert streams.encode("é\udcff") == b"\xc3\xa9\xff"
     assert streams.encode("é\ud800") == b"\xc3\xa9?"
-
-
-# ---- options
 
 
 def test_options_arrive_parsed(run: Any) -> None:
@@ -363,9 +350,6 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
             options.resolve_threads(None, {"CHARRNN_THREADS": wrong})
 
 
-# ---- streams
-
-
 @given(st.text())
 def test_printable_is_one_line_without_controls(text: str) -> None:
     assert streams.printable(text).isprintable()
@@ -396,313 +380,6 @@ def test_output_is_bytes_and_written_before_an_error(run: Any) -> None:
     with pytest.raises(UnicodeDecodeError):
         result = run("train", does=write)
     assert result is None
-
-
-def run_python(script: str, *args: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(script), *args], capture_output=True, **more)
-
-
-# A process in which `charrnn train` runs the given function.
-STAND_IN = """
-import signal, sys, time, types
-from charrnn.cli import main as cli, streams
-module = types.ModuleType("charrnn.cli.train")
-def train() -> None:
-    "Stand in."
-    {body}
-module.train = train
-sys.modules["charrnn.cli.train"] = module
-if __name__ == "__main__":
-    sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-def stand_in(body: str) -> str:
-    return STAND_IN.replace("{body}", textwrap.indent(textwrap.dedent(body), "    ").strip())
-
-
-def test_stdout_is_utf8_in_any_locale() -> None:
-    body = """
-    streams.note("\\xe9 note")
-    with streams.Output() as out:
-        out.write("\\xe9\\n"); out.write(b"\\xff"); out.write("\\udcfe")
-    """
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    result = run_python(stand_in(body), "train", env=environment)
-    assert (result.returncode, result.stdout) == (0, b"\xc3\xa9\n\xff\xfe")
-    assert result.stderr == b"\\xe9 note\n"
-
-
-@POSIX
-@pytest.mark.parametrize("late", [True, False])
-def test_closed_stdout_ends_quietly(late: bool) -> None:
-    body = """
-    sys.stdin.read()
-    with streams.Output() as out:
-        for _ in range(1 if len(sys.argv) > 2 else 10**9):
-            out.write("x" * 100)
-    """
-    script = stand_in(body).replace("sys.argv[1:]", "sys.argv[1:2]")
-    with subprocess.Popen(
-        [sys.executable, "-c", script, "train", *(["late"] if late else [])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        process.stdin.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 0
-
-
-@POSIX
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["train", "--help"]])
-def test_help_into_a_closed_pipe(args: list[str]) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    result = subprocess.run([sys.executable, "-m", "charrnn", *args], stdout=writer, stderr=subprocess.PIPE)
-    os.close(writer)
-    assert (result.returncode, result.stderr) == (0, b"")
-
-
-@POSIX
-def test_closed_stderr_stops_nothing() -> None:
-    body = """
-    for _ in range(1000):
-        streams.note("x" * 100)
-    streams.warn("x")
-    with streams.Output() as out:
-        out.write("done")
-    """
-    reader, writer = os.pipe()
-    os.close(reader)
-    result = subprocess.run([sys.executable, "-c", stand_in(body), "train"], stdout=subprocess.PIPE, stderr=writer)
-    os.close(writer)
-    assert (result.returncode, result.stdout) == (0, b"done")
-
-
-@POSIX
-def test_streams_closed_from_the_start() -> None:
-    body = """
-    streams.note("x")
-    with streams.Output() as out:
-        out.write("x")
-    """
-    command = f'"{sys.executable}" -c "$0" train'
-    result = subprocess.run(["sh", "-c", f"{command} <&- >&-", stand_in(body)], stderr=subprocess.PIPE)
-    assert result.returncode == 1
-    assert b"charrnn: error: standard output is closed" in result.stderr
-    result = subprocess.run(["sh", "-c", f"{command} <&- 2>&-", stand_in(body)], stdout=subprocess.PIPE)
-    assert (result.returncode, result.stdout) == (0, b"x")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk() -> None:
-    body = """
-    with streams.Output() as out:
-        out.write("x")
-    """
-    with Path("/dev/full").open("wb") as full:
-        result = subprocess.run([sys.executable, "-c", stand_in(body), "train"], stdout=full, stderr=subprocess.PIPE)
-        shown = subprocess.run([sys.executable, "-m", "charrnn", "--help"], stdout=full, stderr=subprocess.PIPE)
-    for each in (result, shown):
-        assert each.returncode == 1
-        assert each.stderr.startswith(b"charrnn: error: ")
-        assert each.stderr.endswith(b"No space left on device\n")
-        assert each.stderr.count(b"\n") == 1
-
-
-# ---- signals
-
-WAIT = """
-try:
-    print("ready", flush=True)
-    time.sleep(60)
-except KeyboardInterrupt:
-    streams.note("saved")
-    {ending}
-"""
-
-
-def interrupt(script: str, *signals: int) -> tuple[int, bytes]:
-    with subprocess.Popen(
-        [sys.executable, "-c", script, "train"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == b"ready\n"
-        for number in signals:
-            process.send_signal(number)
-            time.sleep(0.05)
-        return process.wait(30), process.stderr.read()
-
-
-@POSIX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("ending", ["raise", "return", "raise ValueError", "pass"])
-def test_signals_save_and_kill(number: int, ending: str) -> None:
-    status, err = interrupt(stand_in(WAIT.replace("{ending}", ending)), number)
-    assert status == -number
-    lines = err.decode().splitlines()
-    assert lines[0] == "saved"
-    assert len(lines) == (2 if "ValueError" in ending else 1)
-
-
-@POSIX
-def test_a_signal_sent_twice_does_not_interrupt_saving() -> None:
-    script = stand_in(WAIT.replace("{ending}", "time.sleep(0.3); streams.note('whole')"))
-    status, err = interrupt(script, signal.SIGTERM, signal.SIGTERM)
-    assert (status, err) == (-signal.SIGTERM, b"saved\nwhole\n")
-
-
-@POSIX
-def test_a_later_signal_kills_at_once() -> None:
-    script = stand_in(WAIT.replace("{ending}", "time.sleep(60)")).replace(
-        "import signal,",
-        "import signal; from charrnn.cli import signals; signals.SAME_SIGNAL_SECONDS = 0\nimport signal,",
-    )
-    assert interrupt(script, signal.SIGINT, signal.SIGTERM) == (-signal.SIGTERM, b"saved\n")
-
-
-@POSIX
-def test_a_signal_during_compilation_waits_for_its_end() -> None:
-    body = """
-from charrnn.cli.compiling import announce_compilation
-from numba.core.compiler_lock import global_compiler_lock
-announce_compilation()
-try:
-    with global_compiler_lock, global_compiler_lock:
-        print("ready", flush=True)
-        time.sleep(1)
-        streams.note("compiled")
-    streams.note("never")
-except KeyboardInterrupt:
-    streams.note("saved")
-"""
-    assert interrupt(stand_in(body), signal.SIGINT) == (-signal.SIGINT, b"compiled\nsaved\n")
-
-
-@POSIX
-def test_a_second_signal_during_compilation_kills() -> None:
-    body = """
-from charrnn.cli import signals
-signals.SAME_SIGNAL_SECONDS = 0
-signals.hold()
-print("ready", flush=True)
-time.sleep(60)
-"""
-    assert interrupt(stand_in(body), signal.SIGINT, signal.SIGTERM) == (-signal.SIGTERM, b"")
-
-
-SLOW_IMPORT = """
-import sys, time
-class Slow:
-    def find_spec(self, name, path=None, target=None):
-        if name == "typer":
-            print("ready", flush=True)
-            time.sleep(60)
-sys.meta_path.insert(0, Slow())
-from charrnn.__main__ import main
-sys.exit(main())
-"""
-
-
-@POSIX
-def test_ctrl_c_during_the_imports_leaves_no_traceback() -> None:
-    assert interrupt(SLOW_IMPORT, signal.SIGINT) == (-signal.SIGINT, b"")
-
-
-@POSIX
-def test_ignored_signals_stay_ignored() -> None:
-    body = """
-    import os
-    os.kill(os.getpid(), signal.SIGINT)
-    streams.note("alive")
-    """
-    script = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + stand_in(body)
-    result = run_python(script, "train")
-    assert (result.returncode, result.stderr) == (0, b"alive\n")
-
-
-# ---- speed: what is not imported
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["--help"],
-        ["--version"],
-        ["trian"],
-        *([name, "--help"] for name in COMMANDS),
-        *([name, "--no-such-option"] for name in COMMANDS),
-    ],
-    ids=" ".join,
-)
-def test_no_compiler_for_help_and_usage_errors(args: list[str]) -> None:
-    script = """
-    import sys
-    from charrnn.cli.main import main
-    status = main(sys.argv[1:])
-    assert not {"numba", "llvmlite", "numpy", "safetensors"} & sys.modules.keys(), "heavy"
-    sys.exit(status)
-    """
-    result = run_python(script, *args)
-    assert b"heavy" not in result.stderr
-    assert result.returncode == (0 if args[-1] in ("--help", "--version") else 2)
-    if args == ["--help"]:
-        assert b"Usage: charrnn" in result.stdout
-
-
-# Runs a command; says so on standard error where that took the compiler.
-LIGHT = """
-import atexit, sys
-from charrnn.cli.main import main
-atexit.register(lambda: print("heavy", file=sys.stderr) if "numba" in sys.modules else None)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("shell", "typed", "offered"),
-    [
-        ("bash", "charrnn tr", b"train\n"),
-        ("bash", "charrnn info --js", b"--json\n"),
-        ("zsh", "charrnn score --te", b'"--text-field":'),
-        ("zsh", "charrnn score --format ", b'"jsonl"'),
-        ("zsh", "charrnn train ", b"_files"),  # any file
-        ("fish", "charrnn sample --prec", b"--precision\t"),
-    ],
-)
-def test_shell_completion(shell: str, typed: str, offered: bytes) -> None:
-    environment = {
-        **os.environ,
-        "_CHARRNN_COMPLETE": f"complete_{shell}",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(typed.count(" ")),
-        "_TYPER_COMPLETE_ARGS": typed,
-        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
-    }
-    result = run_python(LIGHT, env=environment)
-    assert result.returncode == 0
-    assert offered in result.stdout
-    assert result.stderr == b""
-
-
-@POSIX
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_shown_and_installed(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    detect = f"import shellingham; shellingham.detect_shell = lambda: ({shell!r}, '/bin/{shell}')"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    shown = run_python(detect + "\n" + LIGHT, "--show-completion")
-    assert (shown.returncode, shown.stderr) == (0, b"")
-    assert f"_CHARRNN_COMPLETE=complete_{shell}".encode() in shown.stdout
-    installed = run_python(detect + "\n" + LIGHT, "--install-completion")
-    assert (installed.returncode, installed.stderr) == (0, b"")
-    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(shown.stdout.strip() in content for content in files)
 
 
 def test_completion_for_no_shell_that_is_known(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ Where another test shows it, that test is named.
 | accents and other scripts come out broken | test_many_bytes_a_character |
 | a character of the prompt that is not in the corpus is a crash | test_a_prompt_of_unknown_characters |
 | a tiny corpus trains nothing, and says nothing | test_cli_train.test_very_small_corpora |
-| the saved model is all NaN | test_training.test_weights_that_blow_up_are_never_saved |
+| the saved model is all NaN | test_training_mishaps.test_weights_that_blow_up_are_never_saved |
 | scores lack lines, or are in another order than the text | test_no_line_is_lost_and_none_changes_its_place |
 | the last line counts only if it ends in a newline | test_a_last_line_without_its_end |
 | one unknown word costs the line its score | test_one_unknown_word_costs_a_word |

@@ -27,7 +27,7 @@ from charrnn.training import task as task_module
 from charrnn.training.loop import train
 from tests.conftest import TINY, sentences
 from tests.kills import Killer
-from tests.test_training import (
+from tests.runs import (
     SMALL,
     Clock,
     Hooked,
@@ -38,13 +38,11 @@ from tests.test_training import (
     of,
     request,
     resumed,
-    text_file,
     train_request,
 )
-from tests.test_training import run as run_task
+from tests.runs import run as run_task
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-__all__ = ["text_file"]  # a fixture
 
 
 # ---- checkpoints between validations

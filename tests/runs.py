@@ -1,0 +1,124 @@
+"""Small training runs for the tests: their tasks, models and events."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn import checkpoint
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ModelConfig, TextConfig, TrainingConfig
+from charrnn.models import LanguageModel
+from charrnn.text.corpus import Corpus, Part, load_corpus
+from charrnn.text.vocabulary import EOS
+from charrnn.training import events, setup
+from charrnn.training.evaluation import Evaluation
+from charrnn.training.loop import train
+from charrnn.training.setup import Request
+from charrnn.training.task import Task
+
+TEXT = "".join(f"the {animal} {verb}s.\n" for animal in ("cat", "dog", "hen") for verb in ("sit", "run", "eat")) * 12
+
+
+def read(path: Path, text: TextConfig, fraction: float = 0.1) -> Corpus:
+    return load_corpus([str(path)], text, val_path=None, val_fraction=fraction, seed=0, cache_dir=path.parent / "cache")
+
+
+def make_task(path: Path, *, output: str = "model.safetensors", lines: bool = False, **options: Any) -> Task:
+    chosen = {"batch_size": 4, "seq_length": 8, "learning_rate": 0.02, "steps": 40, "eval_every": 10} | options
+    config = TrainingConfig(**chosen)
+    text = TextConfig(lines=lines)
+    return Task(read(path, text, config.val_fraction), text, config, path.parent / output)
+
+
+def make_model(task: Task, kind: type[LanguageModel] = LanguageModel, *, threads: int = 1) -> LanguageModel:
+    size = len(task.corpus.vocabulary)
+    config = ModelConfig(vocabulary_size=size, cells=("lstm", "gru"), hidden_size=12, embedding_size=6)
+    model = kind(config, threads=threads, boundary=EOS if task.text.lines else -1)
+    model.initialise(task.config.seed)
+    return model
+
+
+def run(task: Task, model: LanguageModel | None = None) -> list[events.Event]:
+    return list(train(task, model or make_model(task)))
+
+
+def resumed(task: Task) -> Task:
+    return dataclasses.replace(task, resumed=checkpoint.load(task.output, with_training=True))
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """The same tensors, bit for bit, and the same text and training metadata."""
+    left, right = (checkpoint.load(path, with_training=True) for path in (a, b))
+    for mine, other in ((left.weights, right.weights), (left.training_tensors, right.training_tensors)):
+        assert mine.keys() == other.keys()
+        for name in mine:
+            assert np.array_equal(mine[name], other[name]), name
+    assert left.vocabulary.units == right.vocabulary.units
+    assert left.training["progress"] == right.training["progress"]
+
+
+def of(kind: type[Any], happened: Iterable[events.Event]) -> list[Any]:
+    return [event for event in happened if isinstance(event, kind)]
+
+
+def interrupt(training: Generator[events.Event]) -> None:
+    """What the command line does when a signal comes while it draws an event."""
+    try:
+        assert isinstance(training.throw(KeyboardInterrupt), events.Saved)
+        pytest.fail(f"{next(training)} came after the interruption")
+    except KeyboardInterrupt:
+        pass
+
+
+class Hooked(LanguageModel):
+    """Calls `hook(step)` before each gradient; what that returns other than None becomes the loss."""
+
+    hook: Callable[[int], float | None] = staticmethod(lambda step: None)
+
+    def gradient(self, *args: Any, **options: Any) -> tuple[float, np.ndarray]:
+        replaced = type(self).hook(options["step"])
+        loss, gradient = super().gradient(*args, **options)
+        return (loss if replaced is None else replaced), gradient
+
+
+class Clock:
+    """A time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def request(path: Path, **given: Any) -> Request:
+    return Request([str(path)], path.parent / "out.safetensors", given)
+
+
+SMALL = {"hidden_size": 8, "layers": 1, "embedding_size": 4, "batch_size": 2, "seq_length": 8, "steps": 6}
+
+
+def prepared(asked: Request) -> tuple[Task, LanguageModel]:
+    return setup.prepare(asked, lambda: 0.0)
+
+
+def train_request(asked: Request) -> Checkpoint:
+    task, model = prepared(asked)
+    list(train(task, model))
+    return checkpoint.load(asked.output, with_training=True)
+
+
+def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
+    """Let validations return these losses, one after the other."""
+    queue = iter(losses)
+
+    def scripted(model: LanguageModel, part: Part, *, limit: int | None = None) -> Evaluation:
+        return Evaluation(next(queue), 1.0, 1.0, len(part.ids))
+
+    monkeypatch.setattr("charrnn.training.run.evaluate", scripted)

@@ -1,0 +1,85 @@
+"""What `charrnn train` shows while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from charrnn.cli import progress, streams
+from charrnn.training import events
+
+
+class FakeEvents:
+    """Events as they come, without a model."""
+
+    @staticmethod
+    def start() -> events.Start:
+        model = {"cells": ("lstm",), "hidden_size": 8, "embedding_size": 0, "cutoffs": ()}
+        training: dict[str, Any] = dict.fromkeys(("learning_rate", "dropout", "weight_decay", "clip_norm"), 0.5)
+        training |= {"optimizer": "adamw", "schedule": "cosine", "seed": 0, "eval_every": 10, "patience": 3}
+        sizes = {"training": {"tokens": 100, "bytes": 200, "characters": 100, "spelling": 0.0}}
+        return events.Start(
+            1.0, 0, 1000, 100, 4, 8, 5000, 30, model, {}, training, sizes, versions={}, threads=1, precision="float32"
+        )
+
+    @staticmethod
+    def step(step: int, seconds: float) -> events.Step:
+        return events.Step(seconds, step, 1000, step / 100, 2.0, 0.1, 1.0, 1234.0)
+
+
+def test_plain_lines_come_at_most_every_thirty_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Display() as display:
+        display.show(FakeEvents.start())
+        capsys.readouterr()
+        for second in range(2, 92):
+            display.show(FakeEvents.step(second * 10, float(second)))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "step 310 of 1,000" in lines[0]
+    assert "loss 2.000 (1.443 bits per byte)" in lines[0]
+    assert "1,234 tokens per second" in lines[0]
+    assert "1m 07s left" in lines[0]
+
+
+def test_the_live_display_shows_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.LiveDisplay() as display:
+        display.show(FakeEvents.start())
+        display.show(FakeEvents.step(10, 5.0))
+        display.show(events.Validation(6.0, 10, 1.5, 2.5, 2.5, 4.5, True))
+        display.show(events.Sampled(7.0, 10, "[bold]hello\x1b[2J\a\nworld"))
+        display.show(events.Note(8.0, "[red]a remark"))
+        display.show(events.Diverged(8.0, 12, 10, 1))
+    shown = capsys.readouterr().err
+    assert "[bold]hello\\x1b[2J\\x07" in shown
+    assert "[red]a remark" in shown
+    assert "half the learning rate" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_a_live_display_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(progress.make_display()) is progress.Display
+    monkeypatch.setattr(streams, "stderr_is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    streams.set_quiet(False)
+    assert type(progress.make_display()) is progress.LiveDisplay
+
+
+def test_advice_about_a_run_follows_its_result(capsys: pytest.CaptureFixture[str]) -> None:
+    end = events.End(9.0, "m", 5, 3, 10, 1.0, 1.0, 1.0, 1.5, 2.0, 2.0, 10, "steps")
+    with progress.Display() as display:
+        display.show(FakeEvents.start())
+        display.show(events.Advice(1.0, "little text", "at once"))
+        assert capsys.readouterr().err.endswith("at once\n")
+        display.show(FakeEvents.step(10, 5.0))
+        display.show(events.Advice(9.0, "overfitting", "[red]afterwards"))
+        assert capsys.readouterr().err == ""
+        display.show(end)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:] == ["written   m", "[red]afterwards"]
+
+
+def test_durations() -> None:
+    assert [progress.duration_text(s) for s in (-3, 0.4, 59.4, 60, 3599, 7260)] == [
+        *("0s", "0s", "59s", "1m 00s", "59m 59s", "2h 01m")
+    ]
