@@ -4,7 +4,7 @@ Where another test shows it, that test is named.
 
 | complaint | shown by |
 |---|---|
-| resuming starts the learning rate afresh | test_end_to_end.test_interrupted_and_resumed_is_uninterrupted |
+| resuming starts the learning rate afresh | test_end_to_end_runs.test_interrupted_and_resumed_is_uninterrupted |
 | reading a corpus takes 20 times its size in memory | test_reading_a_corpus_takes_no_multiple_of_it |
 | accents and other scripts come out broken | test_many_bytes_a_character |
 | a character of the prompt that is not in the corpus is a crash | test_a_prompt_of_unknown_characters |

@@ -30,7 +30,7 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         raise KeyError("a")
 
     def take_memory(path: Path) -> None:
-        np.ones(50_000_000)
+        np.ones(500_000_000)  # more than earlier tests may have left to be freed meanwhile
 
     def hang(path: Path) -> None:
         while True:
