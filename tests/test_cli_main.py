@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +19,6 @@ from charrnn.cli import options, streams
 from charrnn.cli.main import COMMANDS, main
 from charrnn.cli.options import ConfigOption, SeedOption, option
 from charrnn.errors import CharrnnError, DivergedError, UsageError
-
-POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")
 
 
 def train(
@@ -106,6 +103,9 @@ def one_line_error(result: Run, status: int) -> str:
     return result.err.removeprefix("charrnn: error: ").rstrip("\n")
 
 
+# ---- help and version
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(run: Any, flag: str) -> None:
     result = run(flag)
@@ -132,6 +132,9 @@ def test_help_of_a_command_has_groups_and_defaults(run: Any, flag: str) -> None:
 def test_version(run: Any) -> None:
     result = run("--version")
     assert (result.status, result.out) == (0, f"charrnn {__version__}\n")
+
+
+# ---- usage errors
 
 
 @pytest.mark.parametrize(
@@ -236,6 +239,9 @@ def test_streams_that_are_closed_are_no_terminals(monkeypatch: pytest.MonkeyPatc
 def test_text_that_no_encoding_can_write_is_written_all_the_same() -> None:
     assert streams.encode("é\udcff") == b"\xc3\xa9\xff"
     assert streams.encode("é\ud800") == b"\xc3\xa9?"
+
+
+# ---- options
 
 
 def test_options_arrive_parsed(run: Any) -> None:
@@ -348,6 +354,9 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("0", "many", "nan"):
         with pytest.raises(UsageError, match="CHARRNN_THREADS: "):
             options.resolve_threads(None, {"CHARRNN_THREADS": wrong})
+
+
+# ---- streams
 
 
 @given(st.text())

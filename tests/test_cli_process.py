@@ -145,6 +145,9 @@ except KeyboardInterrupt:
 """
 
 
+# ---- signals
+
+
 def interrupt(script: str, *signals: int) -> tuple[int, bytes]:
     with subprocess.Popen(
         [sys.executable, "-c", script, "train"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -243,6 +246,9 @@ def test_ignored_signals_stay_ignored() -> None:
     script = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + stand_in(body)
     result = run_python(script, "train")
     assert (result.returncode, result.stderr) == (0, b"alive\n")
+
+
+# ---- what is not imported
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -28,12 +27,8 @@ from tests.toy_model import learn, toy_model
 CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\n")
 WORDS = learn("the cat sat on the mat\nthe dog ran <unk>\n", "word", pretokenized=True)
 BYTES = learn("", "byte")
-POSIX = pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-
 
 Run = Callable[..., tuple[int, bytes, str]]
-
-
 opened: list[tuple[str | None, int | None, str]] = []  # with which options the models of the last run were opened
 
 

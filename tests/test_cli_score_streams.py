@@ -24,8 +24,10 @@ from charrnn.cli.score_formats import Record
 from charrnn.scores import Line, Score
 from charrnn.scoring import score_lines
 from charrnn.text.vocabulary import Vocabulary
-from tests.test_cli_score import BYTES, CHARS, POSIX, WORDS
+from tests.test_cli_score import BYTES, CHARS, WORDS
 from tests.toy_model import toy_checkpoint, toy_model
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 
 
 @pytest.fixture

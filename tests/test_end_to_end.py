@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +22,7 @@ from charrnn.text.vocabulary import EOS
 from tests import reference
 from tests.conftest import TINY, run_command, sentences
 
-POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")
-PROGRAM = (sys.executable, "-m", "charrnn")
-
-
-@pytest.fixture(autouse=True)
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus in a working folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "corpus.txt"
-    path.write_text(sentences(150), encoding="utf-8")
-    return path
+pytestmark = pytest.mark.usefixtures("corpus")
 
 
 def train(corpus: str | Path, output: str, *options: str, stdin: bytes | None = b"") -> dict[str, Any]:

@@ -8,6 +8,7 @@ import itertools
 import json
 import lzma
 import math
+import os
 import shlex
 import shutil
 import signal
@@ -22,10 +23,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from charrnn import checkpoint
-from tests.conftest import TINY, run_command, sentences
+from tests.conftest import TINY, run_command
 from tests.test_end_to_end import (
-    POSIX,
-    PROGRAM,
     assert_same_result,
     metadata,
     summary,
@@ -33,14 +32,9 @@ from tests.test_end_to_end import (
     tree,
 )
 
-
-@pytest.fixture(autouse=True)
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus in a working folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "corpus.txt"
-    path.write_text(sentences(150), encoding="utf-8")
-    return path
+pytestmark = pytest.mark.usefixtures("corpus")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")
+PROGRAM = (sys.executable, "-m", "charrnn")
 
 
 # ---- pipes

@@ -27,8 +27,6 @@ CONFIGS = [
     TextConfig(unit="byte", lines=True),
     TextConfig(unit="word", lines=True),
 ]
-
-
 CONFIG_NAMES = [f"{c.unit}{'-pretokenized' * c.pretokenized}{'-lines' * c.lines}" for c in CONFIGS]
 
 

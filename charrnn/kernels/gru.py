@@ -68,11 +68,10 @@ def gru_forward(
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]
                 store_operand(side_row, side_operand_t[b])
+        upcoming = rows_of(side, t + 1, begin, end)
         if reset == AFTER:
-            upcoming = rows_of(side, t + 1, begin, end)
             add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H, upcoming)
         elif reset == BEFORE:
-            upcoming = rows_of(side, t + 1, begin, end)
             add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H, upcoming)
         for b in range(begin, end):
             side_row, h_before, h_row = side_t[b], h[t, b], h[t + 1, b]
@@ -130,10 +129,9 @@ def gru_backward(
                     dr[j] = r[j]
             replace_operand(row[b], dgates[t, b])
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
-            upcoming = rows_of(side, t - 1, begin, end)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H, upcoming)
+            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H, drh[begin:begin])
             for b in range(begin, end):
                 h_before, dh_row, drh_row, r = h[t, b], dh[b], drh[b], row[b, :H]
                 for j in range(H):

@@ -72,9 +72,9 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
 
     `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and
     `a_step` are A's strides along its rows and along K, so that a transposed A needs no copy. Unmasked, `height` and
-    `columns` are ignored and the tile is full; at each step of K it asks for the memory at `ahead`, which moves on by
-    `ahead_step` bytes. Masked, only the first `columns` of the tile exist, and rows from `height` on repeat the last
-    one: they read and write the same numbers again.
+    `columns` are ignored and the tile is full; one of several rows asks at each step of K for the memory at `ahead`,
+    which moves on by `ahead_step` bytes. Masked, only the first `columns` of the tile exist, and rows from `height` on
+    repeat the last one: they read and write the same numbers again.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
