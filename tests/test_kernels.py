@@ -53,9 +53,10 @@ def test_arrays_start_at_a_cache_line(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("operand", [np.float32, np.uint16])
-def test_a_weight_transposed_by_numpy_or_by_the_kernel_is_packed_alike(operand: type[np.generic]) -> None:
-    weight = np.random.default_rng(4).standard_normal((133, 50)).astype(np.float32)
-    kernel_made, numpy_made = (Packed(weight, 3, 47, np.dtype(operand), transposed=True) for _ in range(2))
+@pytest.mark.parametrize("transposed", [False, True])
+def test_numpy_and_the_kernels_pack_a_weight_alike(operand: type[np.generic], transposed: bool) -> None:
+    weight = np.random.default_rng(4).standard_normal((133, 181)).astype(np.float32)
+    kernel_made, numpy_made = (Packed(weight, 3, 177, np.dtype(operand), transposed=transposed) for _ in range(2))
     for made, often in ((kernel_made, True), (numpy_made, False)):
         made.panels.view(np.uint32)[...] = 0xFFFFFFFF
         job = made.job(often=often)
@@ -97,14 +98,28 @@ def test_functions_are_close_in_float32_and_exact_in_float64() -> None:
         single = x.astype(np.float32)
         y32 = np.empty_like(single)
         apply(which, single, y32)
-        if which == 2:
-            np.testing.assert_allclose(y32, np.exp(single.astype(np.float64)), rtol=4e-7)
-        else:
+        wide = single.astype(np.float64)
+        if which == 0:
             np.testing.assert_allclose(y32, expected, rtol=0, atol=3e-7)
-    for which in range(3):  # a number that is not one stays visible
-        y32 = np.zeros(1, np.float32)
-        apply(which, np.full(1, np.nan, np.float32), y32)
-        assert np.isnan(y32[0])
+        elif which == 1:
+            np.testing.assert_allclose(y32, 1 / (1 + np.exp(-wide)), rtol=0, atol=1.2e-7)
+            near = wide > -5
+            np.testing.assert_allclose(y32[near], 1 / (1 + np.exp(-wide[near])), rtol=6e-7)
+            assert y32[single == 0] == 0.5
+        else:
+            np.testing.assert_allclose(y32, np.exp(wide), rtol=4e-7)
+
+
+def test_functions_of_large_numbers_and_of_none() -> None:
+    x = np.array([1e30, -1e30, np.inf, -np.inf, 200, -200, np.nan, -np.nan], np.float32)
+    y = np.empty((3, x.size), np.float32)
+    for which in range(3):
+        apply(which, x, y[which])
+    np.testing.assert_allclose(y[0, :6], [1, -1, 1, -1, 1, -1], atol=3e-7)
+    np.testing.assert_allclose(y[1, :6], [1, 0, 1, 0, 1, 0], atol=3e-7)
+    assert (y[2, 0:6:2] > 1e38).all()
+    assert (y[2, 1:6:2] < 2e-38).all()
+    assert np.isnan(y[:, 6:]).all()  # stays visible
 
 
 @pytest.mark.parametrize("vocabulary", [2, 3, 65, 1000])

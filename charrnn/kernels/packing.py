@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
 from charrnn.kernels.arrays import CACHE_LINE, Array
 from charrnn.kernels.compile import OPTIONS, inline, kernel
-from charrnn.kernels.rounding import pair
+from charrnn.kernels.rounding import pair, pairs_of_rows
 from charrnn.kernels.tile import VECTOR_BYTES, emit_prefetch
 
 AHEAD = 16  # rows that are asked for before they are read
@@ -26,6 +27,15 @@ def pack(b: Array, column: int, N: int, panels: Array, first: int, last: int) ->
     """Pack B = b[:, column:column + N] (K, N): the panels from `first` to `last`."""
     width = panels.shape[2]
     pack_rows(b, 0, b.shape[0], column + first * width, min(last * width, N) - first * width, panels[first:last])
+
+
+def pack_uncompiled(b: Array, panels: Array, first: int, last: int) -> None:
+    """Pack B = b (K, N): the panels from `first` to `last`. With NumPy, to the same bits as the kernels."""
+    width = panels.shape[2]
+    for n in range(first, last):
+        columns = b[:, n * width : (n + 1) * width]
+        panels[n] = 0
+        panels[n, :, : columns.shape[1]] = pairs_of_rows(columns) if panels.dtype == np.uint32 else columns
 
 
 @inline

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
@@ -56,6 +57,15 @@ def _pair(x, y):  # type: ignore[no-untyped-def]
         return np.uint32(np.uint32(x) | (np.uint32(y) << _16))
 
     return joined if x == types.uint16 else rounded
+
+
+def pairs_of_rows(numbers: Array) -> npt.NDArray[np.uint32]:
+    """Rows k and k + 1 of float32 numbers (K, N) as pairs (K / 2 rounded up, N), by NumPy; 0 beside an odd last one."""
+    bits = np.ascontiguousarray(numbers).view(np.uint32)
+    rounded = (bits + _HALF_ULP + ((bits >> _16) & _1)) >> _16
+    pairs = rounded[::2]
+    pairs[: len(rounded) // 2] |= rounded[1::2] << _16
+    return pairs
 
 
 def store_operand(row: Array, operand: Array) -> None:

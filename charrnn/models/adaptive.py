@@ -64,9 +64,9 @@ class Tail:
             )  # fmt: skip
         return self._backward
 
-    def pack(self, *, backward: bool) -> list[Job]:
-        """Jobs that pack the weights for the forward or the backward direction."""
-        return [packed.job() for packed in (self.transposes if backward else (self.down, self.up))]
+    def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
+        """Jobs that pack the weights for the forward or the backward direction; `often`: after every step."""
+        return [packed.job(often=often) for packed in (self.transposes if backward else (self.down, self.up))]
 
     def _buffer(self, name: str, N: int, width: int) -> Array:
         return self.buffers.get(f"{self.name}.{name}", 1, N, width)
@@ -185,7 +185,7 @@ class AdaptiveOutput:
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
         """See `Output.pack`."""
         head = self.head.pack(backward=backward, often=often)
-        return [*head, *(job for tail in self.tails for job in tail.pack(backward=backward))]
+        return [*head, *(job for tail in self.tails for job in tail.pack(backward=backward, often=often))]
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""

@@ -120,7 +120,8 @@ class LanguageModel:
         """Bring the packed copies of the weights up to date; for a gradient, also zero the last one."""
         jobs: list[Job] = []
         if not self._packed_forward:
-            jobs += [*self.stack.pack(backward=False), *self.output.pack(backward=False, often=backward)]
+            for part in (self.stack, self.output):
+                jobs += part.pack(backward=False, often=backward)
         if backward:
             if not self._packed_backward:
                 jobs += [*self.stack.pack(backward=True), *self.output.pack(backward=True)]

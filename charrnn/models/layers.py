@@ -36,18 +36,17 @@ class Packed:
     def job(self, *, often: bool = True) -> Job:
         """The packing, panel by panel.
 
-        Where it is not done `often`, NumPy transposes: the kernel that does it at once takes half a second to compile.
+        Where it is not done `often`, NumPy does it: the kernels take a second to compile.
         """
         count, K, width = self.panels.shape
+        pack = packing.pack_transposed if self.transposed else packing.pack
 
         def work(first: int, last: int, thread: int) -> None:
-            if not self.transposed:
-                packing.pack(self.weight, self.column, self.size, self.panels, first, last)
-            elif often:
-                packing.pack_transposed(self.weight, self.column, self.size, self.panels, first, last)
+            if often:
+                pack(self.weight, self.column, self.size, self.panels, first, last)
             else:
-                rows = self.weight[first * width : last * width, self.column : self.column + self.size]
-                packing.pack(np.ascontiguousarray(rows.T), 0, len(rows), self.panels[first:last], 0, last - first)
+                part = self.weight[:, self.column : self.column + self.size]
+                packing.pack_uncompiled(part.T if self.transposed else part, self.panels, first, last)
 
         return Job(count, K * width, work)
 
@@ -108,10 +107,10 @@ class Layer:
             self._backward = recurrent, Packed(ih, 0, self.G, operand, transposed=True) if self.input else None
         return self._backward
 
-    def pack(self, *, backward: bool) -> list[Job]:
-        """Jobs that pack the weights for the forward or the backward direction."""
+    def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
+        """Jobs that pack the weights for the forward or the backward direction; `often`: after every step."""
         recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
-        return [packed.job() for packed in [*recurrent, *([from_input] if from_input else [])]]
+        return [packed.job(often=often) for packed in [*recurrent, *([from_input] if from_input else [])]]
 
     def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
         """Take arrays for windows of T steps and B rows; `separate`: `out` is not simply h of every step.

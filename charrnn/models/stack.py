@@ -51,9 +51,10 @@ class Stack:
         self._seen = np.full(config.vocabulary_size, -1, np.int32)
         self.rate, self.key = 0.0, 0
 
-    def pack(self, *, backward: bool) -> list[Job]:
-        """Jobs that pack all weights of one direction; to be run after the weights changed."""
-        return [job for layer in self.layers for job in layer.pack(backward=backward)]
+    def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
+        """Jobs that pack all weights of one direction, to be run after the weights changed; `often`: after every
+        step."""
+        return [job for layer in self.layers for job in layer.pack(backward=backward, often=often)]
 
     def prepare(self, ids: Ids, state: Array, *, gradient: bool = False, rate: float = 0.0, key: int = 0) -> Array:
         """Take up a window: ids (T, B), the state (S, B, H) before it. Returns where `forward_rows` puts the hidden
