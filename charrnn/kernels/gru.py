@@ -52,7 +52,7 @@ def gru_forward(
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
         gates_t, side_t, side_operand_t = gates[t % len(gates)], side[t % len(side)], side_operand[t % len(side)]
-        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        start_gates(table, local, x, t, weight, gates_t, begin, end)
         add_product(
             h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, G if reset == NONE else rz,
             rows_of(gates, t + 1, begin, end),

@@ -11,6 +11,7 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.matmul import add_product
 from charrnn.kernels.rounding import number
+from charrnn.kernels.state import rows_of
 
 
 @kernel
@@ -60,7 +61,9 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
 
 
 @inline
-def start_gates(table: Array, local: Ids, x: Array, weight: Array, gates: Array, begin: int, end: int) -> None:
+def start_gates(
+    table: Array, local: Ids, x: Array, t: int, weight: Array, gates: Array, begin: int, end: int
+) -> None:  # fmt: skip
     """gates[b] = table[local[b]] + x[b] W for the rows from `begin` to `end` of a step: table (U, G), gates (B, G or
     more).
 
@@ -68,10 +71,10 @@ def start_gates(table: Array, local: Ids, x: Array, weight: Array, gates: Array,
     """
     G = table.shape[1]
     for b in range(begin, end):
-        source, target = table[local[b]], gates[b]
+        source, target = table[local[t, b]], gates[b]
         for j in range(G):
             target[j] = source[j]
-    add_product(x[begin:end], 0, weight, gates[begin:end], 0, G, gates[begin:begin])
+    add_product(x[t, begin:end], 0, weight, gates[begin:end], 0, G, rows_of(x, t + 1, begin, end))
 
 
 @inline

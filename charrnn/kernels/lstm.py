@@ -48,7 +48,7 @@ def lstm_forward(
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
         gates_t, c_t, c_next = gates[t % len(gates)], c[t % len(c)], c[(t + 1) % len(c)]
-        start_gates(table, local[t], x[t], weight, gates_t, begin, end)
+        start_gates(table, local, x, t, weight, gates_t, begin, end)
         upcoming = rows_of(gates, t + 1, begin, end)
         add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, 4 * H, upcoming)
         for b in range(begin, end):
