@@ -51,7 +51,7 @@ def worst_error(a: Array, panels: Array, c: Array, expected: Array, N: int) -> f
     worst = 0.0
     for M in range(1, a.shape[0] + 1):
         c[:M, :N] = 0
-        matmul.add_product(a[:M], 0, panels, c[:M], 0, N, a)
+        matmul.add_product(a[:M], 0, panels, c[:M], 0, N, (a.ctypes.data, a.nbytes))
         worst = max(worst, take_error(c, expected, M, N))
     return worst
 

@@ -20,9 +20,9 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
-from charrnn.kernels.matmul import add_product
+from charrnn.kernels.matmul import NOTHING, add_product, memory_of
 from charrnn.kernels.rounding import replace_operand, store_operand
-from charrnn.kernels.state import drop_rows, enter, hand_over, rows_of
+from charrnn.kernels.state import drop_rows, enter, hand_over
 
 AFTER, BEFORE, NONE = 0, 1, 2
 
@@ -55,7 +55,7 @@ def gru_forward(
         start_gates(table, local, x, t, weight, gates_t, begin, end)
         add_product(
             h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, G if reset == NONE else rz,
-            rows_of(gates, t + 1, begin, end),
+            memory_of(gates, t + 1, begin, end),
         )  # fmt: skip
         for b in range(begin, end):
             row, side_row, h_before = gates_t[b, :rz], side_t[b], h[t, b]
@@ -68,7 +68,7 @@ def gru_forward(
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]
                 store_operand(side_row, side_operand_t[b])
-        upcoming = rows_of(side, t + 1, begin, end)
+        upcoming = memory_of(side, t + 1, begin, end)
         if reset == AFTER:
             add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H, upcoming)
         elif reset == BEFORE:
@@ -131,7 +131,7 @@ def gru_backward(
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H, drh[begin:begin])
+            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H, NOTHING)
             for b in range(begin, end):
                 h_before, dh_row, drh_row, r = h[t, b], dh[b], drh[b], row[b, :H]
                 for j in range(H):
@@ -141,9 +141,9 @@ def gru_backward(
                 replace_operand(row[b], dgates[t, b])
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
-            upcoming = rows_of(gates, t - 1, begin, end)
+            upcoming = memory_of(gates, t - 1, begin, end)
             add_product(dgates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H, upcoming)
             if reset == AFTER:
-                upcoming = rows_of(side, t - 1, begin, end)
+                upcoming = memory_of(side, t - 1, begin, end)
                 add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)

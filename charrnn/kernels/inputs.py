@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
-from charrnn.kernels.matmul import add_product
+from charrnn.kernels.matmul import NOTHING, add_product, memory_of
 from charrnn.kernels.rounding import number
-from charrnn.kernels.state import rows_of
 
 
 @kernel
@@ -74,7 +73,7 @@ def start_gates(
         source, target = table[local[t, b]], gates[b]
         for j in range(G):
             target[j] = source[j]
-    add_product(x[t, begin:end], 0, weight, gates[begin:end], 0, G, rows_of(x, t + 1, begin, end))
+    add_product(x[t, begin:end], 0, weight, gates[begin:end], 0, G, memory_of(x, t + 1, begin, end))
 
 
 @inline
@@ -87,7 +86,7 @@ def pass_down(dgates: Array, weight: Array, dx: Array, begin: int, end: int) -> 
         return
     for b in range(begin, end):
         dx[b] = 0
-    add_product(dgates[begin:end], 0, weight, dx[begin:end], 0, dx.shape[1], dx[begin:begin])
+    add_product(dgates[begin:end], 0, weight, dx[begin:end], 0, dx.shape[1], NOTHING)
 
 
 @kernel

@@ -31,6 +31,9 @@ strip = make_tile(TILE_ROWS, 1, masked=True)
 # by, at most so many columns of it.
 BLOCK_STEPS, BLOCK_COLUMNS = 512, 1024
 
+Memory = tuple[int, int]  # an address and a number of bytes
+NOTHING: Memory = (0, 0)
+
 
 def packed_type(operand: np.typing.DTypeLike) -> np.dtype[Any]:
     """Number type of panels for operands of this type: pairs of bfloat16 are packed as uint32."""
@@ -102,24 +105,50 @@ def add_panel(
         ahead += K * ahead_step
 
 
-@kernel
+@inline
+def signed(number: Any) -> Any:
+    """An address or a constant as the number type that all others have: with others, Numba would make floats of it."""
+    return np.intp(number)
+
+
+@inline
+def memory_of(steps: Array, t: int, begin: int, end: int) -> Memory:
+    """Where steps[t, begin:end] of steps (T, B, N) lie; nothing where there is no step t."""
+    if 0 <= t < len(steps):
+        return signed(steps[t, begin].ctypes.data), (end - begin) * steps.strides[1]
+    return NOTHING
+
+
+@inline
 def add_product(
-    a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int, ahead: Array
+    a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int, ahead: Memory
 ) -> None:  # fmt: skip
     """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M,
     N).
 
-    `ahead` is what will be used next, contiguous: a little of it is asked for at each step, so that nothing need wait
-    for memory when the product is done.
+    `ahead` is what will be used next: a little of it is asked for at each step, so that nothing need wait for memory
+    when the product is done.
     """
+    start, size = ahead
+    corner = signed(c.ctypes.data) + c_column * c.itemsize
+    add_packed(
+        signed(a.ctypes.data) + a_column * a.itemsize, a.strides[0], panels, corner, c.strides[0], a.shape[0], N,
+        signed(start) if size else corner, signed(size),
+    )  # fmt: skip
+
+
+@kernel
+def add_packed(
+    a: int, a_row: int, panels: Array, c: int, c_row: int, M: int, N: int, ahead: int, ahead_size: int
+) -> None:  # fmt: skip
+    """`add_product` over addresses: compiled once, whatever arrays they lie in."""
     count, K, width = panels.shape
-    steps = count * (-(-a.shape[0] // TILE_ROWS)) * K
-    ahead_step = -(-ahead.size * ahead.itemsize // max(steps, 1))
+    steps = -(-M // TILE_ROWS) * K
+    ahead_step = -(-ahead_size // max(steps * count, 1))
     for n in range(count):
         add_panel(
-            panels, a.ctypes.data + a_column * a.itemsize, a.strides[0], panels.itemsize, panels[n].ctypes.data,
-            c.ctypes.data + (c_column + n * width) * c.itemsize, c.strides[0], K, a.shape[0], min(width, N - n * width),
-            ahead.ctypes.data + n * (steps // count) * ahead_step, ahead_step,
+            panels, a, a_row, panels.itemsize, panels[n].ctypes.data, c + n * PANEL_BYTES, c_row, K, M,
+            min(width, N - n * width), ahead + n * steps * ahead_step, ahead_step,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import math
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import exp, largest
-from charrnn.kernels.matmul import add_product
+from charrnn.kernels.matmul import NOTHING, add_product
 
 
 @inline
@@ -51,7 +51,7 @@ def compute_logits(x: Array, weight: Array, bias: Array, logits: Array) -> None:
         row = logits[r]
         for v in range(bias.size):
             row[v] = bias[v]
-    add_product(x, 0, weight, logits, 0, bias.size, logits[:0])
+    add_product(x, 0, weight, logits, 0, bias.size, NOTHING)
 
 
 @kernel

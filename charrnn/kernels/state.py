@@ -36,12 +36,6 @@ def enter(h: Array, h_operand: Array, keep: Array, begin: int, end: int) -> None
 
 
 @inline
-def rows_of(steps: Array, t: int, begin: int, end: int) -> Array:
-    """steps[t, begin:end] of steps (T, B, N); no rows where there is no step t."""
-    return steps[t, begin:end] if 0 <= t < len(steps) else steps[0, begin:begin]
-
-
-@inline
 def hand_over(h: Array, h_operand: Array, out: Array, keep: Array, t: int, begin: int, end: int) -> None:
     """Pass h[t + 1] up as out[t], then reset the rows that the next step does not keep.
 
