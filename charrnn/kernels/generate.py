@@ -46,9 +46,8 @@ class LSTM(NamedTuple):
     """What `lstm_forward` needs besides."""
 
     c: Array  # (L, 2, B, H)
-    peepholes: Array  # (L, 3, H) or (L, 0, H)
-    rms_norm: bool
-    factors: Array  # (1, B)
+    peepholes: Array | None  # (L, 3, H)
+    factors: Array | None  # (1, B)
 
 
 class GRU(NamedTuple):
@@ -65,6 +64,12 @@ class RNN(NamedTuple):
     """What `rnn_forward` needs besides."""
 
     relu: bool
+
+
+@kernel
+def one_of(arrays: Array | None, layer: int) -> Array | None:
+    """arrays[layer], or None."""
+    return None if arrays is None else arrays[layer]
 
 
 @kernel
@@ -96,9 +101,9 @@ def generate(
         for layer in range(layers):
             gates, recurrent, h, h_operand = net.gates[layer], net.recurrent[layer], net.h[layer], net.h_operand[layer]
             if lstm is not None:
-                c, peepholes = lstm.c[layer], lstm.peepholes[layer]
+                c, peepholes = lstm.c[layer], one_of(lstm.peepholes, layer)
                 lstm_forward(
-                    table, local, x, weight, gates, recurrent, peepholes, lstm.rms_norm, lstm.factors, h, h_operand, c,
+                    table, local, x, weight, gates, recurrent, peepholes, lstm.factors, h, h_operand, c,
                     h[1:], net.keep, begin, end,
                 )  # fmt: skip
                 move_on(c, begin, end)

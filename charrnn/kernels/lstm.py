@@ -11,7 +11,9 @@ With `rms_norm`, h is that normalised over its H numbers, see `normalise.py`.
 
 Gates lie side by side as i f g o: `gates (T, B, 4H)`, whose rows may be longer, and `c (T + 1, B, H)`. Where no
 gradient is wanted they need not be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an
-earlier one. The kernels handle the rows (sequences) from `begin` to `end` only.
+earlier one. `peepholes (3, H)` are p_i, p_f and p_o, or None; `factors (T, B)`, kept like the gates, are what h was
+multiplied by to normalise it, or None where it is not. What belongs to a None is not compiled. The kernels handle the
+rows (sequences) from `begin` to `end` only.
 """
 
 from __future__ import annotations
@@ -34,15 +36,14 @@ def split(row: Array, H: int) -> tuple[Array, Array, Array, Array]:
 
 @kernel
 def lstm_forward(
-    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array, rms_norm: bool,
-    factors: Array, h: Array, h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
+    table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array | None,
+    factors: Array | None, h: Array, h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
     gates: out, activated. h, c: step 0 in, the others out. recurrent: packed U. h_operand: h as products read it,
-    rounded or h itself. peepholes (3, H): p_i, p_f, p_o, or (0, H). rms_norm: h is normalised, its factors (T, B) out,
-    kept like gates. keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every step as the layer
-    above sees it.
+    rounded or h itself. factors: out. keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every
+    step as the layer above sees it.
     """
     T, _, H = out.shape
     enter(h, h_operand, keep, begin, end)
@@ -55,7 +56,7 @@ def lstm_forward(
             kept = keep[t, b]
             i, f, g, o = split(gates_t[b], H)
             c_before, c_row, h_row = c_t[b], c_next[b], h[t + 1, b]
-            if peepholes.shape[0]:
+            if peepholes is not None:
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
                     i[j] += p_i[j] * c_before[j] * kept
@@ -67,14 +68,14 @@ def lstm_forward(
             for j in range(H):
                 g[j] = tanh(g[j])
                 c_row[j] = f[j] * c_before[j] * kept + i[j] * g[j]
-            if peepholes.shape[0]:
+            if peepholes is not None:
                 p_o = peepholes[2]
                 for j in range(H):
                     o[j] += p_o[j] * c_row[j]
             for j in range(H):
                 o[j] = sigmoid(o[j])
                 h_row[j] = o[j] * tanh(c_row[j])
-            if rms_norm:
+            if factors is not None:
                 factors[t % len(factors), b] = normalise(h_row)
             store_operand(h_row, h_operand[t + 1, b])
         hand_over(h, h_operand, out, keep, t, begin, end)
@@ -82,13 +83,13 @@ def lstm_forward(
 
 @kernel
 def lstm_backward(
-    gates: Array, dgates: Array, recurrent: Array, peepholes: Array, rms_norm: bool, factors: Array, c: Array,
+    gates: Array, dgates: Array, recurrent: Array, peepholes: Array | None, factors: Array | None, c: Array,
     dout: Array, weight: Array, row: Array, dh: Array, dc: Array, keep: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """gates (T, B, 4H): as `lstm_forward` left them. dgates: out, their gradient before the activations as products
     read it, in the same memory.
 
-    recurrent: packed U'. rms_norm, factors (T, B): as in `lstm_forward`. dout (T, B, H): in, the gradient of `out`;
+    recurrent: packed U'. factors: as `lstm_forward` left them. dout (T, B, H): in, the gradient of `out`;
     out, that of x where a layer is below; weight: packed W', see `inputs.pass_down`. row (B, 4H), dh, dc (B, H):
     scratch, the last two for the gradients that reach back a step.
     """
@@ -103,7 +104,7 @@ def lstm_backward(
             i, f, g, o = split(gates[t, b], H)
             di, df, dg, do = split(row[b], H)
             c_before, c_row, dout_row, dh_row, dc_row = c[t, b], c[t + 1, b], dout[t, b], dh[b], dc[b]
-            if rms_norm:  # h = r o tanh(c), which is kept in the place of do for a moment
+            if factors is not None:  # h = r o tanh(c), which is kept in the place of do for a moment
                 factor = factors[t, b]
                 for j in range(H):
                     do[j] = factor * o[j] * tanh(c_row[j])
@@ -116,7 +117,7 @@ def lstm_backward(
                 dh_j = dout_row[j] + dh_row[j]
                 dc_row[j] += dh_j * o[j] * (one - squashed * squashed)
                 do[j] = dh_j * squashed * o[j] * (one - o[j])
-            if peepholes.shape[0]:  # o = σ(… + p_o c)
+            if peepholes is not None:  # o = σ(… + p_o c)
                 p_o = peepholes[2]
                 for j in range(H):
                     dc_row[j] += do[j] * p_o[j]
@@ -127,7 +128,7 @@ def lstm_backward(
                 di[j] = dc_j * g_j * i_j * (one - i_j)
                 df[j] = dc_j * c_before[j] * kept * f_j * (one - f_j)
                 dc_row[j] = dc_j * f_j * kept
-            if peepholes.shape[0]:  # i = σ(… + p_i c'), f = σ(… + p_f c')
+            if peepholes is not None:  # i = σ(… + p_i c'), f = σ(… + p_f c')
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
                     dc_row[j] += (di[j] * p_i[j] + df[j] * p_f[j]) * kept

@@ -112,8 +112,9 @@ class Generator:
             logits, keep, self.model.boundary,
         )  # fmt: skip
         if isinstance(layers[0], LSTMLayer):
-            peepholes, factors = one_of_each(layers, "peepholes"), get("factors", 1, B)
-            return net, LSTM(get("c", L, 2, B, H), peepholes, config.rms_norm, factors), None, None
+            peepholes = one_of_each(layers, "peepholes") if config.peepholes else None
+            factors = get("factors", 1, B) if config.rms_norm else None
+            return net, LSTM(get("c", L, 2, B, H), peepholes, factors), None, None
         if isinstance(layers[0], GRULayer):
             side, bias_hn = get("side", L, 1, B, H), one_of_each(layers, "bias_hn")
             return net, None, GRU(side, operand("side", side), self.recurrent_n, bias_hn, layers[0].reset), None

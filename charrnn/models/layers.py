@@ -198,13 +198,12 @@ class LSTMLayer(Layer):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        H = self.config.hidden_size
-        self.peepholes = self.weights["peepholes"] if self.config.peepholes else np.zeros((0, H), self.buffers.dtype)
+        self.peepholes = self.weights.get("peepholes")
 
     def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
         super().resize(T, B, separate=separate, gradient=gradient)
         self.c = self._buffer("c", self.kept + 1, B, self.config.hidden_size)
-        self.factors = self._buffer("factors", self.kept, B)
+        self.factors = self._buffer("factors", self.kept, B) if self.config.rms_norm else None
 
     def state(self, step: int) -> list[Array]:
         return [self.h[step], self.c[step % len(self.c)]]
@@ -216,14 +215,14 @@ class LSTMLayer(Layer):
     def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         panels = self.recurrent[0].panels
         lstm.lstm_forward(
-            *x, self.gates, panels, self.peepholes, self.config.rms_norm, self.factors, self.h, self.h_operand, self.c,
+            *x, self.gates, panels, self.peepholes, self.factors, self.h, self.h_operand, self.c,
             self.out, keep, begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         panels = self.transposes[0][0].panels
         lstm.lstm_backward(
-            self.gates, self.dgates, panels, self.peepholes, self.config.rms_norm, self.factors, self.c, dout,
+            self.gates, self.dgates, panels, self.peepholes, self.factors, self.c, dout,
             self.panels_down, self.row, self.dh, self.dc, keep, begin, end,
         )  # fmt: skip
 
