@@ -69,16 +69,33 @@ def test_no_run_is_both() -> None:
             assert not (overfitting(train, losses) and underfitting(train, losses))
 
 
-def test_unknown_words() -> None:
-    said = advice.unknown_words(0.123, 2, 10_000)
+def test_unknown_units() -> None:
+    said = advice.unknown_units(0.123, "word", 2, 10_000, initialised=False)
     assert said is not None
     assert "12% of the words" in said
     assert all(way in said for way in ("more text", "--min-count 1", "--max-vocab than 10,000", "--unit char"))
-    said = advice.unknown_words(0.123, 1, None)
+    said = advice.unknown_units(0.123, "word", 1, None, initialised=False)
     assert said is not None
     assert "--min-count" not in said
     assert "--max-vocab" not in said
-    assert advice.unknown_words(0.04, 2, None) is None
+    said = advice.unknown_units(0.89, "char", 1, None, initialised=True)
+    assert said is not None
+    assert "89% of the characters" in said
+    assert "without --init-from" in said
+    assert advice.unknown_units(0.04, "word", 2, None, initialised=False) is None
+
+
+def test_copies_of_a_line_that_are_held_out_together() -> None:
+    said = advice.uneven_lines(0.4, 0.1)
+    assert said is not None
+    assert "40% of the text is held out, not 10%" in said
+    assert advice.uneven_lines(0.15, 0.1) is None
+    assert advice.uneven_lines(0.4, 0.0) is None
+
+
+def test_a_limit_of_time_that_was_over_before_the_first_step() -> None:
+    assert "35 of 20 seconds" in (advice.late_start(35.2, 20) or "")
+    assert advice.late_start(5, 20) is None
 
 
 def test_the_share_of_unknown_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +112,8 @@ def test_little_text() -> None:
     ("text", "config", "topics"),
     [
         ("a b c a b c a b\n" * 30 + "x y z w\n" * 3, TextConfig(unit="word"), ["unknown words"]),
-        ("a b c a b c a b\n" * 30 + "x y z w\n" * 3, TextConfig(), []),
+        ("a b c a b c a b\n" * 30 + "x y z w\n" * 3, TextConfig(), ["unknown characters"]),
+        ("a b c a b c a b\n" * 30 + "x y z w\n" * 3, TextConfig(unit="byte"), []),
         ("a b <unk> a b c\n" * 30 + "x y z w\n" * 3, TextConfig(unit="word", pretokenized=True), []),
         ("a b c a b c a b\n" * 30, TextConfig(unit="word"), []),
     ],
@@ -108,8 +126,9 @@ def test_what_a_run_says_about_its_words(tmp_path: Path, text: str, config: Text
     for initialised in (False, True):
         found = advice.at_end(Progress(), corpus, config, options, "steps", initialised=initialised)
         assert [topic for topic, _ in found] == topics
-    assert [topic for topic, _ in advice.at_start(corpus, initialised=False)] == ["little text"]
-    assert list(advice.at_start(corpus, initialised=True)) == []
+    assert [topic for topic, _ in advice.at_start(corpus, 0.0, initialised=False)] == ["little text"]
+    assert list(advice.at_start(corpus, 0.0, initialised=True)) == []
+    assert [topic for topic, _ in advice.at_start(corpus, 0.01, initialised=True)] == ["uneven lines"]
 
 
 def test_a_vocabulary_that_came_with_the_weights_is_not_chosen_anew(tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def train(
 ) -> None:
     """Learn from text files and write a checkpoint, for charrnn sample and charrnn score.
 
-    What is not given is chosen to suit the corpus. The corpus is one text, or with --lines a text per line; its last
-    tenth is held out to choose the best weights. Ctrl-C saves, and --resume goes on to the same result.
+    What is not given is chosen to suit the corpus. The corpus is one text, whose last tenth is held out to choose the
+    best weights, or with --lines a text per line, a tenth of which are. Ctrl-C saves, and --resume goes on to the same
+    result.
     """
     elapsed = stopwatch(already=time.process_time())  # until now the process was busy with imports
     streams.set_quiet(quiet)
@@ -163,7 +164,8 @@ def start_or_resume(
         source = setup.recorded_source(recorded)
         check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
         if (result := setup.finished_result(request, recorded)) is not None:
-            streams.note(f"{request.output} is finished ({result['stopped_by']}); a larger budget lets it go on")
+            further = "a larger budget lets it go on" if recorded.training_tensors else "--init-from takes its weights"
+            streams.note(f"{request.output} is finished ({result['stopped_by']}); {further}")
             return result
         streams.note(f"going on with {request.output}")
         return setup.resume(request, recorded, elapsed, samples=live)

@@ -193,7 +193,7 @@ ValFraction: TypeAlias = Annotated[
         metavar="X",
         parser=number(0, 0.9),
         group=VALIDATION,
-        help="Share of the corpus held out, the end of each file; 0 is no validation.",
+        help="Share held out, the end of each file or, with --lines, lines all over; 0 is no validation.",
         default="0.1",
     ),
 ]

@@ -31,6 +31,9 @@ NARROW_GAP = 0.05
 STILL_FALLING = 0.03
 MOST_DROPOUT = 0.5  # that is worth trying
 MANY_UNKNOWN = 0.05  # share of held-out words: one in a sentence of 20
+UNEVEN = 2.0  # times as much held out as was asked for
+LATE = 0.5  # share of a limit of time that has passed before the first step
+UNITS = {"char": "characters", "word": "words"}
 
 
 def little_text(nbytes: int) -> str | None:
@@ -40,6 +43,26 @@ def little_text(nbytes: int) -> str | None:
     return (
         f"{nbytes:,} bytes are very little to learn from: expect spelling and short patterns, and much that is "
         "repeated word for word; more text helps more than any option"
+    )
+
+
+def uneven_lines(share: float, asked: float) -> str | None:
+    """For a `share` of the text held out line by line where `asked` was wanted; 0 where nothing was."""
+    if share <= UNEVEN * asked or not asked:
+        return None
+    return (
+        f"{share:.0%} of the text is held out, not {asked:.0%}: copies of a line stay together, and some lines have "
+        "many, which the model then never sees. Another --seed holds out others, --val names a file to hold out instead"
+    )
+
+
+def late_start(ready: float, limit: float) -> str | None:
+    """For a first step after `ready` of `limit` seconds."""
+    if ready < LATE * limit:
+        return None
+    return (
+        f"{ready:.0f} of {limit:.0f} seconds had passed before the first step: the first time, the numerical code is "
+        "compiled, and that is kept. The same command again has more time to learn"
     )
 
 
@@ -80,22 +103,33 @@ def underfitting(train_loss: float, history: History, best_step: int, dropout: f
     )
 
 
-def unknown_words(share: float, min_count: int, max_vocab: int | None) -> str | None:
-    """For a `share` of held-out words outside the vocabulary, which has `max_vocab` units if that cut it off."""
+def unknown_units(share: float, unit: str, min_count: int, max_vocab: int | None, *, initialised: bool) -> str | None:
+    """For a `share` of held-out words or characters outside the vocabulary, which has `max_vocab` units if that cut it
+    off, or came from another model whose weights training began from."""
     if share <= MANY_UNKNOWN:
         return None
     ways = ["more text", *(["--min-count 1"] if min_count > 1 else [])]
     ways += [] if max_vocab is None else [f"a larger --max-vocab than {max_vocab:,}"]
+    other = (
+        "a model of its own, without --init-from" if initialised else f"--unit {'char' if unit == 'word' else 'byte'}"
+    )
     return (
-        f"{share:.0%} of the words held out are unknown to the model, which writes none of them. What helps is "
-        f"{', '.join(ways)} or --unit char"
+        f"{share:.0%} of the {UNITS[unit]} held out are unknown to the model, which writes none of them. What helps is "
+        f"{', '.join(ways)} or {other}"
     )
 
 
-def at_start(corpus: Corpus, *, initialised: bool) -> Iterator[Advice]:
-    """Advice before the first step; weights that were `initialised` from another model have seen more text."""
+def at_start(corpus: Corpus, asked: float, *, initialised: bool) -> Iterator[Advice]:
+    """Advice before the first step of a run that should hold out `asked` of its lines, 0 where it is not by lines.
+
+    Weights that were `initialised` from another model have seen more text.
+    """
     if not initialised and (message := little_text(corpus.train.bytes)):
         yield "little text", message
+    if corpus.validation is not None:
+        held_out = len(corpus.validation.ids)
+        if message := uneven_lines(held_out / (held_out + len(corpus.train.ids)), asked):
+            yield "uneven lines", message
 
 
 def at_end(
@@ -110,12 +144,13 @@ def at_end(
             yield "underfitting", message
     vocabulary, held_out = corpus.vocabulary, corpus.validation
     # A text whose rare words were replaced by <unk> before is as it was meant to be.
-    if text.unit == "word" and held_out is not None and not vocabulary.fallback.literal:
+    if text.unit in UNITS and held_out is not None and not vocabulary.fallback.literal:
         share = unknown_share(held_out)
         # A vocabulary that came with the weights was not chosen by these.
         min_count, most = (1, 0) if initialised else (text.min_count, text.max_vocab)
-        if message := unknown_words(share, min_count, most if 0 < most <= len(vocabulary) else None):
-            yield "unknown words", message
+        cut = most if 0 < most <= len(vocabulary) else None
+        if message := unknown_units(share, text.unit, min_count, cut, initialised=initialised):
+            yield f"unknown {UNITS[text.unit]}", message
 
 
 def unknown_share(part: Part) -> float:

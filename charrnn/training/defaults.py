@@ -133,7 +133,7 @@ def resolve_model(
     """The network for a corpus with that many `tokens` to train on; `arithmetic_speed` measures the machine."""
     scale = scale_of(tokens)
     words = text.unit == "word" or given.get("tie_weights", False)
-    cells = resolve_cells(given, words=words)
+    cells = resolve_cells(given, words=text.unit == "word")
     hidden = given.get("hidden_size")
     if hidden is None:
         hidden = scale.hidden_size

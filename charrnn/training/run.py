@@ -63,6 +63,7 @@ class Run:
         self.meter = Meter(tokens_per_step, task.elapsed)
         self.result: dict[str, Any] | None = None
         self._started = False
+        self._ready = 0.0  # seconds before the first step under a limit of time
         if task.resumed is not None:
             self.progress = self.keeper.resume(task.resumed)
             self.spent = float(task.resumed.timings.get("seconds", 0.0))
@@ -77,6 +78,7 @@ class Run:
             yield self._note(self.batches.note)
         if self.config.max_time is not None:
             self._plan_time(self._measure(min(1.0, 0.01 * self.config.max_time)))
+            self._ready = self.task.elapsed()
         elif self.planner.plan_steps(self.progress):
             yield self._note(
                 f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
@@ -85,7 +87,10 @@ class Run:
         self.keeper.good.progress.plans = list(self.progress.plans)
         yield self._begin()
         if self.progress.step == 0:
-            yield from self._advise(advice.at_start(self.task.corpus, initialised=self.task.initialised))
+            task = self.task
+            by_lines = task.text.lines and not task.source.get("val")
+            asked = self.config.val_fraction if by_lines else 0.0
+            yield from self._advise(advice.at_start(task.corpus, asked, initialised=task.initialised))
 
     def rehearse(self, seconds: float) -> tuple[events.Start, Speed]:
         """Plan, and measure the speed on steps that take about that many `seconds`, without training."""
@@ -177,9 +182,10 @@ class Run:
         with uninterrupted():
             times, halvings = self.progress.divergences + 1, self.progress.halvings + 1
             if times >= MAX_DIVERGENCES:
+                clip = "a lower --clip-norm" if self.config.clip_norm else "a --clip-norm such as 1"
                 raise DivergedError(
                     f"training diverged {times} times, the last time at step {number}; start again with a "
-                    f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or a lower --clip-norm"
+                    f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or {clip}"
                 )
             self.progress = self.keeper.good.go_back()
             self.progress.divergences, self.progress.halvings = times, halvings
@@ -281,6 +287,8 @@ class Run:
         task = self.task
         closing = advice.at_end(progress, task.corpus, task.text, self.config, reason, initialised=task.initialised)
         yield from self._advise(closing)
+        if self.config.max_time and (message := advice.late_start(self._ready, self.config.max_time - self.spent)):
+            yield events.Advice(task.elapsed(), "late start", message)
         yield dataclasses.replace(end, seconds=task.elapsed())
 
     def _evaluate_best(self) -> Evaluation:

@@ -115,6 +115,10 @@ def resume(
     """
     source = recorded_source(run)
     config = resumed_config(request, run)
+    limit, before = config.max_time, _recorded(run).get("max_time")
+    spent = float(run.timings.get("seconds", 0.0))
+    if limit is not None and spent >= limit and limit != before:
+        raise UsageError(f"the run has taken {spent:.0f} seconds and the limit is {limit:g}; give a larger --max-time")
     remarks = _changed_versions(run)
     if _moved(run):
         if "precision" not in request.given:
@@ -194,7 +198,9 @@ def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
 
 
 def finished_result(request: Request, run: Checkpoint) -> dict[str, Any] | None:
-    """The result of a run that is over, unless a new budget lets it go on."""
+    """The result of a run that is over, unless a new budget lets it go on or another corpus is named."""
+    if request.corpora and request.corpora != recorded_source(run)["corpora"]:
+        return None
     result = run.training.get("result")
     if not isinstance(result, dict) or dataclasses.asdict(resumed_config(request, run)) != run.training["options"]:
         return None
