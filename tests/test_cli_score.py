@@ -230,7 +230,9 @@ def test_summary(run: Run) -> None:
         assert total[name] == pytest.approx(sum(record[name] for record in records))
     assert total["bytes"] == len(text)
     assert total["perplexity"] > total["perplexity_unk"]
-    assert json.loads(run("--summary", stdin=b"")[1])["lines"] == 0
+    _, out, err = run("--summary", stdin=b"")
+    assert json.loads(out)["lines"] == 0
+    assert "nothing was scored" in err
 
 
 def test_a_stream_adds_nothing_at_its_end(run: Run) -> None:

@@ -188,6 +188,8 @@ def _total(records: Iterable[Iterable[Record]], log_unit: float, compared: bool)
     for record in chain.from_iterable(records):
         total.add(record.score)
         log_odds += record.log_odds or 0.0
+    if not total.tokens:
+        streams.note("the input is empty: nothing was scored, and the zeros say nothing")
     result = total.as_dict(log_unit)
     return {**result, "log_odds": log_odds / log_unit + 0.0} if compared else result
 

@@ -205,7 +205,7 @@ EvalEvery: TypeAlias = Annotated[
         parser=whole_number(1),
         group=VALIDATION,
         help="Steps between validations.",
-        default="about 20 in a run",
+        default="about 20 in a run, fewer in a short one",
     ),
 ]
 
