@@ -63,10 +63,10 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
 def start_gates(
     table: Array, local: Ids, x: Array, t: int, weight: Array, gates: Array, begin: int, end: int
 ) -> None:  # fmt: skip
-    """gates[b] = table[local[b]] + x[b] W for the rows from `begin` to `end` of a step: table (U, G), gates (B, G or
-    more).
+    """gates[b] = table[local[t, b]] + x[t, b] W for the rows from `begin` to `end` of step t: table (U, G), gates (B, G
+    or more).
 
-    weight: packed W, or no panels where the table is all of the input's part; x (B, E) as an operand.
+    weight: packed W, or no panels where the table is all of the input's part; local (T, B), x (T, B, E) as an operand.
     """
     G = table.shape[1]
     for b in range(begin, end):

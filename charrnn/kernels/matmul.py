@@ -162,7 +162,7 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
     T, _, N = c.shape
     for n in range(count):
         for t in range(T):
-            corner = c[t, begin].ctypes.data + n * width * c.itemsize
+            corner = signed(c[t, begin].ctypes.data) + n * PANEL_BYTES
             add_panel(
                 panels, a[t, begin].ctypes.data, a.strides[1], panels.itemsize, panels[n].ctypes.data,
                 corner, c.strides[1], K, end - begin, min(width, N - n * width), corner, 0,
@@ -195,7 +195,7 @@ def add_transposed_product(
                 pack_rows(b, start, stop, b_column + some * width, columns, right[:few])
                 for n in range(some, some + few):
                     for m in range(top, bottom, width):
-                        corner = c[m].ctypes.data + (c_column + n * width) * c.itemsize
+                        corner = signed(c[m].ctypes.data) + (c_column + n * width) * c.itemsize
                         add_panel(
                             right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1],
                             right[n - some].ctypes.data, corner, c.strides[0], K, min(width, bottom - m),
