@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -308,52 +307,6 @@ def test_wrong_config_files(run: Any, tmp_path: Path, content: str, message: str
 def test_missing_config_file(run: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "none.toml")
     assert f"cannot read {path}: No such file" in one_line_error(run("train", "--config", path), 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1.5h", 5400), (".5", 0.5), (7, 7)]
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert options.duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1e3", "nan", "inf", "0", "1 0s", True, "9" * 400])
-def test_wrong_durations(text: str) -> None:
-    with pytest.raises(typer.BadParameter):
-        options.duration(text)
-
-
-def test_length() -> None:
-    assert options.length("5") == 5
-    assert options.length("inf") == math.inf
-    for wrong in ("0", "-inf", "nan", "1.5", ""):
-        with pytest.raises(typer.BadParameter, match=r"whole number from 1, or inf"):
-            options.length(wrong)
-
-
-@given(st.floats() | st.integers() | st.text())
-def test_numbers_are_finite_and_in_range(value: Any) -> None:
-    try:
-        result = options.number(0, 1, above=True)(value)
-    except typer.BadParameter:
-        return
-    assert 0 < result <= 1
-
-
-@given(st.text())
-def test_text_without_backslashes_is_literal(text: str) -> None:
-    plain = text.replace("\\", "/")
-    assert options.unescape(plain) == plain
-    assert options.unescape(text.replace("\\", "\\\\")) == text
-
-
-def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert options.resolve_threads(3, {"CHARRNN_THREADS": "2"}) == 3
-    assert options.resolve_threads(None, {"CHARRNN_THREADS": "2"}) == 2
-    assert options.resolve_threads(None, {"CHARRNN_THREADS": ""}) >= 1
-    for wrong in ("0", "many", "nan"):
-        with pytest.raises(UsageError, match="CHARRNN_THREADS: "):
-            options.resolve_threads(None, {"CHARRNN_THREADS": wrong})
 
 
 # ---- streams
