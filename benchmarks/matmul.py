@@ -24,7 +24,7 @@ def forward_product(M: int, K: int, N: int, dtype: np.typing.DTypeLike) -> Side:
     rng = np.random.default_rng(0)
     a, panels, c = operands((M, K), dtype, rng), matmul.empty_panels(K, N, dtype), np.zeros((M, N), np.float32)
     panels[...] = 0
-    return lambda: matmul.add_product(a, 0, panels, c, 0, N, matmul.NOTHING)
+    return lambda: matmul.add_product(a, 0, panels, matmul.OWN, c, 0, N, matmul.NOTHING)
 
 
 def gradient_product(R: int, M: int, N: int, dtype: np.typing.DTypeLike) -> Side:

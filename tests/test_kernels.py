@@ -27,9 +27,9 @@ def test_a_product_does_not_depend_on_how_its_rows_are_divided() -> None:
     a, b = rng.standard_normal((40, 130)).astype(np.float32), rng.standard_normal((130, 90)).astype(np.float32)
     panels = packed(b)
     whole, parts = np.zeros((2, 40, 90), np.float32)
-    matmul.add_product(a, 0, panels, whole, 0, 90, matmul.NOTHING)
+    matmul.add_product(a, 0, panels, matmul.OWN, whole, 0, 90, matmul.NOTHING)
     for begin, end in ((0, 1), (1, 8), (8, 27), (27, 40)):
-        matmul.add_product(a[begin:end], 0, panels, parts[begin:end], 0, 90, matmul.NOTHING)
+        matmul.add_product(a[begin:end], 0, panels, matmul.OWN, parts[begin:end], 0, 90, matmul.NOTHING)
     np.testing.assert_array_equal(whole, parts)
 
 

@@ -56,6 +56,29 @@ def test_probabilities_follow_the_equations(name: str, boundary: int) -> None:
         np.testing.assert_allclose(normalised, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["lstm", "one-hot", "gru reset after", "adaptive"])
+def test_what_was_looked_up_is_not_kept_too_long(name: str) -> None:
+    def scores(model: LanguageModel, T: int) -> bytes:
+        ids, targets = text(T, 2, seed=T), text(T, 2, seed=T + 1)
+        return model.log_probs(ids, targets, model.zero_state(2)).tobytes()
+
+    used, fresh = make(CONFIGS[name]), [make(CONFIGS[name]) for _ in range(2)]
+    short, long = 3, 12  # fewer units than the vocabulary has, and more
+    expected = {T: scores(model, T) for T, model in zip((short, long), fresh, strict=True)}
+    for T in (short, long, short, long):  # the window's own table, that of all units, the latter again
+        assert scores(used, T) == expected[T]
+    used.gradient(text(1, 2), text(1, 2), used.zero_state(2))  # a table of few units
+    assert scores(used, short) == expected[short]
+    used.parameters *= 0.9
+    used.refresh()
+    changed = scores(used, long)
+    assert changed != expected[long]
+    other = make(CONFIGS[name])
+    other.parameters *= 0.9
+    other.refresh()
+    assert scores(other, long) == changed
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_windows_continue_each_other(name: str) -> None:
     model = make(CONFIGS[name], boundary=1)

@@ -18,7 +18,7 @@ import pytest
 from llvmlite import binding
 
 from charrnn.kernels import matmul, packing, rounding
-from charrnn.kernels.arrays import Array
+from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
 
 LARGEST = 70
@@ -51,8 +51,22 @@ def worst_error(a: Array, panels: Array, c: Array, expected: Array, N: int) -> f
     worst = 0.0
     for M in range(1, a.shape[0] + 1):
         c[:M, :N] = 0
-        matmul.add_product(a[:M], 0, panels, c[:M], 0, N, (a.ctypes.data, a.nbytes))
+        matmul.add_product(a[:M], 0, panels, matmul.OWN, c[:M], 0, N, (a.ctypes.data, a.nbytes))
         worst = max(worst, take_error(c, expected, M, N))
+    return worst
+
+
+@kernel
+def worst_error_from(
+    a: Array, panels: Array, table: Array, numbers: Ids, c: Array, from_rows: Array, from_one: Array, N: int
+) -> float:
+    """The same for C = S + A B over what is NaN, S being rows of a table by number, or one of them over and over."""
+    worst = 0.0
+    for M in range(1, a.shape[0] + 1):
+        matmul.add_product(a[:M], 0, panels, matmul.rows_of(table, numbers[:M]), c[:M], 0, N, matmul.NOTHING)
+        worst = max(worst, take_error(c, from_rows, M, N))
+        matmul.add_product(a[:M], 0, panels, matmul.row_of(table[0]), c[:M], 0, N, matmul.NOTHING)
+        worst = max(worst, take_error(c, from_one, M, N))
     return worst
 
 
@@ -94,6 +108,8 @@ def check(name: str, sizes: Sequence[int]) -> None:
     b = rng.standard_normal((LARGEST, LARGEST)).astype(number)
     c = np.full((LARGEST + MARGIN, LARGEST + MARGIN), np.nan, number)
     scratch = matmul.empty_scratch(kind)
+    table = np.full((5, LARGEST + MARGIN), np.nan, number)
+    numbers = rng.integers(0, 5, LARGEST).astype(np.int32)
     for K in sizes:
         left, left_numbers = operand(np.ascontiguousarray(a[:, :K]), name)
         tall, tall_numbers = operand(np.ascontiguousarray(a[:K]), name)
@@ -108,6 +124,11 @@ def check(name: str, sizes: Sequence[int]) -> None:
             packing.pack_transposed(np.ascontiguousarray(right_numbers[:, :N].T), 0, K, other, 0, len(panels))
             np.testing.assert_array_equal(other, panels)
             assert worst_error(left, panels, c, expected, N) < tolerance, (K, N)
+            if K % 7 in (0, 1):
+                table[...] = np.nan
+                table[:, :N] = rng.standard_normal((5, N))
+                from_rows, from_one = expected + table[numbers, :LARGEST], expected + table[0, :LARGEST]
+                assert worst_error_from(left, panels, table, numbers, c, from_rows, from_one, N) < tolerance, (K, N)
             assert worst_transposed_error(tall, wide, c, across, N, len(panels), *scratch) < tolerance, (K, N)
 
 

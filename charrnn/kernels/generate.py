@@ -13,6 +13,7 @@ from charrnn.kernels.compile import kernel
 from charrnn.kernels.draw import draw
 from charrnn.kernels.gru import gru_forward
 from charrnn.kernels.lstm import lstm_forward
+from charrnn.kernels.matmul import NOTHING
 from charrnn.kernels.rnn import rnn_forward
 from charrnn.kernels.rounding import store_operand
 from charrnn.kernels.softmax import compute_logits
@@ -120,7 +121,7 @@ def generate(
             x = h_operand[1:]
             if layer + 1 < layers:
                 table, local, weight = net.bias[layer + 1], net.zeros, net.inputs[layer + 1]
-        compute_logits(x[0, begin:end], net.output, net.output_bias, net.logits[0, begin:end])
+        compute_logits(x[0, begin:end], net.output, net.output_bias, net.logits[0, begin:end], NOTHING)
         for b in range(begin, end):
             unit = draw(net.logits[0, b], uniforms[n, b], temperature, top_k, top_p)
             units[n, b] = unit

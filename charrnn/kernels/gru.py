@@ -20,7 +20,7 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
-from charrnn.kernels.matmul import NOTHING, add_product, memory_of
+from charrnn.kernels.matmul import NOTHING, OWN, add_product, memory_of, row_of
 from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
@@ -52,27 +52,28 @@ def gru_forward(
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
         gates_t, side_t, side_operand_t = gates[t % len(gates)], side[t % len(side)], side_operand[t % len(side)]
-        start_gates(table, local, x, t, weight, gates_t, begin, end)
+        start = start_gates(table, local, x, t, weight, gates_t, begin, end)
         add_product(
-            h_operand[t, begin:end], 0, recurrent_rz, gates_t[begin:end], 0, G if reset == NONE else rz,
+            h_operand[t, begin:end], 0, recurrent_rz, start, gates_t[begin:end], 0, G if reset == NONE else rz,
             memory_of(gates, t + 1, begin, end),
         )  # fmt: skip
         for b in range(begin, end):
             row, side_row, h_before = gates_t[b, :rz], side_t[b], h[t, b]
             for j in range(rz):
                 row[j] = sigmoid(row[j])
-            if reset == AFTER:
+            if reset == AFTER and start != OWN:  # no product brings x W_n + b_n
+                n, from_x = gates_t[b, rz:G], table[local[t, b], rz:]
                 for j in range(H):
-                    side_row[j] = bias_hn[j]
+                    n[j] = from_x[j]
             elif reset == BEFORE:
                 for j in range(H):
                     side_row[j] = row[j] * h_before[j]
                 store_operand(side_row, side_operand_t[b])
         upcoming = memory_of(side, t + 1, begin, end)
         if reset == AFTER:
-            add_product(h_operand[t, begin:end], 0, recurrent_n, side_t[begin:end], 0, H, upcoming)
+            add_product(h_operand[t, begin:end], 0, recurrent_n, row_of(bias_hn), side_t[begin:end], 0, H, upcoming)
         elif reset == BEFORE:
-            add_product(side_operand_t[begin:end], 0, recurrent_n, gates_t[begin:end], rz, H, upcoming)
+            add_product(side_operand_t[begin:end], 0, recurrent_n, start, gates_t[begin:end], rz, H, upcoming)
         for b in range(begin, end):
             side_row, h_before, h_row = side_t[b], h[t, b], h[t + 1, b]
             r, z, n = split(gates_t[b], G, H)
@@ -131,7 +132,7 @@ def gru_backward(
         if reset == BEFORE:  # n = tanh(… + (r h') U_n)
             for b in range(begin, end):
                 drh[b] = 0
-            add_product(dgates[t, begin:end], rz, recurrent_n, drh[begin:end], 0, H, NOTHING)
+            add_product(dgates[t, begin:end], rz, recurrent_n, OWN, drh[begin:end], 0, H, NOTHING)
             for b in range(begin, end):
                 h_before, dh_row, drh_row, r = h[t, b], dh[b], drh[b], row[b, :H]
                 for j in range(H):
@@ -142,8 +143,8 @@ def gru_backward(
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
             upcoming = memory_of(gates, t - 1, begin, end)
-            add_product(dgates[t, begin:end], 0, recurrent_rz, dh[begin:end], 0, H, upcoming)
+            add_product(dgates[t, begin:end], 0, recurrent_rz, OWN, dh[begin:end], 0, H, upcoming)
             if reset == AFTER:
                 upcoming = memory_of(side, t - 1, begin, end)
-                add_product(side_operand[t, begin:end], 0, recurrent_n, dh[begin:end], 0, H, upcoming)
+                add_product(side_operand[t, begin:end], 0, recurrent_n, OWN, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
-from charrnn.kernels.matmul import NOTHING, add_product, memory_of
+from charrnn.kernels.matmul import NOTHING, OWN, Rows, add_product, memory_of, rows_of
 from charrnn.kernels.rounding import number
 
 
@@ -62,18 +62,19 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
 @inline
 def start_gates(
     table: Array, local: Ids, x: Array, t: int, weight: Array, gates: Array, begin: int, end: int
-) -> None:  # fmt: skip
-    """gates[b] = table[local[t, b]] + x[t, b] W for the rows from `begin` to `end` of step t: table (U, G), gates (B, G
-    or more).
+) -> Rows:  # fmt: skip
+    """What the gates (B, G or more) of step t are before the state's part is added, for the rows from `begin` to `end`:
+    table[local[t, b]] + x[t, b] W, table (U, G).
 
     weight: packed W, or no panels where the table is all of the input's part; local (T, B), x (T, B, E) as an operand.
+    Returns the rows that the product of the state is to start from: the gates themselves, or still those of the table.
     """
-    G = table.shape[1]
-    for b in range(begin, end):
-        source, target = table[local[t, b]], gates[b]
-        for j in range(G):
-            target[j] = source[j]
-    add_product(x[t, begin:end], 0, weight, gates[begin:end], 0, G, memory_of(x, t + 1, begin, end))
+    start = rows_of(table, local[t, begin:end])
+    if weight.shape[0] == 0:
+        return start
+    upcoming = memory_of(x, t + 1, begin, end)
+    add_product(x[t, begin:end], 0, weight, start, gates[begin:end], 0, table.shape[1], upcoming)
+    return OWN
 
 
 @inline
@@ -86,7 +87,7 @@ def pass_down(dgates: Array, weight: Array, dx: Array, begin: int, end: int) -> 
         return
     for b in range(begin, end):
         dx[b] = 0
-    add_product(dgates[begin:end], 0, weight, dx[begin:end], 0, dx.shape[1], NOTHING)
+    add_product(dgates[begin:end], 0, weight, OWN, dx[begin:end], 0, dx.shape[1], NOTHING)
 
 
 @kernel

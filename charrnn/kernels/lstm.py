@@ -22,7 +22,7 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
-from charrnn.kernels.matmul import add_product, memory_of
+from charrnn.kernels.matmul import OWN, add_product, memory_of
 from charrnn.kernels.normalise import normalise, normalise_backward
 from charrnn.kernels.rounding import number, replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
@@ -49,9 +49,9 @@ def lstm_forward(
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
         gates_t, c_t, c_next = gates[t % len(gates)], c[t % len(c)], c[(t + 1) % len(c)]
-        start_gates(table, local, x, t, weight, gates_t, begin, end)
+        start = start_gates(table, local, x, t, weight, gates_t, begin, end)
         upcoming = memory_of(gates, t + 1, begin, end)
-        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, 4 * H, upcoming)
+        add_product(h_operand[t, begin:end], 0, recurrent, start, gates_t[begin:end], 0, 4 * H, upcoming)
         for b in range(begin, end):
             kept = keep[t, b]
             i, f, g, o = split(gates_t[b], H)
@@ -137,7 +137,7 @@ def lstm_backward(
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:  # gates = … + h' U
             upcoming = memory_of(gates, t - 1, begin, end)
-            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H, upcoming)
+            add_product(dgates[t, begin:end], 0, recurrent, OWN, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)
 
 

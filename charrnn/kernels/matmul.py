@@ -1,4 +1,4 @@
-"""Every matrix product of the project: C += A B, with B packed once into panels.
+"""Every matrix product of the project: C = S + A B, mostly C += A B, with B packed once into panels.
 
 A panel is as wide as a tile (`tile.py`): columns n w to (n+1) w of B as one contiguous (K, w) block, the last one
 filled up with zeros. Each element of C is one chain of fused multiply-adds over k in rising order, whatever the tile,
@@ -14,10 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array, zeros
+from charrnn.kernels.arrays import Array, Ids, zeros
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.packing import PACKED_AT_ONCE, pack_rows
 from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
+
+# What is left beside the last whole panel is computed in strips: of half vectors, of which a cycle does twice as many,
+# so that less of the last one is wasted; so many rows keep the multiply-add units busy.
+STRIP_ROWS, STRIP_BYTES = 8, max(VECTOR_BYTES // 2, 16)
 
 tile_1 = make_tile(1, TILE_VECTORS, masked=False)
 tile_2 = make_tile(2, TILE_VECTORS, masked=False)
@@ -25,7 +29,7 @@ tile_3 = make_tile(3, TILE_VECTORS, masked=False)
 tile_4 = make_tile(4, TILE_VECTORS, masked=False)
 tile_5 = make_tile(5, TILE_VECTORS, masked=False)
 tile_6 = make_tile(6, TILE_VECTORS, masked=False)
-strip = make_tile(TILE_ROWS, 1, masked=True)
+strip = make_tile(STRIP_ROWS, 1, masked=True, vector_bytes=STRIP_BYTES)
 
 # Blocks of `add_transposed_product`: a panel of 512 steps of K stays in the second-level cache while those of A stream
 # by, at most so many columns of it.
@@ -33,6 +37,9 @@ BLOCK_STEPS, BLOCK_COLUMNS = 512, 1024
 
 Memory = tuple[int, int]  # an address and a number of bytes
 NOTHING: Memory = (0, 0)
+Rows = tuple[int, int, int]  # what a product starts from: address, stride, address of the number of each row or 0
+OWN: Rows = (0, 0, 0)  # the result's own rows
+IN_ORDER = np.arange(STRIP_ROWS, dtype=np.int32)
 
 
 def packed_type(operand: np.typing.DTypeLike) -> np.dtype[Any]:
@@ -63,23 +70,25 @@ def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
 
 @inline
 def add_panel(
-    like: Array, a: int, a_row: int, a_step: int, panel: int, c: int, c_row: int, K: int, M: int, columns: int,
-    ahead: int, ahead_step: int,
+    like: Array, a: int, a_row: int, a_step: int, panel: int, s: int, s_row: int, index: int, c: int, c_row: int,
+    K: int, M: int, columns: int, below: int, ahead: int, ahead_step: int,
 ) -> None:  # fmt: skip
-    """One panel's part of C += A B; operands are addresses and strides in bytes, see `tile.py`.
+    """One panel's part of C = S + A B; operands are addresses and strides in bytes, see `tile.py`.
 
+    Row m of S is the row of `s` that the m-th int32 at `index` names, or the m-th where `index` is 0. `below` is 1
+    where C must come from memory: each tile then asks for that of the next one.
     `ahead` is asked for meanwhile, `ahead_step` bytes further at each step of K. It is an address of ours even where
     there is nothing to ask for: the processor takes long to find out about others.
     """
-    width = PANEL_BYTES // like.itemsize
-    lanes = VECTOR_BYTES // like.itemsize
-    if columns < width:
+    if columns < PANEL_BYTES // like.itemsize:
+        lanes = STRIP_BYTES // like.itemsize
         for column in range(0, columns, lanes):
             at = column * like.itemsize
-            for m in range(0, M, TILE_ROWS):
+            for m in range(0, M, STRIP_ROWS):
+                start, order = start_at(s, s_row, index, m)
                 strip(
-                    like, a + m * a_row, a_row, a_step, panel + at, c + m * c_row + at, c_row, K,
-                    min(TILE_ROWS, M - m), columns - column, 0, 0,
+                    like, a + m * a_row, a_row, a_step, panel + at, start + at, s_row, order, c + m * c_row + at, c_row,
+                    K, min(STRIP_ROWS, M - m), columns - column, 0, 0, 0,
                 )  # fmt: skip
         return
     # Tiles of nearly equal height: 25 rows are five tiles of 5, not four of 6 and a thin one.
@@ -89,20 +98,41 @@ def add_panel(
         height = (M - m) // (tiles - n)
         left = a + m * a_row
         corner = c + m * c_row
+        start, order = start_at(s, s_row, index, m)
         if height == 6:
-            tile_6(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
+            tile_6(
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+            )  # fmt: skip
         elif height == 5:
-            tile_5(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
+            tile_5(
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+            )  # fmt: skip
         elif height == 4:
-            tile_4(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
+            tile_4(
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+            )  # fmt: skip
         elif height == 3:
-            tile_3(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
+            tile_3(
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+            )  # fmt: skip
         elif height == 2:
-            tile_2(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
+            tile_2(
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+            )  # fmt: skip
         else:
-            tile_1(like, left, a_row, a_step, panel, corner, c_row, K, 0, 0, ahead, ahead_step)
+            tile_1(
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+            )  # fmt: skip
         m += height
         ahead += K * ahead_step
+
+
+@inline
+def start_at(s: int, s_row: int, index: int, m: int) -> tuple[int, int]:
+    """`s` and `index` for a tile whose first row is m."""
+    if index:
+        return s, index + m * IN_ORDER.itemsize
+    return s + m * s_row, signed(IN_ORDER.ctypes.data)
 
 
 @inline
@@ -120,35 +150,50 @@ def memory_of(steps: Array, t: int, begin: int, end: int) -> Memory:
 
 
 @inline
+def rows_of(table: Array, numbers: Ids) -> Rows:
+    """table[numbers] for a product to start from: table (U, N), numbers (M), one for each row of the product."""
+    return signed(table.ctypes.data), table.strides[0], signed(numbers.ctypes.data)
+
+
+@inline
+def row_of(bias: Array) -> Rows:
+    """A row (N) for every row of a product to start from."""
+    return signed(bias.ctypes.data), signed(0), signed(0)
+
+
+@inline
 def add_product(
-    a: Array, a_column: int, panels: Array, c: Array, c_column: int, N: int, ahead: Memory
+    a: Array, a_column: int, panels: Array, start: Rows, c: Array, c_column: int, N: int, ahead: Memory
 ) -> None:  # fmt: skip
-    """C += A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M,
-    N).
+    """C = S + A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M,
+    N), S = these columns of `start`.
 
     `ahead` is what will be used next: a little of it is asked for at each step, so that nothing need wait for memory
     when the product is done.
     """
-    start, size = ahead
+    (s, s_row, index), (address, size) = start, ahead
     corner = signed(c.ctypes.data) + c_column * c.itemsize
     add_packed(
-        signed(a.ctypes.data) + a_column * a.itemsize, a.strides[0], panels, corner, c.strides[0], a.shape[0], N,
-        signed(start) if size else corner, signed(size),
+        signed(a.ctypes.data) + a_column * a.itemsize, a.strides[0], panels,
+        signed(s) + c_column * c.itemsize if s else corner, signed(s_row) if s else c.strides[0], signed(index),
+        corner, c.strides[0], a.shape[0], N, signed(address) if size else corner, signed(size),
     )  # fmt: skip
 
 
 @kernel
 def add_packed(
-    a: int, a_row: int, panels: Array, c: int, c_row: int, M: int, N: int, ahead: int, ahead_size: int
+    a: int, a_row: int, panels: Array, s: int, s_row: int, index: int, c: int, c_row: int, M: int, N: int,
+    ahead: int, ahead_size: int,
 ) -> None:  # fmt: skip
     """`add_product` over addresses: compiled once, whatever arrays they lie in."""
     count, K, width = panels.shape
     steps = -(-M // TILE_ROWS) * K
     ahead_step = -(-ahead_size // max(steps * count, 1))
     for n in range(count):
+        at = n * PANEL_BYTES
         add_panel(
-            panels, a, a_row, panels.itemsize, panels[n].ctypes.data, c + n * PANEL_BYTES, c_row, K, M,
-            min(width, N - n * width), ahead + n * steps * ahead_step, ahead_step,
+            panels, a, a_row, panels.itemsize, signed(panels[n].ctypes.data), s + at, s_row, index, c + at, c_row, K, M,
+            min(width, N - n * width), signed(0), ahead + n * steps * ahead_step, ahead_step,
         )  # fmt: skip
 
 
@@ -164,8 +209,9 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
         for t in range(T):
             corner = signed(c[t, begin].ctypes.data) + n * PANEL_BYTES
             add_panel(
-                panels, a[t, begin].ctypes.data, a.strides[1], panels.itemsize, panels[n].ctypes.data,
-                corner, c.strides[1], K, end - begin, min(width, N - n * width), corner, 0,
+                panels, signed(a[t, begin].ctypes.data), a.strides[1], panels.itemsize, signed(panels[n].ctypes.data),
+                corner, c.strides[1], signed(0), corner, c.strides[1], K, end - begin, min(width, N - n * width),
+                signed(1), corner, signed(0),
             )  # fmt: skip
 
 
@@ -197,7 +243,7 @@ def add_transposed_product(
                     for m in range(top, bottom, width):
                         corner = signed(c[m].ctypes.data) + (c_column + n * width) * c.itemsize
                         add_panel(
-                            right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1],
-                            right[n - some].ctypes.data, corner, c.strides[0], K, min(width, bottom - m),
-                            min(width, N - n * width), corner, 0,
+                            right, signed(left[(m - top) // width].ctypes.data), left.itemsize, left.strides[1],
+                            signed(right[n - some].ctypes.data), corner, c.strides[0], signed(0), corner, c.strides[0],
+                            K, min(width, bottom - m), min(width, N - n * width), signed(1), corner, signed(0),
                         )  # fmt: skip

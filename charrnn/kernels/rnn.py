@@ -12,7 +12,7 @@ from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import tanh
 from charrnn.kernels.inputs import pass_down, start_gates
-from charrnn.kernels.matmul import add_product, memory_of
+from charrnn.kernels.matmul import OWN, add_product, memory_of
 from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
 
@@ -33,9 +33,9 @@ def rnn_forward(
     enter(h, h_operand, keep, begin, end)
     for t in range(T):
         gates_t = gates[t % len(gates)]
-        start_gates(table, local, x, t, weight, gates_t, begin, end)
+        start = start_gates(table, local, x, t, weight, gates_t, begin, end)
         upcoming = memory_of(gates, t + 1, begin, end)
-        add_product(h_operand[t, begin:end], 0, recurrent, gates_t[begin:end], 0, H, upcoming)
+        add_product(h_operand[t, begin:end], 0, recurrent, start, gates_t[begin:end], 0, H, upcoming)
         for b in range(begin, end):
             row, h_row = gates_t[b], h[t + 1, b]
             if relu:
@@ -80,5 +80,5 @@ def rnn_backward(
         pass_down(dgates[t], weight, dout[t], begin, end)
         if t > 0:
             upcoming = memory_of(gates, t - 1, begin, end)
-            add_product(dgates[t, begin:end], 0, recurrent, dh[begin:end], 0, H, upcoming)
+            add_product(dgates[t, begin:end], 0, recurrent, OWN, dh[begin:end], 0, H, upcoming)
             drop_rows(dh, keep[t], begin, end)

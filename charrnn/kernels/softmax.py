@@ -10,7 +10,7 @@ import math
 from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import exp, largest
-from charrnn.kernels.matmul import NOTHING, add_product
+from charrnn.kernels.matmul import NOTHING, Memory, add_product, memory_of, row_of
 
 
 @inline
@@ -45,13 +45,9 @@ def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, b
 
 
 @inline
-def compute_logits(x: Array, weight: Array, bias: Array, logits: Array) -> None:
-    """logits (R, V) = x W + b: x (R, H) as an operand, weight: packed W, bias (V)."""
-    for r in range(logits.shape[0]):
-        row = logits[r]
-        for v in range(bias.size):
-            row[v] = bias[v]
-    add_product(x, 0, weight, logits, 0, bias.size, NOTHING)
+def compute_logits(x: Array, weight: Array, bias: Array, logits: Array, ahead: Memory) -> None:
+    """logits (R, V) = x W + b: x (R, H) as an operand, weight: packed W, bias (V). `ahead`: see `add_product`."""
+    add_product(x, 0, weight, row_of(bias), logits, 0, bias.size, ahead)
 
 
 @kernel
@@ -68,7 +64,8 @@ def target_log_probs(
     for t in range(T):
         for first in range(begin, end, R):
             count = min(R, end - first)
-            compute_logits(x[t, first : first + count], weight, bias, logits[:count])
+            upcoming = memory_of(x, t + 1, first, first + count)
+            compute_logits(x[t, first : first + count], weight, bias, logits[:count], upcoming)
             for r in range(count):
                 row, b = logits[r], first + r
                 top = largest(row)
@@ -105,7 +102,7 @@ def next_log_probs(
     n = first
     for top in range(begin, end, R):
         count = min(R, end - top)
-        compute_logits(x[top : top + count], weight, bias, logits[:count])
+        compute_logits(x[top : top + count], weight, bias, logits[:count], NOTHING)
         for r in range(count):
             row = logits[r]
             highest, asked_from = largest(row), n

@@ -1,8 +1,9 @@
-"""The innermost loop of every matrix product: one tile of C += A B, held in registers over the whole of K.
+"""The innermost loop of every matrix product: one tile of C = S + A B, held in registers over the whole of K.
 
-C's tile is `rows` x `vectors` vector registers. For each k, `vectors` registers of B are loaded and each row's number
-of A is broadcast and multiplied in. Emitted as LLVM vector code through an intrinsic, because no auto-vectorised loop
-keeps all accumulators in registers. LLVM lowers the vector types to what the machine has.
+C's tile is `rows` x `vectors` vector registers, which start as rows of S, mostly those of C itself. For each k,
+`vectors` registers of B are loaded and each row's number of A is broadcast and multiplied in. Emitted as LLVM vector
+code through an intrinsic, because no auto-vectorised loop keeps all accumulators in registers. LLVM lowers the vector
+types to what the machine has.
 
 Operands are addresses and strides in bytes. B is a packed panel, see `matmul.py`: (K, panel width), contiguous. In
 bfloat16 a step of K is a pair: two neighbours of A's row against two rows of B, multiplied and added to float32
@@ -66,31 +67,32 @@ def emit_prefetch(builder: Any, address: Any, *, write: bool) -> None:
     builder.call(function, [builder.inttoptr(address, pointer), *options])
 
 
-def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
-    """An intrinsic `tile(like, a, a_row, a_step, panel, c, c_row, K, height, columns, ahead, ahead_step)` for
-    c[:rows] += a b.
+def make_tile(rows: int, vectors: int, *, masked: bool, vector_bytes: int = VECTOR_BYTES) -> Callable[..., None]:
+    """An intrinsic `tile(like, a, a_row, a_step, panel, s, s_row, index, c, c_row, K, height, columns, below,
+    ahead, ahead_step)` for c[i] = s[index[i]] + a[i] b, i < rows.
 
     `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and
-    `a_step` are A's strides along its rows and along K, so that a transposed A needs no copy. Unmasked, `height` and
-    `columns` are ignored and the tile is full; one of several rows asks at each step of K for the memory at `ahead`,
-    which moves on by `ahead_step` bytes. Masked, only the first `columns` of the tile exist, and rows from `height` on
-    repeat the last one: they read and write the same numbers again.
+    `a_step` are A's strides along its rows and along K, so that a transposed A needs no copy. `index` is an address of
+    int32 numbers. Unmasked, `height` and `columns` are ignored and the tile is full; one of several rows asks at each
+    step of K for the memory at `ahead`, which moves on by `ahead_step` bytes, and where `below` is not 0 for the C of
+    the tile below before the first. Masked, only the first `columns` of the
+    tile exist, and rows from `height` on repeat the last one: they read and write the same numbers again.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
     def tile(
-        typingctx: Any, like: Any, a: Any, a_row: Any, a_step: Any, panel: Any, c: Any, c_row: Any, K: Any,
-        height: Any, columns: Any, ahead: Any, ahead_step: Any,
+        typingctx: Any, like: Any, a: Any, a_row: Any, a_step: Any, panel: Any, s: Any, s_row: Any, index: Any,
+        c: Any, c_row: Any, K: Any, height: Any, columns: Any, below: Any, ahead: Any, ahead_step: Any,
     ) -> Any:  # fmt: skip
         pairs = like.dtype == types.uint32
         scalar = ir.DoubleType() if like.dtype == types.float64 else ir.FloatType()
         size = like.dtype.bitwidth // 8
-        lanes = VECTOR_BYTES // size
+        lanes = vector_bytes // size
         vector = ir.VectorType(scalar, lanes)
         kind = f"v{lanes}f{8 * size}"
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, a, a_row, a_step, panel, c, c_row, K, height, columns, ahead, ahead_step = args
+            _, a, a_row, a_step, panel, s, s_row, index, c, c_row, K, height, columns, below, ahead, ahead_step = args
             word = a.type
             pointer = ir.PointerType()
 
@@ -116,18 +118,26 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                 last = builder.sub(height, const(1))
                 return builder.select(builder.icmp_signed("<", const(i), last), const(i), last)
 
-            index = [row(i) for i in range(rows)]
-            a_rows = [builder.add(a, builder.mul(a_row, i)) for i in index]
-            c_rows = [builder.add(c, builder.mul(c_row, i)) for i in index]
-            corners = [builder.add(r, const(VECTOR_BYTES * v)) for r in c_rows for v in range(vectors)]
+            def corners_of(base: Any, stride: Any, numbers: list[Any]) -> list[Any]:
+                starts = [builder.add(base, builder.mul(stride, n)) for n in numbers]
+                return [builder.add(start, const(vector_bytes * v)) for start in starts for v in range(vectors)]
+
+            def number_at(i: Any) -> Any:
+                at = builder.inttoptr(builder.add(index, builder.mul(i, const(4))), pointer)
+                return builder.sext(builder.load(at, align=4, typ=ir.IntType(32)), word)
+
+            numbers = [row(i) for i in range(rows)]
+            a_rows = [builder.add(a, builder.mul(a_row, i)) for i in numbers]
+            sources = corners_of(s, s_row, [number_at(i) for i in numbers])
+            corners = corners_of(c, c_row, numbers)
             if masked:
-                numbers = ir.VectorType(word, lanes)
+                places = ir.VectorType(word, lanes)
                 bits = ir.VectorType(ir.IntType(1), lanes)
                 masks = [
                     builder.icmp_signed(
                         "<",
-                        ir.Constant(numbers, [ir.Constant(word, lane + v * lanes) for lane in range(lanes)]),
-                        splat(columns, numbers),
+                        ir.Constant(places, [ir.Constant(word, lane + v * lanes) for lane in range(lanes)]),
+                        splat(columns, places),
                     )
                     for v in range(vectors)
                 ]
@@ -139,14 +149,15 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                         read,
                         [builder.inttoptr(at, pointer), align, masks[n % vectors], ir.Constant(vector, None)],
                     )
-                    for n, at in enumerate(corners)
+                    for n, at in enumerate(sources)
                 ]
             else:
-                start = [load(at, vector) for at in corners]
+                start = [load(at, vector) for at in sources]
 
-            if not masked:  # the tile below is likely to be next
-                for at in corners:
-                    emit_prefetch(builder, builder.add(at, builder.mul(c_row, const(rows))), write=True)
+            if not masked:
+                with builder.if_then(builder.icmp_signed("!=", below, const(0))):
+                    for at in corners:
+                        emit_prefetch(builder, builder.add(at, builder.mul(c_row, const(rows))), write=True)
             before = builder.block
             loop = builder.append_basic_block("over_k")
             after = builder.append_basic_block("stored")
@@ -157,7 +168,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
             sums = [builder.phi(vector) for _ in start]
             here = builder.add(panel, builder.mul(k, const(PANEL_BYTES)))
             raw = ir.VectorType(ir.IntType(32), lanes) if pairs else vector
-            right = [load(builder.add(here, const(VECTOR_BYTES * v)), raw) for v in range(vectors)]
+            right = [load(builder.add(here, const(vector_bytes * v)), raw) for v in range(vectors)]
             fma = function(f"llvm.fmuladd.{kind}", vector, vector, vector, vector)  # fused where the CPU can
 
             def multiply_add(left: Any, right: Any, total: Any) -> Any:
@@ -166,7 +177,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
                     return builder.call(fma, [left, right, total])
                 if HAS_BFLOAT16:
                     numbers = ir.VectorType(BFloat(), 2 * lanes)
-                    dot = function("llvm.x86.avx512bf16.dpbf16ps.512", vector, vector, numbers, numbers)
+                    dot = function(f"llvm.x86.avx512bf16.dpbf16ps.{8 * vector_bytes}", vector, vector, numbers, numbers)
                     return builder.call(dot, [total, builder.bitcast(left, numbers), builder.bitcast(right, numbers)])
                 shift, mask = ir.Constant(raw, [16] * lanes), ir.Constant(raw, [0xFFFF0000] * lanes)
                 for wide in (
@@ -204,7 +215,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool) -> Callable[..., None]:
             return context.get_dummy_value()
 
         word = types.intp
-        return types.void(like, *[word] * 11), codegen
+        return types.void(like, *[word] * 15), codegen
 
     made: Callable[..., None] = tile
     return made

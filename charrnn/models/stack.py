@@ -49,11 +49,13 @@ class Stack:
             self.layers.append(LAYERS[cell](config, index, *own, buffers))
         self.states = sum(layer.states for layer in self.layers)
         self._seen = np.full(config.vocabulary_size, -1, np.int32)
+        self._whole = False  # the table has all units, and the weights are those it was built from
         self.rate, self.key = 0.0, 0
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
         """Jobs that pack all weights of one direction, to be run after the weights changed; `often`: after every
         step."""
+        self._whole = False
         return [job for layer in self.layers for job in layer.pack(backward=backward, often=often)]
 
     def prepare(self, ids: Ids, state: Array, *, gradient: bool = False, rate: float = 0.0, key: int = 0) -> Array:
@@ -73,7 +75,7 @@ class Stack:
         for layer in self.layers:
             for before in layer.state(0):
                 before[:] = next(rows)
-        self._build_table(ids)
+        self._look_up(ids, whole=not gradient and (self._whole or self.config.vocabulary_size <= ids.size))
         return self.layers[-1].out
 
     @property
@@ -88,12 +90,26 @@ class Stack:
             for after in layer.state(self.keep.shape[0]):
                 next(rows)[:] = after
 
-    def _build_table(self, ids: Ids) -> None:
-        """What the first layer's gates get from each distinct unit of the window: table (U, G)."""
-        first = self.layers[0]
-        self._distinct = self.buffers.ids("distinct", ids.size)
+    def _look_up(self, ids: Ids, *, whole: bool) -> None:
+        """Build the table and what finds each of ids (T, B) in it. `whole`: the table of all units, kept for the next
+        window, instead of that of the window's own."""
         self._local = self.buffers.ids("local", *ids.shape)
-        U = inputs.number_units(ids.reshape(-1), self._seen, self._distinct, self._local.reshape(-1))
+        if whole:
+            self._local[:] = ids
+            if self._whole:
+                return
+            self._distinct = np.arange(self.config.vocabulary_size, dtype=np.int32)
+        else:
+            distinct = self.buffers.ids("distinct", ids.size)
+            U = inputs.number_units(ids.reshape(-1), self._seen, distinct, self._local.reshape(-1))
+            self._distinct = distinct[:U]
+        self._build_table()
+        self._whole = whole
+
+    def _build_table(self) -> None:
+        """What the first layer's gates get from each of the distinct units: table (U, G)."""
+        first = self.layers[0]
+        U = self._distinct.size
         self.table = self.buffers.get("table", 1, U, first.G)
         if self.embedding is not None:
             self.rows = self.buffers.get("rows", 1, U, self.embedding.shape[1])
@@ -169,8 +185,7 @@ class Stack:
     def add_table_gradient(self, scratch: Scratch) -> None:
         """From `dtable` to the first layer's input weights and the embedding: table = embedding W_ih + b."""
         first = self.layers[0]
-        U = self.table.shape[1]
-        distinct = self._distinct[:U]
+        U, distinct = self._distinct.size, self._distinct
         if self.dembedding is None:
             inputs.add_rows(self.dtable[0], distinct, first.gradients["weight_ih"])
             return
