@@ -45,6 +45,8 @@ def only_writer(path: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(beside)
+    except FileExistsError as error:
+        raise CharrnnError(f"cannot write {path}: {path.parent} is not a folder; choose another name") from error
     except OSError as error:
         raise CharrnnError(f"cannot write {path}: {error.strerror or error}") from error
     if descriptor is None:

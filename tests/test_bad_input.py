@@ -105,8 +105,11 @@ CASES: list[tuple[str, bytes | None, int, str]] = [
     ("train text.txt --config typo.toml", b"", 2, "no such option step; did you mean steps?"),
     # The output of train
     ("train text.txt -o m.safetensors", b"", 2, "m.safetensors exists; --resume goes on with it, --force replaces it"),
-    ("train text.txt --steps 1 -o a-folder --force", b"", 1, "a-folder"),
-    ("train text.txt --steps 1 -o text.txt/m.safetensors", b"", 1, "cannot write text.txt/m.safetensors"),
+    *(
+        (f"train text.txt --steps 1 -o a-folder{force}", b"", 1, "a-folder: it is there and is not a regular file")
+        for force in ("", " --force")
+    ),
+    ("train text.txt --steps 1 -o text.txt/m.safetensors", b"", 1, "m.safetensors: text.txt is not a folder"),
     ("train text.txt --steps 1 --log a-folder", b"", 1, "cannot write the log a-folder"),
     ("train --resume -o foreign.safetensors", b"", 1, "foreign.safetensors is not a charrnn checkpoint"),
     ("train text.txt --init-from short.safetensors", b"", 1, "short.safetensors is truncated"),

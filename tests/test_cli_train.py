@@ -134,6 +134,16 @@ def test_an_existing_output_is_kept(charrnn_train: Any) -> None:
     assert charrnn_train("text.txt", "--steps", "4", "--force").status == 0
 
 
+def test_resume_without_a_training_state(charrnn_train: Any) -> None:
+    assert charrnn_train("text.txt", "--steps", "3").status == 0
+    path = Path("checkpoints/text.safetensors")
+    checkpoint.save(path, checkpoint.load(path))
+    refused = charrnn_train("text.txt", "--steps", "6", "--resume")
+    assert refused.status == 1
+    assert "saved without its training state; --init-from" in refused.last
+    assert "going on" not in refused.err
+
+
 def test_resume(charrnn_train: Any) -> None:
     fresh = charrnn_train("text.txt", "--steps", "10", "--resume")
     assert fresh.status == 0

@@ -54,7 +54,9 @@ def score(
     stream: Annotated[
         bool,
         option(
-            "--stream", group="Input", help="Lines are parts of one text: the state carries over from line to line."
+            "--stream",
+            group="Input",
+            help="Lines are parts of one text: the state carries over, unless the model was trained with --lines.",
         ),
     ] = False,
     text_field: Annotated[

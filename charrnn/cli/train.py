@@ -119,7 +119,7 @@ def train(
     path = choose_output(corpus, output, resume)
     written = str(path) if output is None else output
     check_names(written, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
-    if not (resume or force or dry_run) and path.exists():
+    if not (resume or force or dry_run) and path.is_file():
         raise UsageError(f"{path} exists; --resume goes on with it, --force replaces it")
     if resume and (force or dry_run):
         raise UsageError(f"--resume and {'--force' if force else '--dry-run'} exclude each other; leave one out")
@@ -167,6 +167,11 @@ def start_or_resume(
             further = "a larger budget lets it go on" if recorded.training_tensors else "--init-from takes its weights"
             streams.note(f"{request.output} is finished ({result['stopped_by']}); {further}")
             return result
+        if not recorded.training_tensors:
+            raise CharrnnError(
+                f"cannot resume {request.output}: it was saved without its training state; "
+                "--init-from starts a new run from its weights"
+            )
         streams.note(f"going on with {request.output}")
         return setup.resume(request, recorded, elapsed, samples=live)
     if resume:

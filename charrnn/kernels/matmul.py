@@ -19,9 +19,9 @@ from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.packing import PACKED_AT_ONCE, pack_rows
 from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
 
-# What is left beside the last whole panel is computed in strips: of half vectors, of which a cycle does twice as many,
-# so that less of the last one is wasted; so many rows keep the multiply-add units busy.
-STRIP_ROWS, STRIP_BYTES = 8, max(VECTOR_BYTES // 2, 16)
+# What is left beside the last whole panel is computed in strips: of 256 bits at most, since many processors do two such
+# vectors in the time of one of 512, of which more would be wasted; so many rows keep the multiply-add units busy.
+STRIP_ROWS, STRIP_BYTES = 8, min(VECTOR_BYTES, 32)
 
 tile_1 = make_tile(1, TILE_VECTORS, masked=False)
 tile_2 = make_tile(2, TILE_VECTORS, masked=False)
@@ -39,7 +39,7 @@ Memory = tuple[int, int]  # an address and a number of bytes
 NOTHING: Memory = (0, 0)
 Rows = tuple[int, int, int]  # what a product starts from: address, stride, address of the number of each row or 0
 OWN: Rows = (0, 0, 0)  # the result's own rows
-IN_ORDER = np.arange(STRIP_ROWS, dtype=np.int32)
+IN_ORDER = np.arange(STRIP_ROWS, dtype=np.int32)  # the numbers of rows that follow each other
 
 
 def packed_type(operand: np.typing.DTypeLike) -> np.dtype[Any]:
@@ -192,8 +192,8 @@ def add_packed(
     for n in range(count):
         at = n * PANEL_BYTES
         add_panel(
-            panels, a, a_row, panels.itemsize, signed(panels[n].ctypes.data), s + at, s_row, index, c + at, c_row, K, M,
-            min(width, N - n * width), signed(0), ahead + n * steps * ahead_step, ahead_step,
+            panels, a, a_row, panels.itemsize, panels[n].ctypes.data, s + at, s_row, index, c + at, c_row, K, M,
+            min(width, N - n * width), 0, ahead + n * steps * ahead_step, ahead_step,
         )  # fmt: skip
 
 
@@ -209,9 +209,8 @@ def add_products(a: Array, panels: Array, c: Array, begin: int, end: int) -> Non
         for t in range(T):
             corner = signed(c[t, begin].ctypes.data) + n * PANEL_BYTES
             add_panel(
-                panels, signed(a[t, begin].ctypes.data), a.strides[1], panels.itemsize, signed(panels[n].ctypes.data),
-                corner, c.strides[1], signed(0), corner, c.strides[1], K, end - begin, min(width, N - n * width),
-                signed(1), corner, signed(0),
+                panels, a[t, begin].ctypes.data, a.strides[1], panels.itemsize, panels[n].ctypes.data,
+                corner, c.strides[1], 0, corner, c.strides[1], K, end - begin, min(width, N - n * width), 1, corner, 0,
             )  # fmt: skip
 
 
@@ -243,7 +242,7 @@ def add_transposed_product(
                     for m in range(top, bottom, width):
                         corner = signed(c[m].ctypes.data) + (c_column + n * width) * c.itemsize
                         add_panel(
-                            right, signed(left[(m - top) // width].ctypes.data), left.itemsize, left.strides[1],
-                            signed(right[n - some].ctypes.data), corner, c.strides[0], signed(0), corner, c.strides[0],
-                            K, min(width, bottom - m), min(width, N - n * width), signed(1), corner, signed(0),
+                            right, left[(m - top) // width].ctypes.data, left.itemsize, left.strides[1],
+                            right[n - some].ctypes.data, corner, c.strides[0], 0, corner, c.strides[0], K,
+                            min(width, bottom - m), min(width, N - n * width), 1, corner, 0,
                         )  # fmt: skip

@@ -21,6 +21,7 @@ from charrnn.kernels.threads import Job, Threads
 from charrnn.models.buffers import Buffers
 from charrnn.models.layers import ADDITION, LAYERS, Layer, Scratch, product_job
 
+WHOLE_TABLE = 1 << 22  # numbers, at most, of a table of all units: 16 MB in float32
 WORTH_A_THREAD = 10_000_000  # multiply-adds, of which one thread does a hundred thousand in a microsecond
 
 
@@ -75,7 +76,9 @@ class Stack:
         for layer in self.layers:
             for before in layer.state(0):
                 before[:] = next(rows)
-        self._look_up(ids, whole=not gradient and (self._whole or self.config.vocabulary_size <= ids.size))
+        V = self.config.vocabulary_size
+        small = V * self.layers[0].G <= WHOLE_TABLE
+        self._look_up(ids, whole=small and not gradient and (self._whole or ids.size >= V))
         return self.layers[-1].out
 
     @property

@@ -51,8 +51,8 @@ def uneven_lines(share: float, asked: float) -> str | None:
     if share <= UNEVEN * asked or not asked:
         return None
     return (
-        f"{share:.0%} of the text is held out, not {asked:.0%}: copies of a line stay together, and some lines have "
-        "many, which the model then never sees. Another --seed holds out others, --val names a file to hold out instead"
+        f"{share:.0%} of the text is held out, not {asked:.0%}: a line is held out whole and with all its copies, and "
+        "some are much of this text. Another --seed holds out others, --val names a file to hold out instead"
     )
 
 
