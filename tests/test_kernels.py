@@ -120,6 +120,10 @@ def test_functions_of_large_numbers_and_of_none() -> None:
     assert (y[2, 0:6:2] > 1e38).all()
     assert (y[2, 1:6:2] < 2e-38).all()
     assert np.isnan(y[:, 6:]).all()  # stays visible
+    vectors = np.empty((3, 40 * x.size), np.float32)  # as many as are computed side by side, and more
+    for which in range(3):
+        apply(which, np.tile(x, 40), vectors[which])
+    np.testing.assert_allclose(vectors, np.tile(y, 40), rtol=1e-6)
 
 
 @pytest.mark.parametrize("vocabulary", [2, 3, 65, 1000])
