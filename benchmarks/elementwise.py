@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from charrnn.kernels import functions
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import kernel
 
 SIZE = 4096  # numbers, which fit the first-level cache
 REPEATS = 200

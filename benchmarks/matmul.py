@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.common import Side, arguments, describe_machine, in_turns, print_table
 from benchmarks.peak import peak
 from charrnn.kernels import matmul
-from charrnn.kernels.arrays import Array
+from charrnn.runtime.arrays import Array
 
 
 def operands(shape: tuple[int, int], dtype: np.typing.DTypeLike, rng: np.random.Generator) -> Array:

@@ -11,9 +11,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
-from charrnn.kernels.tile import HAS_BFLOAT16, VECTOR_BYTES, BFloat
+from charrnn.kernels.tile import BFloat
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import kernel
+from charrnn.runtime.features import HAS_BFLOAT16, VECTOR_BYTES
 
 ACCUMULATORS = 12
 LANES = VECTOR_BYTES // 4

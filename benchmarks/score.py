@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Side, arguments, describe_machine, in_turns, make_model, make_torch, print_table, ratio
-from charrnn.scores import Line
-from charrnn.scoring import score_lines
+from charrnn.tasks.line_scoring import score_lines
+from charrnn.tasks.score_records import Line
 from charrnn.text import Vocabulary
 from charrnn.text.corpus import load_corpus
 

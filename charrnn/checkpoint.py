@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn import safefile
 from charrnn.config import ModelConfig, TextConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.models.layout import tensor_shapes
-from charrnn.safefile import Shape
+from charrnn.nn.layout import tensor_shapes
+from charrnn.runtime import safefile
+from charrnn.runtime.safefile import Shape
 from charrnn.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1

@@ -74,7 +74,7 @@ def sentences(count: int, seed: int = 0) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The user's settings do not reach the tests, and the tests' corpora not the user's cache; compiled code does."""
-    from charrnn.kernels.compile import user_cache_directory
+    from charrnn.runtime.compile import user_cache_directory
 
     cache = tmp_path_factory.mktemp("cache")
     compiled = user_cache_directory() / "kernels"

@@ -29,9 +29,9 @@ from charrnn import checkpoint as ckpt
 from charrnn.cli import info, streams
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
-from charrnn.sampling import SamplingConfig, sample
-from charrnn.scores import Line
-from charrnn.scoring import score_lines
+from charrnn.tasks.line_scoring import score_lines
+from charrnn.tasks.sampling import SamplingConfig, sample
+from charrnn.tasks.score_records import Line
 from charrnn.text.vocabulary import EOS
 from tests.mutations import MUTATIONS, good_files
 

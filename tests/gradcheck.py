@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.config import ModelConfig
-from charrnn.kernels.arrays import Array
 from charrnn.models import LanguageModel
+from charrnn.runtime.arrays import Array
 
 V, H, E, T, B = 7, 5, 4, 6, 3
 STEP = 1e-5  # of the four-point difference: too short to cross a kink of ReLU, long enough for float64

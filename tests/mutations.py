@@ -15,7 +15,7 @@ import numpy as np
 from charrnn import checkpoint as ckpt
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.models.layout import tensor_shapes
+from charrnn.nn.layout import tensor_shapes
 from charrnn.text.vocabulary import Vocabulary
 
 # Values of every type, small and huge; texts that a terminal would obey, that no encoding can write, that end a line.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from charrnn.config import ModelConfig
-from charrnn.kernels.arrays import Array
+from charrnn.runtime.arrays import Array
 
 
 def sigmoid(x: Array) -> Array:

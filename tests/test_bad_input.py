@@ -15,7 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from charrnn.memory import available_memory
+from charrnn.runtime.memory import available_memory
 from tests.conftest import TINY, run_command, sentences
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")

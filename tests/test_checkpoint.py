@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from charrnn import checkpoint as ckpt
-from charrnn import safefile
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig
 from charrnn.errors import CharrnnError
-from charrnn.models.layout import tensor_shapes
+from charrnn.nn.layout import tensor_shapes
+from charrnn.runtime import safefile
 from charrnn.text.vocabulary import Vocabulary
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charrnn import checkpoint as ckpt
-from charrnn import safefile
 from charrnn.errors import CharrnnError
-from charrnn.models.layout import tensor_shapes
+from charrnn.nn.layout import tensor_shapes
+from charrnn.runtime import safefile
 from tests.test_checkpoint import GOLDEN, make_checkpoint, write_golden
 
 # ---- what is not good is refused

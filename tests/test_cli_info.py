@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from charrnn import checkpoint as ckpt
-from charrnn import safefile
 from charrnn.cli.main import main
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.models.layout import parameter_count
+from charrnn.nn.layout import parameter_count
+from charrnn.runtime import safefile
 from tests.test_checkpoint import GOLDEN, make_checkpoint
 
 PATH = str(GOLDEN / "version-1.safetensors")

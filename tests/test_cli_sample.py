@@ -17,7 +17,7 @@ import pytest
 from charrnn.cli import sample as command
 from charrnn.cli import streams
 from charrnn.cli.main import main
-from charrnn.sampling import Piece
+from charrnn.tasks.sampling import Piece
 from charrnn.text.vocabulary import EOS, Vocabulary
 from tests.toy_model import learn, toy_checkpoint, toy_model
 

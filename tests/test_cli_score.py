@@ -15,12 +15,12 @@ import pytest
 
 from charrnn.cli import lines as line_reader
 from charrnn.cli import score as command
-from charrnn.cli import score_formats, streams
+from charrnn.cli import score_output, streams
 from charrnn.cli.main import main
-from charrnn.cli.score_formats import Record
+from charrnn.cli.score_output import Record
 from charrnn.cli.visible import TerminalFilter, visible
-from charrnn.scores import Line, Score, Units
-from charrnn.scoring import score_lines
+from charrnn.tasks.line_scoring import score_lines
+from charrnn.tasks.score_records import Line, Score, Units
 from charrnn.text.vocabulary import EOS, Vocabulary
 from tests.toy_model import learn, toy_model
 
@@ -247,11 +247,11 @@ def test_a_stream_adds_nothing_at_its_end(run: Run) -> None:
 
 
 def test_numbers_have_six_decimals_and_no_negative_zero() -> None:
-    assert score_formats.number(-1e-9) == "0.000000"
-    assert score_formats.number(-0.0) == "0.000000"
-    assert score_formats.number(-1.25) == "-1.250000"
-    assert score_formats.number(-0.0004, 3) == "0.000"
-    assert score_formats.number(-10.0, 0) == "-10"
+    assert score_output.number(-1e-9) == "0.000000"
+    assert score_output.number(-0.0) == "0.000000"
+    assert score_output.number(-1.25) == "-1.250000"
+    assert score_output.number(-0.0004, 3) == "0.000"
+    assert score_output.number(-10.0, 0) == "-10"
 
 
 def test_a_long_list_of_units_is_written_in_pieces() -> None:
@@ -259,7 +259,7 @@ def test_a_long_list_of_units_is_written_in_pieces() -> None:
     for line, ended in ((text, True), (text, False), (b"", False)):
         model = toy_model(CHARS)
         ((score,),) = score_lines(model, CHARS, [[Line(line, ended)]], stream=True, per_token=True)
-        pieces = list(score_formats.json_line(Record(Line(line), score), math.log(2), per_token=True))
+        pieces = list(score_output.json_line(Record(Line(line), score), math.log(2), per_token=True))
         record = json.loads(b"".join(pieces))
         assert record["per_token"] == [
             {"token": unit, "logprob": value / math.log(2) + 0.0, "oov": unit == "漢"}
@@ -279,7 +279,7 @@ def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text
     def row(colour: bool) -> str:
         (scores,) = score_lines(toy_model(vocabulary), vocabulary, [[Line(text.encode())]], per_token=True)
         record = Record(Line(text.encode()), scores[0])
-        return score_formats.Table(vocabulary, 1.0, colour=colour).row(record).decode()
+        return score_output.Table(vocabulary, 1.0, colour=colour).row(record).decode()
 
     plain, coloured = row(False), row(True)
     assert plain.endswith("  " + visible(text) + "\n")
@@ -292,7 +292,7 @@ def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text
 def test_a_long_row_is_not_wrapped() -> None:
     units = Units(lambda: ("x" * 900, "\n"), (-0.5, -0.5), (False, False))
     score = Score(b"x" * 900, 2, 0, 2, 2, -1.0, -1.0, -1.0, (units,))
-    assert score_formats.Table(CHARS, 1.0, colour=True).row(Record(Line(score.data), score)).count(b"\n") == 1
+    assert score_output.Table(CHARS, 1.0, colour=True).row(Record(Line(score.data), score)).count(b"\n") == 1
 
 
 def test_the_table_is_what_a_terminal_gets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

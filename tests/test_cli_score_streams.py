@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.cli import lines as line_reader
-from charrnn.cli import score_formats
+from charrnn.cli import score_output
 from charrnn.cli.lines import read_chunks
-from charrnn.cli.score_formats import Record
-from charrnn.scores import Line, Score
-from charrnn.scoring import score_lines
+from charrnn.cli.score_output import Record
+from charrnn.tasks.line_scoring import score_lines
+from charrnn.tasks.score_records import Line, Score
 from charrnn.text.vocabulary import Vocabulary
 from tests.test_cli_score import BYTES, CHARS, WORDS
 from tests.toy_model import toy_checkpoint, toy_model
@@ -107,12 +107,12 @@ def test_chunks_are_bounded_and_those_of_a_pipe_begin_small(tmp_path: Path) -> N
 
 
 def test_a_long_text_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_formats, "_BYTES_AT_ONCE", 5)
+    monkeypatch.setattr(score_output, "_BYTES_AT_ONCE", 5)
     for data in (b"", b"12345", b'\t"naive\\"', "naïve 漢字 😀".encode() * 3, b"\xe6\xbc|\xff\xe6\xbc|abc\xe6\xbc"):
         for text in (data, b"1" + data, b"12" + data):
             line = Line(text, whole=b"0\t" + text, start=2)
             score = Score(text, 2, 0, 2, 2, -1.0, -1.0, -1.0)
-            pieces = list(score_formats.json_line(Record(line, score, 0.5), 1.0, per_token=False))
+            pieces = list(score_output.json_line(Record(line, score, 0.5), 1.0, per_token=False))
             assert (len(pieces) > 1) == (len(text) > 3)
             record = json.loads(b"".join(pieces))
             assert [record["text"], record["line"]] == [b.decode("utf-8", "replace") for b in (text, line.whole or b"")]
@@ -126,7 +126,7 @@ def test_a_long_text_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_long_line_with_its_units_takes_few_bytes_a_unit(
     vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.scoring._PIECE", 10_000)
+    monkeypatch.setattr("charrnn.tasks.line_scoring._PIECE", 10_000)
     monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", 1_000)
     model = toy_model(vocabulary)
     monkeypatch.setattr(model, "log_probs", lambda ids, targets, state: np.full(targets.shape, -1.0))
@@ -139,7 +139,7 @@ def test_a_long_line_with_its_units_takes_few_bytes_a_unit(
         try:
             ((score,),) = score_lines(model, vocabulary, [[line]], per_token=True)
             units = score.tokens
-            for _ in score_formats.json_line(Record(line, score), 1.0, per_token=True):
+            for _ in score_output.json_line(Record(line, score), 1.0, per_token=True):
                 pass
             return tracemalloc.get_traced_memory()[1]
         finally:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import charrnn.kernels.compile
+import charrnn.runtime.compile
 from charrnn import checkpoint
 from charrnn.cli.main import main
 from charrnn.cli.train_files import default_output
 
 # The tests move the cache of corpora; where compiled code is kept has been decided by then.
-assert charrnn.kernels.compile.__name__
+assert charrnn.runtime.compile.__name__
 
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -209,7 +209,7 @@ def test_a_compile_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "file").touch()
     script = """
 import numpy as np
-from charrnn.kernels import compile
+from charrnn.runtime import compile
 assert not compile.CACHED
 add = compile.kernel(lambda a: a + 1)
 print(add(1))

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as package_save
 
-from charrnn import checkpoint, safefile
+from charrnn import checkpoint
 from charrnn.errors import CharrnnError
+from charrnn.runtime import safefile
 from tests.test_checkpoint import assert_same as assert_same_checkpoint
 from tests.test_checkpoint import make_checkpoint
 

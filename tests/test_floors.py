@@ -17,14 +17,14 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"training"},
-    {"sampling", "scoring"},
-    {"prefixes"},
+    {"tasks"},
     {"checkpoint"},
-    {"safefile"},
     {"models"},
+    {"nn"},
     {"text"},
     {"kernels"},
-    {"config", "lock", "memory", "scores"},
+    {"runtime"},
+    {"config"},
     {"errors"},
     {""},  # charrnn/__init__.py: the version
 )
@@ -80,7 +80,7 @@ def wrong_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> li
             other = part_of(target)
             if other != part and (other not in HEIGHT or HEIGHT[other] >= HEIGHT[part]):
                 found.append(f"{module}:{line} imports {target}: not a lower floor")
-            elif part == "kernels" and other not in ("kernels", ""):
+            elif part == "kernels" and other not in ("kernels", "runtime", ""):
                 found.append(f"{module}:{line} imports {target}: a kernel knows arrays only")
         elif part == "kernels" and top not in KERNEL_LIBRARIES | sys.stdlib_module_names:
             found.append(f"{module}:{line} imports {target}: a kernel needs {', '.join(sorted(KERNEL_LIBRARIES))} only")
@@ -123,11 +123,11 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
     ("module", "source"),
     [
         ("charrnn.text.reader", "from charrnn.models import LanguageModel"),
-        ("charrnn.text.reader", "def late():\n    import charrnn.models.stack"),
+        ("charrnn.text.reader", "def late():\n    import charrnn.nn.stack"),
         ("charrnn.text.reader", "from ..models import stack"),
-        ("charrnn.checkpoint", "from charrnn import sampling"),
-        ("charrnn.checkpoint", "from .scoring import score"),
-        ("charrnn.sampling", "import charrnn.scoring"),
+        ("charrnn.checkpoint", "from charrnn.tasks import sampling"),
+        ("charrnn.checkpoint", "from .tasks import line_scoring"),
+        ("charrnn.tasks.sampling", "import charrnn.training.run"),
         ("charrnn.errors", "from charrnn.config import UNITS"),
         ("charrnn.training.loop", "from charrnn.cli.progress import draw"),
         ("charrnn.kernels.lstm", "from charrnn.errors import CharrnnError"),
@@ -147,8 +147,8 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
             "import typer\nfrom charrnn.training.loop import train\nfrom charrnn.config import UNITS",
         ),
         ("charrnn.text.corpus", "from charrnn.text.reader import read\nfrom . import vocabulary\nimport numpy as np"),
-        ("charrnn.kernels.lstm", "import math\nfrom llvmlite import ir\nfrom charrnn.kernels.compile import kernel"),
-        ("charrnn.kernels.compile", "from charrnn import __version__"),
+        ("charrnn.kernels.lstm", "import math\nfrom llvmlite import ir\nfrom charrnn.runtime.compile import kernel"),
+        ("charrnn.runtime.compile", "from charrnn import __version__"),
     ],
 )
 def test_a_right_import_passes(module: str, source: str) -> None:

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from charrnn.kernels import dropout, functions, inputs, matmul, packing, softmax
-from charrnn.kernels.arrays import Array, zeros
-from charrnn.kernels.compile import kernel
-from charrnn.kernels.threads import Job, Threads
-from charrnn.models.layers import Packed
+from charrnn.nn.recurrent import Packed
+from charrnn.runtime.arrays import Array, zeros
+from charrnn.runtime.compile import kernel
+from charrnn.runtime.threads import Job, Threads
 
 
 def packed(b: Array) -> Array:

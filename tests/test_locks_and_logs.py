@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from charrnn import checkpoint, lock
+from charrnn import checkpoint
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
-from charrnn.lock import only_writer, try_lock
+from charrnn.runtime import lock
+from charrnn.runtime.lock import only_writer, try_lock
 from charrnn.text import corpus as corpora
 from charrnn.text.corpus import load_corpus
 from charrnn.training import events
@@ -77,7 +78,7 @@ def test_a_link_has_the_lock_of_its_file(tmp_path: Path) -> None:
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     script = (
-        "import sys, time; from pathlib import Path; from charrnn.lock import only_writer\n"
+        "import sys, time; from pathlib import Path; from charrnn.runtime.lock import only_writer\n"
         "with only_writer(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:

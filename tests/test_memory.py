@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import memory
 from charrnn.errors import CharrnnError
-from charrnn.memory import available_memory, readable, require_memory
+from charrnn.runtime import memory
+from charrnn.runtime.memory import available_memory, readable, require_memory
 
 
 def test_available_memory_is_told_here() -> None:

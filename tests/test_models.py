@@ -12,9 +12,13 @@ import pytest
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.kernels import dropout
-from charrnn.kernels.arrays import Ids
-from charrnn.models import LanguageModel, adaptive, language_model, layout, output
+from charrnn.models import LanguageModel
+from charrnn.models import language as language_model
 from charrnn.models.generation import step_by_step
+from charrnn.nn import adaptive_softmax as adaptive
+from charrnn.nn import layout
+from charrnn.nn import softmax as output
+from charrnn.runtime.arrays import Ids
 from tests import reference
 from tests.gradcheck import OPTIONS
 
@@ -321,7 +325,7 @@ def test_the_layout_can_be_read_without_numba(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    code = "import sys, charrnn.models.layout, charrnn.models; sys.exit('numba' in sys.modules)"
+    code = "import sys, charrnn.nn.layout, charrnn.models; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 

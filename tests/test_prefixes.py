@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn import prefixes
 from charrnn.config import ModelConfig
 from charrnn.models import LanguageModel
+from charrnn.models import prefix_tree as prefixes
 from tests.gradcheck import OPTIONS
 from tests.toy_model import ToyModel
 

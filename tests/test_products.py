@@ -18,8 +18,8 @@ import pytest
 from llvmlite import binding
 
 from charrnn.kernels import matmul, packing, rounding
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import kernel
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.compile import kernel
 
 LARGEST = 70
 MARGIN = 3

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from charrnn import checkpoint
-from charrnn.kernels.compile import CACHED, user_cache_directory
+from charrnn.runtime.compile import CACHED, user_cache_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

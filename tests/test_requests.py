@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import checkpoint, memory
+from charrnn import checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.runtime import memory
 from charrnn.training import defaults, estimate, setup
 from charrnn.training.clock import stopwatch
 from charrnn.training.loop import train

@@ -20,7 +20,7 @@ import pytest
 from charrnn import checkpoint
 from charrnn.cli import signals
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.kernels.threads import Job, Threads, alone
+from charrnn.runtime.threads import Job, Threads, alone
 from charrnn.training import events, setup
 from charrnn.training import run as run_module
 from charrnn.training import task as task_module

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
 from charrnn.kernels import draw as kernel
-from charrnn.sampling import SamplingConfig, encode_prompt, read_prompts, sample
+from charrnn.tasks.sampling import SamplingConfig, encode_prompt, read_prompts, sample
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN
 from tests.toy_model import ToyModel, learn, toy_model
@@ -76,7 +76,7 @@ def test_a_longer_sample_begins_like_a_shorter_one() -> None:
 
 def test_the_batch_limit_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = texts([b"the", b"a"], count=7, length=20, seed=5)
-    monkeypatch.setattr("charrnn.sampling._BATCH_ROWS", 3)
+    monkeypatch.setattr("charrnn.tasks.sampling._BATCH_ROWS", 3)
     assert texts([b"the", b"a"], count=7, length=20, seed=5) == whole
 
 
@@ -156,7 +156,7 @@ def test_greedy_is_the_most_probable_unit_at_every_step() -> None:
 
 
 def test_prompts_of_all_lengths_are_read_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.sampling._PROMPT_WINDOW", 4)
+    monkeypatch.setattr("charrnn.tasks.sampling._PROMPT_WINDOW", 4)
     prompts = [CHARS.encode(text) for text in ("the fox", "", "a", "the quick brown fox jumps", "dog")]
     model = ToyModel(len(CHARS))
     states, last = read_prompts(model, prompts)  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
-from charrnn.scores import Line, Score, Summary
-from charrnn.scoring import _Lines, score_lines
+from charrnn.tasks.line_scoring import _Lines, score_lines
+from charrnn.tasks.score_records import Line, Score, Summary
 from charrnn.text.vocabulary import EOS, UNKNOWN, Vocabulary
 from tests.toy_model import ToyModel, learn, toy_model
 
@@ -192,7 +192,7 @@ def test_a_stream_is_one_text(lines: list[bytes], ended: bool, boundary: int, wi
     records = [*map(Line, lines[:-1]), Line(lines[-1], ended=ended)]
     cut = data.draw(st.integers(0, len(records)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("charrnn.scoring._WINDOW", window)
+        patch.setattr("charrnn.tasks.line_scoring._WINDOW", window)
         model = toy_model(CHARS, boundary=boundary)
         chunks = list(score_lines(model, CHARS, [records[:cut], records[cut:]], stream=True))
     result = [score for chunk in chunks for score in chunk]
@@ -313,14 +313,14 @@ def test_a_long_line_is_scored_in_pieces(
 
     whole = found()
     seen: list[int] = []
-    monkeypatch.setattr("charrnn.scoring._PIECE", piece)
+    monkeypatch.setattr("charrnn.tasks.line_scoring._PIECE", piece)
     monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", piece)
 
     def watched(vocabulary: Vocabulary, data: list[bytes], *, ended: bool) -> _Lines:
         seen.append(max(map(len, data)))
         return _Lines(vocabulary, data, ended=ended)
 
-    monkeypatch.setattr("charrnn.scoring._Lines", watched)
+    monkeypatch.setattr("charrnn.tasks.line_scoring._Lines", watched)
     cut = found()
     assert max(seen) <= 2 * piece + 40 < len(LONG)
     assert [score.data for score in whole] == [score.data for score in cut]

@@ -16,7 +16,8 @@ import pytest
 from charrnn import checkpoint
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
-from charrnn.models import LanguageModel, layout
+from charrnn.models import LanguageModel
+from charrnn.nn import layout
 from charrnn.text.corpus import Part
 from charrnn.text.vocabulary import EOS
 from charrnn.training import evaluation, events, plan

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint, save
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.models.layout import tensor_shapes
+from charrnn.nn.layout import tensor_shapes
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ def announce_compilation() -> None:
     """
     from numba.core import event
 
-    from charrnn.kernels.compile import CACHED
+    from charrnn.runtime.compile import CACHED
 
     class Announcer(event.Listener):  # type: ignore[misc]
         compiled = 0

@@ -57,7 +57,7 @@ def describe(path: str, contents: Contents) -> dict[str, Any]:
     zeros in the file and do not count.
     """
     from charrnn.checkpoint import FORMAT_VERSION, TRAINING_PREFIX
-    from charrnn.models.layout import parameter_count
+    from charrnn.nn.layout import parameter_count
 
     checkpoint = contents.checkpoint
     state = {name: shape for name, shape in contents.shapes.items() if name.startswith(TRAINING_PREFIX)}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from charrnn.cli import streams
 from charrnn.errors import CharrnnError
-from charrnn.scores import Line
+from charrnn.tasks.score_records import Line
 
 _FIRST_CHUNK = 4096  # bytes; small, so that the first answers come at once
 # From the start where nobody waits for them, from a file to a file or pipe: lines scored together share beginnings.

@@ -27,13 +27,13 @@ from charrnn.cli.options import (
 from charrnn.cli.options import length as parse_length
 from charrnn.cli.visible import TerminalFilter, visible
 from charrnn.errors import UsageError
-from charrnn.memory import readable, require_memory
+from charrnn.runtime.memory import readable, require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from charrnn.sampling import Piece
-    from charrnn.scores import Line
+    from charrnn.tasks.sampling import Piece
+    from charrnn.tasks.score_records import Line
     from charrnn.text.vocabulary import Vocabulary
 
 DEFAULT_LENGTH = 500
@@ -159,7 +159,7 @@ def sample(
         rows = count // _ROWS_A_THREAD if prompt_file is None else math.inf
         model, loaded = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
 
-        from charrnn import sampling
+        from charrnn.tasks import sampling
 
         if seed is None:
             seed = resolve_seed(None)
@@ -229,7 +229,7 @@ def _warned(prompts: Iterable[list[bytes]], vocabulary: Vocabulary) -> Iterator[
 
 def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> bool:
     """Whether there was something to warn of."""
-    from charrnn.sampling import encode_prompt
+    from charrnn.tasks.sampling import encode_prompt
 
     unknown = dict.fromkeys(unit for prompt in prompts for unit in encode_prompt(vocabulary, prompt)[1])
     if unknown:

@@ -29,8 +29,8 @@ from charrnn.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from charrnn.cli.score_formats import Record
-    from charrnn.scores import Line, Score
+    from charrnn.cli.score_output import Record
+    from charrnn.tasks.score_records import Line, Score
     from charrnn.text.vocabulary import Vocabulary
 
     Scorer = Callable[[Iterable[list[Line]]], Iterator[list[Score]]]
@@ -132,7 +132,7 @@ def score(
         if loaded.vocabulary.unit != "byte" or loaded_other.vocabulary.unit != "byte":
             chunks = _warned(chunks)
 
-        from charrnn.scoring import score_lines
+        from charrnn.tasks.line_scoring import score_lines
 
         details = not summary and (per_token or format == "table")
         scorer: Scorer = partial(score_lines, model, loaded.vocabulary, stream=stream, per_token=details)
@@ -164,7 +164,7 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
     """The records of one chunk after the other; of a chunk that was answered nothing is kept."""
-    from charrnn.cli.score_formats import Record
+    from charrnn.cli.score_output import Record
 
     lines: list[Line] = []
 
@@ -184,7 +184,7 @@ def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | No
 
 def _total(records: Iterable[Iterable[Record]], log_unit: float, compared: bool) -> dict[str, Any]:
     """The object of --summary."""
-    from charrnn.scores import Summary
+    from charrnn.tasks.score_records import Summary
 
     total, log_odds = Summary(), 0.0
     for record in chain.from_iterable(records):
@@ -207,7 +207,7 @@ def _write(
     compared: bool,
 ) -> None:
     """Write each record as soon as there is one."""
-    from charrnn.cli import score_formats as formats
+    from charrnn.cli import score_output as formats
 
     draw: Callable[[Record], Iterable[bytes]]
     if format == "table":

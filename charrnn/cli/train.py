@@ -23,7 +23,7 @@ from charrnn.cli.train_files import check_names, choose_output
 from charrnn.cli.train_log import TrainingLog
 from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.lock import only_writer
+from charrnn.runtime.lock import only_writer
 from charrnn.training import events
 from charrnn.training.clock import stopwatch
 

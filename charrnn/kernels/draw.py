@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import exp, largest
 from charrnn.kernels.rounding import bits_float
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import kernel
 
 UNKNOWN = 0  # never drawn
 LOWEST = np.float32(-87)  # exp of less is no float32

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import inline, kernel
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import inline, kernel
 
 _STREAM = np.uint32(0x9E3779B9)
 _A, _B = np.uint32(0x21F0AAAD), np.uint32(0x735A2D97)  # Ettinger's constants for a 32-bit mixer with low bias

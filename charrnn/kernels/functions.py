@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from charrnn.kernels.compile import OPTIONS
 from charrnn.kernels.rounding import bits_float, float_bits
+from charrnn.runtime.compile import OPTIONS
 
 # tanh(x) = x p(x²) / q(x²) on ±8, whose largest relative error is least: 6e-9, far below what rounding adds (least
 # squares, weighted until the extremes were level; both scaled alike so that rounding adds little). Beyond, it stays as

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from charrnn.kernels.arrays import Array, Flags, Ids
-from charrnn.kernels.compile import kernel
 from charrnn.kernels.draw import draw
 from charrnn.kernels.gru import gru_forward
 from charrnn.kernels.lstm import lstm_forward
@@ -18,6 +16,8 @@ from charrnn.kernels.rnn import rnn_forward
 from charrnn.kernels.rounding import store_operand
 from charrnn.kernels.softmax import compute_logits
 from charrnn.kernels.state import move_on
+from charrnn.runtime.arrays import Array, Flags, Ids
+from charrnn.runtime.compile import kernel
 
 
 class Network(NamedTuple):

@@ -16,13 +16,13 @@ the rows (sequences) from `begin` to `end` only.
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import NOTHING, OWN, add_product, memory_of, row_of
 from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.compile import inline, kernel
 
 AFTER, BEFORE, NONE = 0, 1, 2
 

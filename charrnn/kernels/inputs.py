@@ -7,10 +7,10 @@ is the sum over the steps that read it. For the layers above, the table has one 
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.matmul import NOTHING, OWN, Rows, add_product, memory_of, rows_of
 from charrnn.kernels.rounding import number
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.compile import inline, kernel
 
 
 @kernel

@@ -18,14 +18,14 @@ rows (sequences) from `begin` to `end` only.
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import sigmoid, tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import OWN, add_product, memory_of
 from charrnn.kernels.normalise import normalise, normalise_backward
 from charrnn.kernels.rounding import number, replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.compile import inline, kernel
 
 
 @inline

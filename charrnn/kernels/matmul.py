@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array, Ids, zeros
-from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.packing import PACKED_AT_ONCE, pack_rows
-from charrnn.kernels.tile import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, make_tile
+from charrnn.kernels.tile import make_tile
+from charrnn.runtime.arrays import Array, Ids, zeros
+from charrnn.runtime.compile import inline, kernel
+from charrnn.runtime.features import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 
 # What is left beside the last whole panel is computed in strips: of 256 bits at most, since many processors do two such
 # vectors in the time of one of 512, of which more would be wasted; so many rows keep the multiply-add units busy.

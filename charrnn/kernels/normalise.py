@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import inline
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import inline
 
 EPSILON = 1e-5
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import kernel
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import kernel
 
 BLOCK = 4096
 

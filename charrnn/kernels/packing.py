@@ -13,10 +13,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from charrnn.kernels.arrays import CACHE_LINE, Array
-from charrnn.kernels.compile import OPTIONS, inline, kernel
 from charrnn.kernels.rounding import pair, pairs_of_rows
-from charrnn.kernels.tile import VECTOR_BYTES, emit_prefetch
+from charrnn.kernels.tile import emit_prefetch
+from charrnn.runtime.arrays import CACHE_LINE, Array
+from charrnn.runtime.compile import OPTIONS, inline, kernel
+from charrnn.runtime.features import VECTOR_BYTES
 
 AHEAD = 16  # rows that are asked for before they are read
 PACKED_AT_ONCE = 2  # neighbouring panels: rows are read in longer pieces

@@ -8,13 +8,13 @@ an earlier one. The kernels handle the rows (sequences) from `begin` to `end` on
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import kernel
 from charrnn.kernels.functions import tanh
 from charrnn.kernels.inputs import pass_down, start_gates
 from charrnn.kernels.matmul import OWN, add_product, memory_of
 from charrnn.kernels.rounding import replace_operand, store_operand
 from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.compile import kernel
 
 
 @kernel

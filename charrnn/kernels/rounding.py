@@ -13,8 +13,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import OPTIONS, kernel
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import OPTIONS, kernel
 
 _1, _16 = np.uint32(1), np.uint32(16)
 _HALF_ULP, _UPPER = np.uint32(0x7FFF), np.uint32(0xFFFF0000)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.compile import inline, kernel
 from charrnn.kernels.functions import exp, largest
 from charrnn.kernels.matmul import NOTHING, Memory, add_product, memory_of, row_of
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.compile import inline, kernel
 
 
 @inline

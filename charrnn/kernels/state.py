@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from charrnn.kernels.arrays import Array
-from charrnn.kernels.compile import inline
 from charrnn.kernels.rounding import store_operand
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import inline
 
 
 @inline

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.kernels.arrays import Ids
-from charrnn.kernels.compile import kernel
+from charrnn.runtime.arrays import Ids
+from charrnn.runtime.compile import kernel
 
 Points: TypeAlias = npt.NDArray[np.uint32]
 Classes: TypeAlias = npt.NDArray[np.uint8]

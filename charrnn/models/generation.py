@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.kernels import draw, generate
-from charrnn.kernels.arrays import Array, Ids
 from charrnn.kernels.generate import GRU, LSTM, RNN, Network
-from charrnn.kernels.threads import Job
-from charrnn.models.layers import GRULayer, Layer, LSTMLayer, Packed
-from charrnn.models.output import Output
+from charrnn.nn.recurrent import GRULayer, Layer, LSTMLayer, Packed
+from charrnn.nn.softmax import Output
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.threads import Job
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from charrnn.models.language_model import LanguageModel
+    from charrnn.models.language import LanguageModel
 
 
 def one_of_each(layers: list[Layer], name: str) -> Array:
@@ -89,25 +89,25 @@ class Generator:
 
     def _arrays(self, B: int) -> tuple[Network, LSTM | None, GRU | None, RNN | None]:
         """Views of this size into the scratch of the model."""
-        stack, buffers, config = self.stack, self.model.buffers, self.model.config
+        stack, workspace, config = self.stack, self.model.workspace, self.model.config
         layers = stack.layers
         L, H, V = len(layers), config.hidden_size, config.vocabulary_size
         E = self.embedding.shape[1]
 
         def get(name: str, *shape: int) -> Array:
-            return buffers.get(f"generate.{name}", *shape)
+            return workspace.get(f"generate.{name}", *shape)
 
         def operand(name: str, array: Array) -> Array:
             flat = array.reshape(-1, *array.shape[-2:])
-            rounded = buffers.operand_of(f"generate.{name}", flat)
+            rounded = workspace.operand_of(f"generate.{name}", flat)
             return rounded.reshape(*array.shape[:-1], rounded.shape[-1])
 
         rows = get("rows", 1, B, E)
         logits, keep = get("logits", 1, B, V), get("keep", 1, B)
         h = get("h", L, 2, B, H)
         net = Network(
-            self.embedding, rows, operand("rows", rows), self.table, buffers.ids("generate.local", 1, B),
-            buffers.ids("zeros", 1, B), self.first, self.inputs, self.bias, self.recurrent,
+            self.embedding, rows, operand("rows", rows), self.table, workspace.ids("generate.local", 1, B),
+            workspace.ids("zeros", 1, B), self.first, self.inputs, self.bias, self.recurrent,
             get("gates", L, 1, B, layers[0].G), h, operand("h", h), self.output.to_logits.panels, self.output.bias,
             logits, keep, self.model.boundary,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.lock import try_lock
+from charrnn.runtime.lock import try_lock
 from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary

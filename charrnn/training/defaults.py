@@ -30,10 +30,10 @@ from typing import Any
 
 from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
-from charrnn.memory import available_memory, readable, require_memory
 from charrnn.models import resolve_precision
-from charrnn.models.language_model import rows_at_once
-from charrnn.models.layout import gate_count, parameter_count, tensor_shapes
+from charrnn.models.language import rows_at_once
+from charrnn.nn.layout import gate_count, parameter_count, tensor_shapes
+from charrnn.runtime.memory import available_memory, readable, require_memory
 from charrnn.text.batches import window_shape
 
 SEED = 0

@@ -12,8 +12,8 @@ import numpy as np
 from charrnn.config import TrainingConfig
 from charrnn.kernels import inputs
 from charrnn.kernels import optimizers as kernels
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.threads import Job, Threads
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.threads import Job, Threads
 
 MOMENTS = {
     "adamw": ("first", "second"),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import CharrnnError, DivergedError
-from charrnn.kernels.threads import alone
 from charrnn.models import LanguageModel
-from charrnn.sampling import SamplingConfig, sample
+from charrnn.runtime.threads import alone
+from charrnn.tasks.sampling import SamplingConfig, sample
 from charrnn.text.batches import Batches
 from charrnn.training import advice, events
 from charrnn.training.evaluation import Evaluation, evaluate

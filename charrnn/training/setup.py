@@ -13,8 +13,8 @@ from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.kernels.compile import user_cache_directory
 from charrnn.models import LanguageModel, resolve_precision
+from charrnn.runtime.compile import user_cache_directory
 from charrnn.text.corpus import Corpus, load_corpus
 from charrnn.text.vocabulary import EOS, Vocabulary
 from charrnn.training import defaults

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config import ModelConfig, TrainingConfig
-from charrnn.kernels.threads import alone
 from charrnn.models import LanguageModel, resolve_precision
+from charrnn.runtime.threads import alone
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Part
 from charrnn.training.defaults import TRAINING_COST

@@ -16,7 +16,7 @@ from llvmlite import binding
 from charrnn import __version__
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.kernels.tile import HAS_BFLOAT16, VECTOR_BYTES
+from charrnn.runtime.features import HAS_BFLOAT16, VECTOR_BYTES
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus
 from charrnn.training.clock import stopwatch

@@ -9,8 +9,8 @@ import numpy as np
 
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
-from charrnn.kernels.arrays import Array
-from charrnn.models.layout import stored_transposed, tensor_shapes, torch_computes
+from charrnn.nn.layout import stored_transposed, tensor_shapes, torch_computes
+from charrnn.runtime.arrays import Array
 
 
 def to_tensors(config: ModelConfig, views: Mapping[str, Array]) -> dict[str, Array]:

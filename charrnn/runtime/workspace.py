@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.kernels.arrays import Array, Ids, zeros
+from charrnn.runtime.arrays import Array, Ids, zeros
 
 
-class Buffers:
+class Workspace:
     """Named scratch arrays of one number type; each grows to the largest size asked for.
 
     `operand` is the type in which products read them: the same, or bfloat16 (stored as uint16).

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli.visible import visible
-from charrnn.scores import Line, Score, bits
+from charrnn.tasks.score_records import Line, Score, bits
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -16,10 +16,10 @@ import numpy as np
 from charrnn.config import ModelConfig
 from charrnn.kernels import dropout as dropout_kernels
 from charrnn.kernels import inputs, matmul, rounding
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.threads import Job, Threads
-from charrnn.models.buffers import Buffers
-from charrnn.models.layers import ADDITION, LAYERS, Layer, Scratch, product_job
+from charrnn.nn.recurrent import ADDITION, LAYERS, Layer, Scratch, product_job
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.threads import Job, Threads
+from charrnn.runtime.workspace import Workspace
 
 WHOLE_TABLE = 1 << 22  # numbers, at most, of a table of all units: 16 MB in float32
 WORTH_A_THREAD = 10_000_000  # multiply-adds, of which one thread does a hundred thousand in a microsecond
@@ -38,16 +38,16 @@ class Stack:
 
     def __init__(
         self, config: ModelConfig, views: dict[str, Array], gradients: dict[str, Array], boundary: int, threads:
-        Threads, buffers: Buffers,
+        Threads, workspace: Workspace,
     ) -> None:  # fmt: skip
-        self.config, self.boundary, self.threads, self.buffers = config, boundary, threads, buffers
+        self.config, self.boundary, self.threads, self.workspace = config, boundary, threads, workspace
         self.embedding = views.get("embedding.weight")
         self.dembedding = gradients.get("embedding.weight")
         self.layers: list[Layer] = []
         for index, cell in enumerate(config.cells):
             prefix = f"layers.{index}."
             own = strip_prefix(views, prefix), strip_prefix(gradients, prefix)
-            self.layers.append(LAYERS[cell](config, index, *own, buffers))
+            self.layers.append(LAYERS[cell](config, index, *own, workspace))
         self.states = sum(layer.states for layer in self.layers)
         self._seen = np.full(config.vocabulary_size, -1, np.int32)
         self._whole = False  # the table has all units, and the weights are those it was built from
@@ -70,7 +70,7 @@ class Stack:
         separate = rate > 0 or self.boundary >= 0
         for layer in self.layers:
             layer.resize(T, B, separate=separate, gradient=gradient)
-        self.keep = self.buffers.get("keep", T, B)
+        self.keep = self.workspace.get("keep", T, B)
         self.keep[:] = ids != self.boundary
         rows = iter(state)
         for layer in self.layers:
@@ -96,14 +96,14 @@ class Stack:
     def _look_up(self, ids: Ids, *, whole: bool) -> None:
         """Build the table and what finds each of ids (T, B) in it. `whole`: the table of all units, kept for the next
         window, instead of that of the window's own."""
-        self._local = self.buffers.ids("local", *ids.shape)
+        self._local = self.workspace.ids("local", *ids.shape)
         if whole:
             self._local[:] = ids
             if self._whole:
                 return
             self._distinct = np.arange(self.config.vocabulary_size, dtype=np.int32)
         else:
-            distinct = self.buffers.ids("distinct", ids.size)
+            distinct = self.workspace.ids("distinct", ids.size)
             U = inputs.number_units(ids.reshape(-1), self._seen, distinct, self._local.reshape(-1))
             self._distinct = distinct[:U]
         self._build_table()
@@ -113,10 +113,10 @@ class Stack:
         """What the first layer's gates get from each of the distinct units: table (U, G)."""
         first = self.layers[0]
         U = self._distinct.size
-        self.table = self.buffers.get("table", 1, U, first.G)
+        self.table = self.workspace.get("table", 1, U, first.G)
         if self.embedding is not None:
-            self.rows = self.buffers.get("rows", 1, U, self.embedding.shape[1])
-            self.rows_operand = self.buffers.operand_of("rows", self.rows)
+            self.rows = self.workspace.get("rows", 1, U, self.embedding.shape[1])
+            self.rows_operand = self.workspace.operand_of("rows", self.rows)
 
         def work(begin: int, end: int, thread: int) -> None:
             distinct = self._distinct[begin:end]
@@ -177,7 +177,7 @@ class Stack:
             jobs += layer.weight_jobs(None if below is None else below.out_operand, self.keep, scratch)
             below = layer
         first = self.layers[0]
-        self.dtable = self.buffers.get("dtable", *self.table.shape)
+        self.dtable = self.workspace.get("dtable", *self.table.shape)
 
         def sum_table(begin: int, end: int, thread: int) -> None:
             inputs.sum_by_unit(first.dgates, self._local, self.dtable[0], begin, end)
@@ -192,9 +192,9 @@ class Stack:
         if self.dembedding is None:
             inputs.add_rows(self.dtable[0], distinct, first.gradients["weight_ih"])
             return
-        drows = self.buffers.get("drows", *self.rows.shape)
+        drows = self.workspace.get("drows", *self.rows.shape)
         drows[:] = 0
-        dtable = self.buffers.operand_of("dtable", self.dtable)
+        dtable = self.workspace.operand_of("dtable", self.dtable)
         rounding.store_operands(self.dtable, dtable, 0, U)
 
         def work(begin: int, end: int, thread: int) -> None:

@@ -45,7 +45,8 @@ def user_cache_directory() -> Path:
 def source_digest() -> str:
     """A digest of every kernel source: Numba alone serves a stale result after a helper in another file changed."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    package = Path(__file__).parent.parent
+    for path in sorted([*package.glob("kernels/*.py"), *package.glob("runtime/*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 
 from charrnn.config import ModelConfig
-from charrnn.kernels.arrays import Array
+from charrnn.runtime.arrays import Array
 
 KEEPING = 3.0  # sigmoid(3) = 0.95: such a unit keeps half of its state for 14 steps
 # The size of recurrent weights where the hidden state is normalised. It is then several times as large as one that is

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import prefixes
 from charrnn.errors import CharrnnError
-from charrnn.scores import Line, Score, Units
+from charrnn.models import prefix_tree as prefixes
+from charrnn.tasks.score_records import Line, Score, Units
 from charrnn.text.reader import whole_words
 from charrnn.text.vocabulary import EOS, UNKNOWN
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import gru, inputs, lstm, matmul, packing, rnn
-from charrnn.kernels.arrays import CACHE_LINE, Array, Ids
-from charrnn.kernels.threads import Job
-from charrnn.models.buffers import Buffers
+from charrnn.runtime.arrays import CACHE_LINE, Array, Ids
+from charrnn.runtime.threads import Job
+from charrnn.runtime.workspace import Workspace
 
 Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.empty_scratch`
 ADDITION = 24  # what it costs to read a number and add it up: so many multiply-adds of a product
@@ -84,15 +84,21 @@ class Layer:
 
     def __init__(
         self, config: ModelConfig, index: int, weights: Mapping[str, Array], gradients: Mapping[str, Array],
-        buffers: Buffers,
+        workspace: Workspace,
     ) -> None:  # fmt: skip
-        self.config, self.index, self.weights, self.gradients, self.buffers = config, index, weights, gradients, buffers
+        self.config, self.index, self.weights, self.gradients, self.workspace = (
+            config,
+            index,
+            weights,
+            gradients,
+            workspace,
+        )
         H = config.hidden_size
         self.G = weights["weight_hh"].shape[1]
         # Columns of the gates that are multiplied by h at once; a reset gate sets n apart.
         n_apart = config.cells[index] == "gru" and config.reset_gate != "none"
         self.parts = [(0, self.G - H), (self.G - H, H)] if n_apart else [(0, self.G)]
-        operand = buffers.operand
+        operand = workspace.operand
         self.recurrent = [Packed(weights["weight_hh"], column, size, operand) for column, size in self.parts]
         self.input = Packed(weights["weight_ih"], 0, self.G, operand) if index > 0 or config.embedding_size else None
         self._backward: tuple[list[Packed], Packed | None] | None = None
@@ -102,7 +108,7 @@ class Layer:
     def transposes(self) -> tuple[list[Packed], Packed | None]:
         """The transposed weights, recurrent and input, which only a gradient needs."""
         if self._backward is None:
-            hh, ih, operand = self.weights["weight_hh"], self.weights["weight_ih"], self.buffers.operand
+            hh, ih, operand = self.weights["weight_hh"], self.weights["weight_ih"], self.workspace.operand
             recurrent = [Packed(hh, column, size, operand, transposed=True) for column, size in self.parts]
             self._backward = recurrent, Packed(ih, 0, self.G, operand, transposed=True) if self.input else None
         return self._backward
@@ -121,27 +127,27 @@ class Layer:
         H = self.config.hidden_size
         self.kept = T if gradient else 1
         # Rows a power of two apart would all lie in the same few places of a cache, so they are a cache line longer.
-        self.gates = self._buffer("gates", self.kept, B, self.G + CACHE_LINE // self.buffers.dtype.itemsize)
+        self.gates = self._buffer("gates", self.kept, B, self.G + CACHE_LINE // self.workspace.dtype.itemsize)
         self.h = self._buffer("h", T + 1, B, H)
         self.out = self._buffer("out", T, B, H) if separate else self.h[1:]
         self.h_operand = self._operand("h", self.h)
         self.out_operand = self._operand("out", self.out) if separate else self.h_operand[1:]
         self.separate = separate
-        self._zeros = self.buffers.ids("zeros", T, B)
+        self._zeros = self.workspace.ids("zeros", T, B)
 
     def prepare_backward(self) -> None:
         """Take what `backward` needs besides: `dgates`, the gradient of the gates as products read it, which takes the
         place of the gates step by step, and scratch."""
-        self.dgates = self.gates.view(self.buffers.operand)
+        self.dgates = self.gates.view(self.workspace.operand)
         # Each layer's own: another thread may be in a layer of other width, whose rows lie elsewhere.
         self.row = self._buffer("row", self.gates.shape[1], self.G)
-        self.dh = self.buffers.get("dh", *self.out.shape[1:])
+        self.dh = self.workspace.get("dh", *self.out.shape[1:])
 
     def _operand(self, name: str, array: Array) -> Array:
-        return self.buffers.operand_of(f"{self.index}.{name}", array)
+        return self.workspace.operand_of(f"{self.index}.{name}", array)
 
     def _buffer(self, name: str, *shape: int) -> Array:
-        return self.buffers.get(f"{self.index}.{name}", *shape)
+        return self.workspace.get(f"{self.index}.{name}", *shape)
 
     def state(self, step: int) -> list[Array]:
         """The state before a step, as `states` arrays (B, H); step T is what the window leaves behind."""
@@ -210,7 +216,7 @@ class LSTMLayer(Layer):
 
     def prepare_backward(self) -> None:
         super().prepare_backward()
-        self.dc = self.buffers.get("dc", *self.out.shape[1:])
+        self.dc = self.workspace.get("dc", *self.out.shape[1:])
 
     def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         panels = self.recurrent[0].panels
@@ -244,7 +250,7 @@ class GRULayer(Layer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.reset = {"after": gru.AFTER, "before": gru.BEFORE, "none": gru.NONE}[self.config.reset_gate]
-        self.bias_hn = self.weights.get("bias_hn", np.zeros(0, self.buffers.dtype))
+        self.bias_hn = self.weights.get("bias_hn", np.zeros(0, self.workspace.dtype))
 
     def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
         super().resize(T, B, separate=separate, gradient=gradient)
@@ -253,7 +259,7 @@ class GRULayer(Layer):
 
     def prepare_backward(self) -> None:
         super().prepare_backward()
-        self.drh = self.buffers.get("drh", *self.out.shape[1:])
+        self.drh = self.workspace.get("drh", *self.out.shape[1:])
 
     def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         rz, n = self.recurrent[0].panels, self.recurrent[-1].panels

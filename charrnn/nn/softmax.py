@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.kernels import inputs, matmul, rounding, softmax
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.threads import Job, Work
-from charrnn.models.buffers import Buffers
-from charrnn.models.layers import Packed, Scratch, flat, product_job, sum_job
+from charrnn.nn.recurrent import Packed, Scratch, flat, product_job, sum_job
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.threads import Job, Work
+from charrnn.runtime.workspace import Workspace
 
 # Logits are computed for as many steps at a time as keep them within this many numbers, whatever the vocabulary.
 LOGITS_AT_ONCE = 1 << 22
@@ -23,10 +23,10 @@ ROWS_AT_ONCE = 64  # of logits that are scored: enough for a product to be worth
 class Output:
     """The output layer over views into the flat vectors: weight (V, H), bias (V) and their gradients."""
 
-    def __init__(self, weight: Array, bias: Array, dweight: Array, dbias: Array, buffers: Buffers) -> None:
-        self.weight, self.bias, self.dweight, self.dbias, self.buffers = weight, bias, dweight, dbias, buffers
+    def __init__(self, weight: Array, bias: Array, dweight: Array, dbias: Array, workspace: Workspace) -> None:
+        self.weight, self.bias, self.dweight, self.dbias, self.workspace = weight, bias, dweight, dbias, workspace
         self.V, self.H = weight.shape
-        self.to_logits = Packed(weight, 0, self.H, buffers.operand, transposed=True)
+        self.to_logits = Packed(weight, 0, self.H, workspace.operand, transposed=True)
         self._to_hidden: Packed | None = None
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
@@ -34,7 +34,7 @@ class Output:
         if not backward:
             return [self.to_logits.job(often=often)]
         if self._to_hidden is None:
-            self._to_hidden = Packed(self.weight, 0, self.H, self.buffers.operand)
+            self._to_hidden = Packed(self.weight, 0, self.H, self.workspace.operand)
         return [self._to_hidden.job()]
 
     def chunks(self, targets: Ids) -> list[slice]:
@@ -56,7 +56,7 @@ class Output:
         """What computes rows of log_probs (T, B), those of targets (T, B), from hidden (T, B, H) as an operand."""
 
         def work(begin: int, end: int, thread: int) -> None:
-            logits = self.buffers.get(f"logits.{thread}", min(ROWS_AT_ONCE, end - begin), self.V)
+            logits = self.workspace.get(f"logits.{thread}", min(ROWS_AT_ONCE, end - begin), self.V)
             softmax.target_log_probs(
                 hidden, self.to_logits.panels, self.bias, targets, logits, log_probs, begin, end
             )  # fmt: skip
@@ -72,7 +72,7 @@ class Output:
         """
 
         def work(begin: int, end: int, thread: int) -> None:
-            logits = self.buffers.get(f"logits.{thread}", min(ROWS_AT_ONCE, end - begin), self.V)
+            logits = self.workspace.get(f"logits.{thread}", min(ROWS_AT_ONCE, end - begin), self.V)
             first = int(np.searchsorted(rows, begin))
             softmax.next_log_probs(
                 hidden, self.to_logits.panels, self.bias, rows, targets, logits, log_probs, first, begin, end
@@ -88,8 +88,8 @@ class Output:
 
         The logits keep their own gradient, for `weight_jobs`.
         """
-        logits = self.buffers.get("logits", *targets.shape, self.V)
-        dlogits = self.buffers.operand_of("logits", logits)
+        logits = self.workspace.get("logits", *targets.shape, self.V)
+        dlogits = self.workspace.operand_of("logits", logits)
         compute_logits = self.logits_rows(hidden, logits)
         assert self._to_hidden is not None
         panels = self._to_hidden.panels
@@ -107,7 +107,7 @@ class Output:
         """Jobs that add to the gradients of the weights after `gradient_rows` has been run for all rows of the same
         hidden."""
         T, B, _ = hidden.shape
-        logits = self.buffers.get("logits", T, B, self.V)
-        dlogits = flat(self.buffers.operand_of("logits", logits))
+        logits = self.workspace.get("logits", T, B, self.V)
+        dlogits = flat(self.workspace.operand_of("logits", logits))
         product = product_job(dlogits, self.V, flat(hidden), 0, self.dweight, 0, self.H, scratch)
         return [product, sum_job(flat(logits), self.dbias)]

@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import matmul, rounding
-from charrnn.kernels.arrays import Array, Ids, zeros
-from charrnn.kernels.threads import Job, Threads, Work, one_after_another
-from charrnn.kernels.tile import HAS_BFLOAT16
-from charrnn.models import exchange
-from charrnn.models.adaptive import AdaptiveOutput
-from charrnn.models.buffers import Buffers
 from charrnn.models.generation import Generator, step_by_step
-from charrnn.models.initialise import initialise
-from charrnn.models.layout import parameter_count, parameter_shapes, row_table
-from charrnn.models.output import Output
-from charrnn.models.stack import Stack
+from charrnn.nn import exchange
+from charrnn.nn.adaptive_softmax import AdaptiveOutput
+from charrnn.nn.initialise import initialise
+from charrnn.nn.layout import parameter_count, parameter_shapes, row_table
+from charrnn.nn.softmax import Output
+from charrnn.nn.stack import Stack
+from charrnn.runtime.arrays import Array, Ids, zeros
+from charrnn.runtime.features import HAS_BFLOAT16
+from charrnn.runtime.threads import Job, Threads, Work, one_after_another
+from charrnn.runtime.workspace import Workspace
 
 ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
 GATES_AT_ONCE = 1 << 24  # numbers in the gates of all layers that a gradient keeps: 64 MB in float32 …
@@ -69,18 +69,18 @@ class LanguageModel:
         self._threads = Threads(threads)
         self.run = self._threads.run
         operand = np.dtype(np.uint16) if bfloat16 else self.dtype
-        self.buffers = Buffers(self.dtype, operand)
+        self.workspace = Workspace(self.dtype, operand)
         self._scratch = [matmul.empty_scratch(operand) for _ in range(threads)]
-        self.stack = Stack(config, self.views, self._gradients, boundary, self._threads, self.buffers)
+        self.stack = Stack(config, self.views, self._gradients, boundary, self._threads, self.workspace)
         self.output = self._make_output()
         self.refresh()
 
     def _make_output(self) -> Output | AdaptiveOutput:
         views, gradients = self.views, self._gradients
         if self.config.cutoffs:
-            return AdaptiveOutput(self.config, views, gradients, self.buffers)
+            return AdaptiveOutput(self.config, views, gradients, self.workspace)
         weight, bias = "embedding.weight" if self.config.tie_weights else "output.weight", "output.bias"
-        return Output(views[weight], views[bias], gradients[weight], gradients[bias], self.buffers)
+        return Output(views[weight], views[bias], gradients[weight], gradients[bias], self.workspace)
 
     def _views(self, vector: Array) -> dict[str, Array]:
         views: dict[str, Array] = {}
@@ -148,7 +148,7 @@ class LanguageModel:
         self._pack()
         N = hidden.shape[0]
         rows = np.ascontiguousarray(hidden)[np.newaxis]
-        operand = self.buffers.operand_of("hidden", rows)
+        operand = self.workspace.operand_of("hidden", rows)
         rounding.store_operands(rows, operand, 0, N)
         result: Array = np.empty((N, self.config.vocabulary_size), self.dtype)
         self.run([Job(N, 1, self.output.logits_rows(operand, result[np.newaxis]))])
@@ -238,7 +238,7 @@ class LanguageModel:
         """Add the gradient of `scale` times the summed loss of some rows; returns their summed log-probability."""
         T, B = ids.shape
         shape = self.stack.prepare(ids, state, gradient=True, rate=dropout, key=key).shape
-        hidden, dhidden = self.stack.hidden_operand, self.buffers.get("dhidden", *shape)
+        hidden, dhidden = self.stack.hidden_operand, self.workspace.get("dhidden", *shape)
         self.stack.prepare_backward(dhidden)
         log_probs = np.empty((T, B))
         # Threads meet only where they must: between chunks of logits that replace each other, and before the weights.

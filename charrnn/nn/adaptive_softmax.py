@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 from charrnn.config import ModelConfig
 from charrnn.kernels import inputs, matmul, rounding, softmax
-from charrnn.kernels.arrays import Array, Ids
-from charrnn.kernels.threads import Job, Work
-from charrnn.models import output
-from charrnn.models.buffers import Buffers
-from charrnn.models.layers import Packed, Scratch, flat, product_job
-from charrnn.models.output import Output
+from charrnn.nn import softmax as output
+from charrnn.nn.recurrent import Packed, Scratch, flat, product_job
+from charrnn.nn.softmax import Output
+from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.threads import Job, Work
+from charrnn.runtime.workspace import Workspace
 
 LOGITS_IN_CACHE = 1 << 17  # so many of a tail are computed at a time, from their product to their gradient
 
@@ -41,16 +41,16 @@ class Tail:
     """
 
     def __init__(
-        self, name: str, first: int, views: Mapping[str, Array], gradients: Mapping[str, Array], buffers: Buffers
+        self, name: str, first: int, views: Mapping[str, Array], gradients: Mapping[str, Array], workspace: Workspace
     ) -> None:  # fmt: skip
-        self.name, self.first, self.buffers = name, first, buffers
+        self.name, self.first, self.workspace = name, first, workspace
         down, up = views[f"{name}.0.weight"], views[f"{name}.1.weight"]
         self.ddown, self.dup = gradients[f"{name}.0.weight"], gradients[f"{name}.1.weight"]
         self.H, self.P = down.shape
         self.S = up.shape[1]
-        self.no_bias = np.zeros(self.S, buffers.dtype)
-        self.down = Packed(down, 0, self.P, buffers.operand)
-        self.up = Packed(up, 0, self.S, buffers.operand)
+        self.no_bias = np.zeros(self.S, workspace.dtype)
+        self.down = Packed(down, 0, self.P, workspace.operand)
+        self.up = Packed(up, 0, self.S, workspace.operand)
         self._weights = down, up
         self._backward: tuple[Packed, Packed] | None = None
 
@@ -58,7 +58,7 @@ class Tail:
     def transposes(self) -> tuple[Packed, Packed]:
         """down and up transposed, which only a gradient needs."""
         if self._backward is None:
-            (down, up), operand = self._weights, self.buffers.operand
+            (down, up), operand = self._weights, self.workspace.operand
             self._backward = (
                 Packed(down, 0, self.P, operand, transposed=True), Packed(up, 0, self.S, operand, transposed=True)
             )  # fmt: skip
@@ -69,10 +69,10 @@ class Tail:
         return [packed.job(often=often) for packed in (self.transposes if backward else (self.down, self.up))]
 
     def _buffer(self, name: str, N: int, width: int) -> Array:
-        return self.buffers.get(f"{self.name}.{name}", 1, N, width)
+        return self.workspace.get(f"{self.name}.{name}", 1, N, width)
 
     def _operand(self, name: str, array: Array) -> Array:
-        return self.buffers.operand_of(f"{self.name}.{name}", array)
+        return self.workspace.operand_of(f"{self.name}.{name}", array)
 
     def resize(self, N: int) -> None:
         """Take arrays for N rows."""
@@ -101,16 +101,16 @@ class Tail:
         self.targets = (targets.reshape(-1)[self.places] - self.first)[np.newaxis]
         N = places.size
         self.hidden = flat(hidden)
-        self.x: Array = self.buffers.get(f"{self.name}.x", 1, N, hidden.shape[2], dtype=hidden.dtype)
-        self.log_probs = self.buffers.get(f"{self.name}.log_probs", 1, N, dtype=np.float64)
+        self.x: Array = self.workspace.get(f"{self.name}.x", 1, N, hidden.shape[2], dtype=hidden.dtype)
+        self.log_probs = self.workspace.get(f"{self.name}.log_probs", 1, N, dtype=np.float64)
         self.resize(N)
 
     def prepare_backward(self) -> None:
         """Take arrays for the gradient of what `place` found."""
-        N, operand = self.places.size, self.buffers.operand
-        self.rounded = operand != self.buffers.dtype
+        N, operand = self.places.size, self.workspace.operand
+        self.rounded = operand != self.workspace.dtype
         width = self.S + self.S % 2 if self.rounded else self.S
-        self.dlogits: Array = self.buffers.get(f"{self.name}.dlogits", 1, N, width, dtype=operand)
+        self.dlogits: Array = self.workspace.get(f"{self.name}.dlogits", 1, N, width, dtype=operand)
         self.dprojection = self._buffer("dprojection", N, self.P)
         self.dprojection_operand = self._operand("dprojection", self.dprojection)
         self.dx = self._buffer("dx", N, self.H)
@@ -171,14 +171,14 @@ class AdaptiveOutput:
     """An output layer with the methods of `Output`: the head, which is one over its own entries, and the tails."""
 
     def __init__(
-        self, config: ModelConfig, views: Mapping[str, Array], gradients: Mapping[str, Array], buffers: Buffers
+        self, config: ModelConfig, views: Mapping[str, Array], gradients: Mapping[str, Array], workspace: Workspace
     ) -> None:  # fmt: skip
         weight, bias = "output.head.weight", "output.head.bias"
-        self.head = Output(views[weight], views[bias], gradients[weight], gradients[bias], buffers)
-        self.buffers = buffers
+        self.head = Output(views[weight], views[bias], gradients[weight], gradients[bias], workspace)
+        self.workspace = workspace
         self.cutoffs = np.array(config.cutoffs, np.int32)
         self.tails = [
-            Tail(f"output.tail.{index}", first, views, gradients, buffers)
+            Tail(f"output.tail.{index}", first, views, gradients, workspace)
             for index, first in enumerate(config.cutoffs)
         ]  # fmt: skip
 
@@ -190,7 +190,7 @@ class AdaptiveOutput:
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""
         # Of a tail's logits only what products read is kept, half as large in bfloat16.
-        share = self.buffers.operand.itemsize / self.buffers.dtype.itemsize
+        share = self.workspace.operand.itemsize / self.workspace.dtype.itemsize
         sizes = np.array([0, *(tail.S * share for tail in self.tails)])
         T, B = targets.shape
         logits = B * self.head.V + sizes[self._clusters(targets)].sum(axis=1)
@@ -215,7 +215,7 @@ class AdaptiveOutput:
         """What computes rows of logits (1, N, V), here log-probabilities already, from hidden (1, N, H) as an
         operand."""
         first, N = int(self.cutoffs[0]), hidden.shape[1]
-        head_logits = self.buffers.get("logits", 1, N, self.head.V)
+        head_logits = self.workspace.get("logits", 1, N, self.head.V)
         compute_head = self.head.logits_rows(hidden, head_logits)
         for tail in self.tails:
             tail.resize(N)
@@ -254,7 +254,7 @@ class AdaptiveOutput:
         self, hidden: Array, rows: Ids, targets: Ids, log_probs: npt.NDArray[np.float64]
     ) -> Work:  # fmt: skip
         """See `Output.next_log_probs_rows`; each target is a row of its own."""
-        repeated = self.buffers.get("repeated", 1, rows.size, hidden.shape[1], dtype=hidden.dtype)
+        repeated = self.workspace.get("repeated", 1, rows.size, hidden.shape[1], dtype=hidden.dtype)
         compute = self.log_probs_rows(repeated, targets[np.newaxis], log_probs[np.newaxis])
 
         def work(begin: int, end: int, thread: int) -> None:
