@@ -78,7 +78,7 @@ def check_header_size(vocabulary: Vocabulary) -> None:
     if size > MAX_VOCABULARY_BYTES:
         raise CharrnnError(
             f"the vocabulary of {len(vocabulary)} units takes {size / 1e6:.0f} MB of the checkpoint's header, and "
-            f"{MAX_VOCABULARY_BYTES / 1e6:.0f} MB is the most; lower --max-vocab or raise --min-count"
+            f"{MAX_VOCABULARY_BYTES / 1e6:.0f} MB is the most; lower `max_vocab` or raise `min_count`"
         )
 
 
@@ -94,7 +94,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """
     for name, tensor in checkpoint.weights.items():
         if not np.isfinite(tensor).all():
-            raise CharrnnError(f"cannot write {path}: the weights {name} are not finite numbers; lower --learning-rate")
+            raise CharrnnError(f"cannot write {path}: the weights {name} are not finite numbers; lower `learning_rate`")
     check_header_size(checkpoint.vocabulary)
     metadata = {
         "format_version": FORMAT_VERSION,

@@ -58,28 +58,28 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require_range("vocabulary size", self.vocabulary_size, 2)
-        require_range("--layers", len(self.cells), 1, MAX_LAYERS)
+        require_range("`layers`", len(self.cells), 1, MAX_LAYERS)
         for cell in self.cells:
-            require_choice("--cell", cell, CELLS)
-        require_range("--hidden-size", self.hidden_size, 1)
-        require_range("--embedding-size", self.embedding_size, 0)
-        require_choice("--reset-gate", self.reset_gate, RESET_GATES)
-        require_choice("--activation", self.activation, ACTIVATIONS)
-        for option, given in (("--peepholes", self.peepholes), ("--rms-norm", self.rms_norm)):
+            require_choice("`cell`", cell, CELLS)
+        require_range("`hidden_size`", self.hidden_size, 1)
+        require_range("`embedding_size`", self.embedding_size, 0)
+        require_choice("`reset_gate`", self.reset_gate, RESET_GATES)
+        require_choice("`activation`", self.activation, ACTIVATIONS)
+        for option, given in (("`peepholes`", self.peepholes), ("`rms_norm`", self.rms_norm)):
             if given and "lstm" not in self.cells:
-                raise UsageError(f"{option} is for LSTM layers, and --cell is {','.join(self.cells)}; leave it out")
+                raise UsageError(f"{option} is for LSTM layers, and `cell` is {','.join(self.cells)}; leave it out")
         if self.reset_gate != "after" and "gru" not in self.cells:
             raise UsageError(
-                f"--reset-gate {self.reset_gate} is for GRU layers, and --cell is {','.join(self.cells)}; leave it out"
+                f"`reset_gate` {self.reset_gate} is for GRU layers, and `cell` is {','.join(self.cells)}; leave it out"
             )
         if self.activation != "tanh" and "rnn" not in self.cells:
             raise UsageError(
-                f"--activation {self.activation} is for RNN layers, and --cell is {','.join(self.cells)}; leave it out"
+                f"`activation` {self.activation} is for RNN layers, and `cell` is {','.join(self.cells)}; leave it out"
             )
         if self.tie_weights and self.embedding_size != self.hidden_size:
             raise UsageError(
-                f"--tie-weights needs an embedding as wide as the hidden state: --embedding-size is "
-                f"{self.embedding_size} and --hidden-size {self.hidden_size}; make them equal"
+                f"`tie_weights` needs an embedding as wide as the hidden state: `embedding_size` is "
+                f"{self.embedding_size} and `hidden_size` {self.hidden_size}; make them equal"
             )
         if self.cutoffs:
             self._check_cutoffs()
@@ -88,19 +88,19 @@ class ModelConfig:
         given = ",".join(map(str, self.cutoffs))
         if self.tie_weights:
             raise UsageError(
-                f"--cutoffs {given} and --tie-weights exclude each other: the output layer of an adaptive softmax has "
+                f"`cutoffs` {given} and `tie_weights` exclude each other: the output layer of an adaptive softmax has "
                 "not the shape of the embedding; leave one out"
             )
         bounds = (0, *self.cutoffs, self.vocabulary_size)
         if any(low >= high for low, high in pairwise(bounds)):
             raise UsageError(
-                f"--cutoffs is {given}; it must be numbers that rise, from 1 to less than the {self.vocabulary_size} "
+                f"`cutoffs` is {given}; it must be numbers that rise, from 1 to less than the {self.vocabulary_size} "
                 "units of the vocabulary"
             )
         if self.hidden_size < TAIL_DIVISOR ** len(self.cutoffs):
             raise UsageError(
-                f"--cutoffs names {len(self.cutoffs)} clusters, each {TAIL_DIVISOR} times as narrow as the one before, "
-                f"and nothing is left of --hidden-size {self.hidden_size} for the last; leave some out"
+                f"`cutoffs` names {len(self.cutoffs)} clusters, each {TAIL_DIVISOR} times as narrow as the one before, "
+                f"and nothing is left of `hidden_size` {self.hidden_size} for the last; leave some out"
             )
 
     @property
@@ -122,16 +122,16 @@ class TextConfig:
     errors: str = "strict"
 
     def __post_init__(self) -> None:
-        require_choice("--unit", self.unit, UNITS)
+        require_choice("`unit`", self.unit, UNITS)
         if self.pretokenized and self.unit != "word":
-            raise UsageError(f"--pretokenized is for --unit word, and --unit is {self.unit}; leave it out")
-        require_range("--min-count", self.min_count, 1)
-        require_range("--max-vocab", self.max_vocab, 0)
-        require_choice("--errors", self.errors, ("strict", "replace"))
+            raise UsageError(f"`pretokenized` is for `unit` word, and `unit` is {self.unit}; leave it out")
+        require_range("`min_count`", self.min_count, 1)
+        require_range("`max_vocab`", self.max_vocab, 0)
+        require_choice("`errors`", self.errors, ("strict", "replace"))
         try:
             "".encode(self.encoding)
         except LookupError:
-            raise UsageError(f"--encoding is {self.encoding!r}, which Python does not know; try utf-8") from None
+            raise UsageError(f"`encoding` is {self.encoding!r}, which Python does not know; try utf-8") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,26 +163,26 @@ class TrainingConfig:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        require_range("--batch-size", self.batch_size, 1)
-        require_range("--seq-length", self.seq_length, 1)
-        require_range("--learning-rate", self.learning_rate, 0, above=True)
-        require_choice("--optimizer", self.optimizer, OPTIMIZERS)
-        require_range("--momentum", self.momentum, 0, 0.999999)
-        require_choice("--schedule", self.schedule, SCHEDULES)
-        require_range("--warmup", self.warmup, 0)
-        require_range("--dropout", self.dropout, 0, 0.99)
-        require_range("--weight-decay", self.weight_decay, 0)
-        require_range("--clip-norm", self.clip_norm, 0)
-        require_range("--clip-value", self.clip_value, 0)
+        require_range("`batch_size`", self.batch_size, 1)
+        require_range("`seq_length`", self.seq_length, 1)
+        require_range("`learning_rate`", self.learning_rate, 0, above=True)
+        require_choice("`optimizer`", self.optimizer, OPTIMIZERS)
+        require_range("`momentum`", self.momentum, 0, 0.999999)
+        require_choice("`schedule`", self.schedule, SCHEDULES)
+        require_range("`warmup`", self.warmup, 0)
+        require_range("`dropout`", self.dropout, 0, 0.99)
+        require_range("`weight_decay`", self.weight_decay, 0)
+        require_range("`clip_norm`", self.clip_norm, 0)
+        require_range("`clip_value`", self.clip_value, 0)
         if self.epochs is not None:
-            require_range("--epochs", self.epochs, 0, above=True)
+            require_range("`epochs`", self.epochs, 0, above=True)
         if self.steps is not None:
-            require_range("--steps", self.steps, 1)
+            require_range("`steps`", self.steps, 1)
         if self.max_time is not None:
-            require_range("--max-time", self.max_time, 0, above=True)
-        require_range("--patience", self.patience, 0)
-        require_range("--val-fraction", self.val_fraction, 0, 0.9)
-        require_range("--eval-every", self.eval_every, 0)
-        require_range("--seed", self.seed, 0)
-        require_range("--sample-every", self.sample_every, 0)
-        require_choice("--precision", self.precision, PRECISIONS)
+            require_range("`max_time`", self.max_time, 0, above=True)
+        require_range("`patience`", self.patience, 0)
+        require_range("`val_fraction`", self.val_fraction, 0, 0.9)
+        require_range("`eval_every`", self.eval_every, 0)
+        require_range("`seed`", self.seed, 0)
+        require_range("`sample_every`", self.sample_every, 0)
+        require_choice("`precision`", self.precision, PRECISIONS)

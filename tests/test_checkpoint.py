@@ -215,7 +215,7 @@ def test_a_vocabulary_too_large_for_the_header(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", size)
     ckpt.check_header_size(made.vocabulary)
     monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", size - 1)
-    with pytest.raises(CharrnnError, match=r"vocabulary of 6 units takes .* --max-vocab"):
+    with pytest.raises(CharrnnError, match=r"vocabulary of 6 units takes .* `max_vocab`"):
         ckpt.check_header_size(made.vocabulary)
     with pytest.raises(CharrnnError, match="vocabulary of 6 units"):
         ckpt.save(tmp_path / "a", made)

@@ -33,7 +33,7 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "a.safetensors"
     with only_writer(path):
-        with pytest.raises(CharrnnError, match=r"another training .* --output"), only_writer(path):
+        with pytest.raises(CharrnnError, match=r"another training .* `output`"), only_writer(path):
             pass
         with only_writer(path.with_name("b.safetensors")):
             pass

@@ -41,7 +41,7 @@ def test_defaults_follow_the_corpus(text_file: Path) -> None:
     assert model.config.cutoffs == ()
     task, model = prepared(request(text_file, cutoffs=(4,), hidden_size=16))
     assert model.config.cutoffs == (4,)
-    with pytest.raises(UsageError, match="--layers is 3"):
+    with pytest.raises(UsageError, match="`layers` is 3"):
         prepared(request(text_file, cell=("gru", "lstm"), layers=3))
     with pytest.raises(UsageError, match="plateau"):
         prepared(request(text_file, schedule="plateau", val_fraction=0.0))
@@ -92,7 +92,7 @@ def test_never_more_than_the_machine_holds(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(memory, "available_memory", lambda: needed)
     defaults.require_memory_to_train(model, config, 10**6)
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
-    with pytest.raises(CharrnnError, match=r"training 48,740 parameters on 1,024 x 64 units .* --batch-size"):
+    with pytest.raises(CharrnnError, match=r"training 48,740 parameters on 1,024 x 64 units .* `batch_size`"):
         defaults.require_memory_to_train(model, config, 10**6)
     defaults.require_memory_to_train(model, config, 10**4)  # for which the batch is smaller
     monkeypatch.setattr(defaults, "available_memory", lambda: 10)
@@ -138,13 +138,13 @@ def test_what_may_change_when_a_run_is_resumed(text_file: Path) -> None:
     timed = dataclasses.replace(again, given={"max_time": 5.0})
     assert setup.resumed_config(timed, saved).steps is None
     for name, value in (("batch_size", 3), ("learning_rate", 0.5), ("hidden_size", 9), ("lines", True), ("layers", 2)):
-        with pytest.raises(UsageError, match="--force"):
+        with pytest.raises(UsageError, match="`force`"):
             setup.resumed_config(dataclasses.replace(again, given={name: value}), saved)
     for cutoffs in ("auto", "none"):
         assert setup.resumed_config(dataclasses.replace(again, given={"cutoffs": cutoffs}), saved).steps == 6
-    with pytest.raises(UsageError, match=r"--cutoffs is 3,4 and .* has none"):
+    with pytest.raises(UsageError, match=r"`cutoffs` is 3,4 and .* has none"):
         setup.resumed_config(dataclasses.replace(again, given={"cutoffs": (3, 4)}), saved)
-    with pytest.raises(UsageError, match="--val"):
+    with pytest.raises(UsageError, match="`val`"):
         setup.resumed_config(dataclasses.replace(again, val="other.txt"), saved)
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_read_of_a_run_is_one_error(text_file: Path) -> None:
     wrong: Any
     for wrong in (None, [], {"corpora": source["corpora"]}, {**source, "corpora": [1]}, {**source, "init_from": 1}):
         saved.training["source"] = wrong
-        with pytest.raises(CharrnnError, match="does not say what it was trained on; --init-from"):
+        with pytest.raises(CharrnnError, match="does not say what it was trained on; `init_from`"):
             setup.resume(again, saved, lambda: 0.0)
     saved.training["source"] = source
     for wrong in ({**options, "depth": 3}, None):
@@ -190,9 +190,9 @@ def test_init_from_takes_weights_and_vocabulary(text_file: Path, tmp_path: Path)
     saved = checkpoint.load(second.output, with_training=True)
     task, model = setup.resume(going_on, saved, lambda: 0.0)
     assert list(train(task, model))[-1].steps == 5  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="--hidden-size is 9"):
+    with pytest.raises(UsageError, match="`hidden_size` is 9"):
         prepared(dataclasses.replace(second, given={"hidden_size": 9}))
-    with pytest.raises(UsageError, match="--unit is word"):
+    with pytest.raises(UsageError, match="`unit` is word"):
         prepared(dataclasses.replace(second, given={"unit": "word"}))
 
 

@@ -183,7 +183,7 @@ def test_another_processor_is_refused_unless_precision_is_named(
     monkeypatch.setenv("NUMBA_CPU_NAME", "other")
     monkeypatch.setattr("numba.config.CPU_NAME", "other")
     assert task_module.instruction_set() != here
-    with pytest.raises(CharrnnError, match=r"was trained on .* other, .*--precision float32 goes on"):
+    with pytest.raises(CharrnnError, match=r"was trained on .* other, .*`precision` float32 goes on"):
         setup.resume(longer, saved, lambda: 0.0)
     assert setup.finished_result(asked, saved) is not None  # there is nothing to compute
     moved = dataclasses.replace(asked, given={"steps": 9, "precision": "bfloat16"})
@@ -194,7 +194,7 @@ def test_another_processor_is_refused_unless_precision_is_named(
     again = checkpoint.load(asked.output, with_training=True)
     assert again.training["options"]["precision"] == "bfloat16"
     setup.resume(dataclasses.replace(asked, given={"steps": 12}), again, lambda: 0.0)  # now it belongs here
-    with pytest.raises(UsageError, match="--precision is float32"):
+    with pytest.raises(UsageError, match="`precision` is float32"):
         setup.resume(dataclasses.replace(asked, given={"precision": "float32"}), again, lambda: 0.0)
 
 
@@ -215,9 +215,9 @@ def test_another_beginning_is_refused(text_file: Path, tmp_path: Path) -> None:
     )
     saved = train_request(second)
     setup.resumed_config(second, saved)
-    with pytest.raises(UsageError, match="--init-from is other"):
+    with pytest.raises(UsageError, match="`init_from` is other"):
         setup.resumed_config(dataclasses.replace(second, init_from="other"), saved)
-    with pytest.raises(UsageError, match="--init-from"):
+    with pytest.raises(UsageError, match="`init_from`"):
         setup.resumed_config(dataclasses.replace(first, init_from="other"), checkpoint.load(first.output))
 
 

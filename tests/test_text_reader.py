@@ -199,7 +199,7 @@ def test_invalid_utf8_names_file_offset_and_ways_out(data: bytes, offset: int, b
 
 
 def test_text_that_looks_like_utf16_gets_a_hint() -> None:
-    with pytest.raises(CharrnnError, match="--encoding utf-16"):
+    with pytest.raises(CharrnnError, match="`encoding` utf-16"):
         decoded("abc".encode("utf-16"))
     assert decoded("abc".encode("utf-16"), "utf-16")[0] == "abc\n"
     with pytest.raises(CharrnnError, match=r"f\.txt: .*UTF-16"):

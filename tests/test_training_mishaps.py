@@ -177,7 +177,7 @@ def test_divergence_again_and_again_is_the_end(text_file: Path, hooked: type[Hoo
     hooked.hook = staticmethod(lambda step: math.inf if step == 12 else None)
     task = make_task(text_file)
     happened: list[events.Event] = []
-    with pytest.raises(DivergedError, match=r"5 times.*--learning-rate"):
+    with pytest.raises(DivergedError, match=r"5 times.*`learning_rate`"):
         happened.extend(train(task, make_model(task, hooked)))
     assert [event.times for event in of(events.Diverged, happened)] == [1, 2, 3, 4]
     saved = checkpoint.load(task.output, with_training=True)
@@ -251,7 +251,7 @@ def test_resuming_needs_a_training_state_that_fits(text_file: Path) -> None:
     with pytest.raises(CharrnnError, match="is missing"):
         run(stripped)
     foreign = dataclasses.replace(loaded, training={**loaded.training, "layout": "other"})
-    with pytest.raises(CharrnnError, match="--init-from"):
+    with pytest.raises(CharrnnError, match="`init_from`"):
         run(dataclasses.replace(task, resumed=foreign))
 
 

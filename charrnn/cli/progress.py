@@ -209,7 +209,7 @@ class LiveDisplay(Display):
         if self._live is None:
             super().say(line)
         else:
-            self._console.print(streams.printable(line))
+            self._console.print(streams.printable(streams.with_option_names(line)))
 
     def warn(self, line: str) -> None:
         """One warning above the display."""

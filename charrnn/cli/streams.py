@@ -7,6 +7,7 @@ command quietly; a standard error that went away is ignored, so that it never st
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import IO, TYPE_CHECKING, Any
@@ -23,6 +24,14 @@ PIECE_BYTES = 8192
 PIECE_SECONDS = 0.1
 # What a hostile file makes a message quote is cut off here.
 LONGEST_MESSAGE = 2000
+
+# Fields that messages of the library name in backticks, each set by the option of the same name.
+OPTION_FIELDS = frozenset(
+    """activation batch_size cell clip_norm clip_value cutoffs dropout dry_run embedding_size encoding epochs errors
+    eval_every force hidden_size init_from layers learning_rate length max_time max_vocab min_count momentum
+    optimizer output patience peepholes precision pretokenized reset_gate resume rms_norm sample_every schedule seed
+    seq_length steps stop temperature threads tie_weights top_k top_p unit val val_fraction warmup weight_decay""".split()  # noqa: SIM905
+)
 
 _quiet = False
 
@@ -112,7 +121,17 @@ def _to_stderr(line: str) -> None:
         discard(stream)
 
 
+def with_option_names(message: str) -> str:
+    """The message with the options that fields of the library, such as `hidden_size`, are set by."""
+    return re.sub(r"`([a-z_]+)`", lambda found: _option_name(found[1]), message)
+
+
+def _option_name(field: str) -> str:
+    return f"--{field.replace('_', '-')}" if field in OPTION_FIELDS else f"`{field}`"
+
+
 def _line(message: str) -> str:
+    message = with_option_names(message)
     return printable(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…")
 
 

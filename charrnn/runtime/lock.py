@@ -51,7 +51,7 @@ def only_writer(path: Path) -> Iterator[None]:
         raise CharrnnError(f"cannot write {path}: {error.strerror or error}") from error
     if descriptor is None:
         raise CharrnnError(
-            f"another training is writing {path}: let it end or stop it, or choose another file with --output"
+            f"another training is writing {path}: let it end or stop it, or choose another file with `output`"
         )
     try:
         yield

@@ -48,13 +48,13 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         if self.length is not None:
-            require_range("--length", self.length, 0)
-        require_range("--temperature", self.temperature, 0)
-        require_range("--top-k", self.top_k, 0)
-        require_range("--top-p", self.top_p, 0, 1, above=True)
-        require_range("--seed", self.seed, 0)
+            require_range("`length`", self.length, 0)
+        require_range("`temperature`", self.temperature, 0)
+        require_range("`top_k`", self.top_k, 0)
+        require_range("`top_p`", self.top_p, 0, 1, above=True)
+        require_range("`seed`", self.seed, 0)
         if b"" in self.stops:
-            raise UsageError("--stop is empty; it must be at least one character")
+            raise UsageError("`stop` is empty; it must be at least one character")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def remark_on_binary(counts: NDArray[np.int64], coder: Coder, config: TextConfig
     """What to say if the units of `coder`, by their counts, look like those of a file that is not text.
 
     A single character that could not be decoded, or one that a text has by mistake, is no reason. Bytes are as good as
-    any others with `--unit byte`.
+    any others with the unit byte.
     """
     if config.unit == "byte":
         return None
@@ -35,11 +35,11 @@ def remark_on_binary(counts: NDArray[np.int64], coder: Coder, config: TextConfig
     if control > BINARY_SHARE * total:
         return (
             f"this looks like binary data, not text: {control / total:.0%} of its units are control characters; "
-            "--unit byte takes any bytes"
+            "`unit` byte takes any bytes"
         )
     if replaced > BINARY_SHARE * total:
         return (
-            f"{replaced / total:.0%} of the units have U+FFFD, which stands for what could not be decoded; --encoding "
-            "names the encoding of a text, --unit byte reads anything as it is"
+            f"{replaced / total:.0%} of the units have U+FFFD, which stands for what could not be decoded; `encoding` "
+            "names the encoding of a text, `unit` byte reads anything as it is"
         )
     return None

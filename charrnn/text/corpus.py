@@ -92,7 +92,7 @@ def load_corpus(
     if vocabulary and (vocabulary.unit, vocabulary.pretokenized) != (config.unit, config.pretokenized):
         raise UsageError(
             f"the model to start from has the unit {vocabulary.unit}{' (pretokenized)' * vocabulary.pretokenized}, not "
-            f"{config.unit}{' (pretokenized)' * config.pretokenized}; choose the same --unit and --pretokenized"
+            f"{config.unit}{' (pretokenized)' * config.pretokenized}; choose the same `unit` and `pretokenized`"
         )
     fraction = 0.0 if val_path is not None else val_fraction
     settings: dict[str, Any] = {

@@ -132,7 +132,7 @@ def _read(
         stop = main.length
         if has_validation and number == len(sources) - 1:
             if start == stop:
-                raise CharrnnError(f"the validation file {source.name} is empty; give one with text, or --val-fraction")
+                raise CharrnnError(f"the validation file {source.name} is empty; give one with text, or `val_fraction`")
             reading.validation.append((main, start, stop))
             continue
         cut = stop if by_line is not None else start + int((1 - fraction) * (stop - start))
@@ -200,7 +200,7 @@ def _check_enough(
     if len(units) < 2:
         held_out_units = _different(_count(reading.validation, coder)[0], coder)
         found = f"one {name} only, {min(units)!r}," if units else "nothing but line ends"
-        held_out = "; --val-fraction 0 would add what is held out" if len(units | held_out_units) > 1 else ""
+        held_out = "; `val_fraction` 0 would add what is held out" if len(units | held_out_units) > 1 else ""
         raise CharrnnError(f"{corpus} has {found} to train on; {need}{held_out}")
 
 

@@ -201,8 +201,8 @@ def _decode(blocks: Iterator[bytes], name: str, codec: str, errors: str) -> Iter
 
 def _ways_out(codec: str, head: bytes) -> str:
     if codec == "utf-8" and head in UTF16_MARKS:
-        return "it looks like UTF-16: add --encoding utf-16 (or use --unit byte or --errors replace)"
-    return "use --unit byte, or --errors replace to read U+FFFD there (or name the text's --encoding)"
+        return "it looks like UTF-16: add `encoding` utf-16 (or use `unit` byte or `errors` replace)"
+    return "use `unit` byte, or `errors` replace to read U+FFFD there (or name the text's `encoding`)"
 
 
 def _mark_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -73,11 +73,11 @@ class Vocabulary:
             name = UNIT_NAMES[config.unit]
             if frequent:
                 raise CharrnnError(
-                    f"--max-vocab {config.max_vocab} leaves no {name}: <unk> and <eos> count too; allow at least 3"
+                    f"`max_vocab` {config.max_vocab} leaves no {name}: <unk> and <eos> count too; allow at least 3"
                 )
             raise CharrnnError(
                 f"no {name} of the corpus occurs {config.min_count} times or more, and rarer ones become <unk>; lower "
-                f"--min-count (1 keeps every {name}) or give more text"
+                f"`min_count` (1 keeps every {name}) or give more text"
             )
         kept = {*known, LINE_END, *literals}
         mapped = {unit: n for unit, n in counts.items() if n and unit not in kept}

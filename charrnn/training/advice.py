@@ -52,7 +52,7 @@ def uneven_lines(share: float, asked: float) -> str | None:
         return None
     return (
         f"{share:.0%} of the text is held out, not {asked:.0%}: a line is held out whole and with all its copies, and "
-        "some are much of this text. Another --seed holds out others, --val names a file to hold out instead"
+        "some are much of this text. Another `seed` holds out others, `val` names a file to hold out instead"
     )
 
 
@@ -75,10 +75,10 @@ def overfitting(train_loss: float, history: History, best: float, best_step: int
     last = history[-1][2] if history else None
     if last is None or train_loss > (1 - WIDE_GAP) * last or last <= (1 + WORSE) * best:
         return None
-    more_dropout = f", more --dropout than {dropout:g}" if dropout < MOST_DROPOUT else ""
+    more_dropout = f", more `dropout` than {dropout:g}" if dropout < MOST_DROPOUT else ""
     return (
         f"overfitting: the training loss is {train_loss:.3f}, the validation loss {last:.3f}, and it was {best:.3f} at "
-        f"step {best_step:,}, whose weights are kept. What helps is more text{more_dropout} or a smaller --hidden-size"
+        f"step {best_step:,}, whose weights are kept. What helps is more text{more_dropout} or a smaller `hidden_size`"
     )
 
 
@@ -96,7 +96,7 @@ def underfitting(train_loss: float, history: History, best_step: int, dropout: f
     before = [loss for number, loss in known if 2 * number <= step]
     if not before or before[-1] - last < STILL_FALLING * last or train_loss < (1 - NARROW_GAP) * last:
         return None
-    other = "less --dropout" if dropout else "a larger --hidden-size"
+    other = "less `dropout`" if dropout else "a larger `hidden_size`"
     return (
         f"underfitting: the validation loss was still falling, from {before[-1]:.3f} to {last:.3f} in the "
         f"second half. A larger {budget} helps, and perhaps {other}"
@@ -108,10 +108,10 @@ def unknown_units(share: float, unit: str, min_count: int, max_vocab: int | None
     off, or came from another model whose weights training began from."""
     if share <= MANY_UNKNOWN:
         return None
-    ways = ["more text", *(["--min-count 1"] if min_count > 1 else [])]
-    ways += [] if max_vocab is None else [f"a larger --max-vocab than {max_vocab:,}"]
+    ways = ["more text", *(["`min_count` 1"] if min_count > 1 else [])]
+    ways += [] if max_vocab is None else [f"a larger `max_vocab` than {max_vocab:,}"]
     other = (
-        "a model of its own, without --init-from" if initialised else f"--unit {'char' if unit == 'word' else 'byte'}"
+        "a model of its own, without `init_from`" if initialised else f"`unit` {'char' if unit == 'word' else 'byte'}"
     )
     return (
         f"{share:.0%} of the {UNITS[unit]} held out are unknown to the model, which writes none of them. What helps is "
@@ -140,7 +140,9 @@ def at_end(
     if train_loss is not None and best is not None and best_step is not None:
         if message := overfitting(train_loss, progress.history, best.loss, best_step, config.dropout):
             yield "overfitting", message
-        elif message := underfitting(train_loss, progress.history, best_step, config.dropout, f"--{reason}"):
+        elif message := underfitting(
+            train_loss, progress.history, best_step, config.dropout, f"`{reason.replace('-', '_')}`"
+        ):
             yield "underfitting", message
     vocabulary, held_out = corpus.vocabulary, corpus.validation
     # A text whose rare words were replaced by <unk> before is as it was meant to be.

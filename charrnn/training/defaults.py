@@ -1,7 +1,7 @@
 """What was not asked for, chosen from the corpus and the budget; and how much memory a run needs.
 
 | training tokens       | hidden | learning rate | streams x steps | passes               |
-|-----------------------|--------|---------------|-----------------|----------------------|
+|:                     :|:      :|:             :|:               :|:                    :|
 | fewer than 100,000    | 128    | 0.003         | 16 x 32         | 40                   |
 | fewer than 250,000    | 256    | 0.003         | 32 x 64         | 20, without a budget |
 | fewer than 500,000    | 256    | 0.006         | 32 x 64         | 20, without a budget |
@@ -102,13 +102,13 @@ def scale_of(tokens: int) -> Scale:
 
 
 def resolve_cells(given: Options, *, words: bool) -> tuple[str, ...]:
-    """The kind of each layer, from --cell and --layers."""
+    """The kind of each layer, from `cell` and `layers`."""
     cells: tuple[str, ...] = given.get("cell", ("lstm",))
     layers = given.get("layers", len(cells) if len(cells) > 1 else WORD_LAYERS if words else 1)
     if len(cells) == 1:
         return cells * int(layers)
     if len(cells) != layers:
-        raise UsageError(f"--cell names {len(cells)} layers and --layers is {layers}; make them agree or leave one out")
+        raise UsageError(f"`cell` names {len(cells)} layers and `layers` is {layers}; make them agree or leave one out")
     return cells
 
 
@@ -151,7 +151,7 @@ def resolve_model(
 
 
 def limited_by_time(given: Options) -> bool:
-    """Whether --max-time is what ends the run."""
+    """Whether `max_time` is what ends the run."""
     return bool(given.get("max_time")) and not (given.get("epochs") or given.get("steps"))
 
 
@@ -234,7 +234,7 @@ def require_memory_to_train(model: ModelConfig, config: TrainingConfig, tokens: 
     require_memory(
         memory_needed(model, config, tokens),
         f"training {readable(parameter_count(model))} parameters on {B:,} x {T:,} units at a time",
-        "lower --hidden-size, --embedding-size, --layers, --batch-size, --seq-length or --max-vocab",
+        "lower `hidden_size`, `embedding_size`, `layers`, `batch_size`, `seq_length` or `max_vocab`",
     )
 
 

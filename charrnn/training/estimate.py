@@ -1,4 +1,4 @@
-"""What a run would be like: for --dry-run."""
+"""What a run would be like: for `dry_run`."""
 
 from __future__ import annotations
 

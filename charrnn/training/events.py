@@ -143,7 +143,7 @@ class End(Event):
     stopped_by: str
 
     def result(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
+        """The result as an object."""
         return {name: getattr(self, name) for name in RESULT}
 
 

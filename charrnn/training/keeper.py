@@ -41,7 +41,7 @@ class Keeper:
         if resumed.training.get("layout") != self.learner.layout():
             raise CharrnnError(
                 f"cannot resume: {self.task.output} has no training state that this version of charrnn can go on from; "
-                "--init-from starts a new run with its weights"
+                "`init_from` starts a new run with its weights"
             )
         progress = Progress.from_json(resumed.training.get("progress"))
         tensors = resumed.training_tensors

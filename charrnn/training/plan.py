@@ -22,7 +22,7 @@ FORWARD_COST = 1 / 3  # of a training step: backpropagation through time takes t
 
 
 def step_budget(config: TrainingConfig, steps_per_epoch: int) -> tuple[int, str] | None:
-    """Steps allowed by --steps and --epochs, and which of them ends the run; None when there is neither."""
+    """Steps allowed by `steps` and `epochs`, and which of them ends the run; None when there is neither."""
     budgets = []
     if config.steps is not None:
         budgets.append((config.steps, "steps"))
@@ -113,7 +113,7 @@ class Planner:
         self.fixed = step_budget(config, steps_per_epoch)
         self.budget: TimeBudget | None = None
         if self.fixed is None and config.max_time is None:
-            raise CharrnnError("training has no end; give --epochs, --steps or --max-time")
+            raise CharrnnError("training has no end; give `epochs`, `steps` or `max_time`")
 
     def validation_tokens(self, progress: Progress) -> int:
         """How many tokens a validation during training reads."""
@@ -133,7 +133,7 @@ class Planner:
         if total < progress.step:
             raise UsageError(
                 f"the run is at step {progress.step:,} and the budget is {total:,} steps; "
-                "give a larger --steps or --epochs"
+                "give a larger `steps` or `epochs`"
             )
         if plans and plans[-1].total == total:
             return False

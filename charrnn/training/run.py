@@ -182,10 +182,10 @@ class Run:
         with uninterrupted():
             times, halvings = self.progress.divergences + 1, self.progress.halvings + 1
             if times >= MAX_DIVERGENCES:
-                clip = "a lower --clip-norm" if self.config.clip_norm else "a --clip-norm such as 1"
+                clip = "a lower `clip_norm`" if self.config.clip_norm else "a `clip_norm` such as 1"
                 raise DivergedError(
                     f"training diverged {times} times, the last time at step {number}; start again with a "
-                    f"--learning-rate below {self.config.learning_rate * 0.5**halvings:.2g} or {clip}"
+                    f"`learning_rate` below {self.config.learning_rate * 0.5**halvings:.2g} or {clip}"
                 )
             self.progress = self.keeper.good.go_back()
             self.progress.divergences, self.progress.halvings = times, halvings

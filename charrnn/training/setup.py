@@ -83,25 +83,24 @@ def _require_effect(given: Options, unit: str, optimizer: str, val: str | None, 
     """Raise UsageError for an option that was given and changes nothing. `vocabulary` names the checkpoint that has the
     units already, if one does."""
     if "momentum" in given and optimizer != "sgd":
-        raise UsageError(f"--momentum is for --optimizer sgd, and --optimizer is {optimizer}; leave it out")
+        raise UsageError(f"`momentum` is for `optimizer` sgd, and `optimizer` is {optimizer}; leave it out")
     if "val_fraction" in given and val is not None:
-        raise UsageError(f"--val-fraction and --val {val} exclude each other; leave one out")
+        raise UsageError(f"`val_fraction` and `val` {val} exclude each other; leave one out")
     for name in ("encoding", "errors"):
         if name in given and unit == "byte":
-            raise UsageError(f"--{name} is for text read as characters, and --unit is byte; leave it out")
+            raise UsageError(f"`{name}` is for text read as characters, and `unit` is byte; leave it out")
     for name in ("min_count", "max_vocab"):
-        option = "--" + name.replace("_", "-")
         if name in given and unit == "byte":
-            raise UsageError(f"{option} chooses among units, and --unit byte has all 256; leave it out")
+            raise UsageError(f"`{name}` chooses among units, and `unit` byte has all 256; leave it out")
         if name in given and vocabulary is not None:
-            raise UsageError(f"{option} chooses among units, and --init-from {vocabulary} has its own; leave it out")
+            raise UsageError(f"`{name}` chooses among units, and `init_from` {vocabulary} has its own; leave it out")
 
 
 def _without_validation(config: TrainingConfig, given: Options) -> TrainingConfig:
     if given.get("patience"):
-        raise UsageError("--patience needs held-out text and there is none; leave it out, or give --val")
+        raise UsageError("`patience` needs held-out text and there is none; leave it out, or give `val`")
     if config.schedule == "plateau":
-        raise UsageError("--schedule plateau needs held-out text and there is none; use cosine, or give --val")
+        raise UsageError("`schedule` plateau needs held-out text and there is none; use cosine, or give `val`")
     return dataclasses.replace(config, patience=0)
 
 
@@ -111,28 +110,28 @@ def resume(
     """Go on with `run`, the checkpoint at `request.output` read with its training state.
 
     Raises UsageError for an option, and CharrnnError for a corpus or a processor, that would make it another run. The
-    processor may be another one where --precision is given.
+    processor may be another one where `precision` is given.
     """
     source = recorded_source(run)
     config = resumed_config(request, run)
     limit, before = config.max_time, _recorded(run).get("max_time")
     spent = float(run.timings.get("seconds", 0.0))
     if limit is not None and spent >= limit and limit != before:
-        raise UsageError(f"the run has taken {spent:.0f} seconds and the limit is {limit:g}; give a larger --max-time")
+        raise UsageError(f"the run has taken {spent:.0f} seconds and the limit is {limit:g}; give a larger `max_time`")
     remarks = _changed_versions(run)
     if _moved(run):
         if "precision" not in request.given:
             raise CharrnnError(
                 f"cannot resume {request.output}: it was trained on {run.training.get('instruction_set')} and this is "
-                f"{instruction_set()}, where sums have other last bits; --precision {config.precision} goes on all the "
-                "same, --init-from starts a new run with its weights"
+                f"{instruction_set()}, where sums have other last bits; `precision` {config.precision} goes on all the "
+                "same, `init_from` starts a new run with its weights"
             )
         config = dataclasses.replace(config, precision=resolve_precision(request.given["precision"]))
         remarks.append("another processor: from here on this is not the run it would have been without interruption")
     corpora = request.corpora or source["corpora"]
     if not request.corpora and "-" in corpora:
         raise UsageError(
-            f"the corpus of {request.output} was piped in; pipe it again: … | charrnn train - --resume "
+            f"the corpus of {request.output} was piped in; pipe it again: … | charrnn train - `resume` "
             f"-o {request.output}"
         )
     again = dataclasses.replace(request, corpora=corpora, val=request.val or source["val"])
@@ -141,7 +140,7 @@ def resume(
     if corpus.digest != run.training.get("corpus", {}).get("digest") or corpus.vocabulary.units != run.vocabulary.units:
         raise CharrnnError(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
-            "give that one, or start a new run with --init-from"
+            "give that one, or start a new run with `init_from`"
         )
     model = make_model(run.model, run.text, config, len(corpus.train.ids), request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
@@ -179,14 +178,14 @@ def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
         {name: value for name, value in request.given.items() if name not in may_differ},
         recorded,
         str(request.output),
-        "leave it out, or start anew with --force",
+        "leave it out, or start anew with `force`",
     )
     if request.val is not None and request.val != source["val"]:
-        raise UsageError(f"--val is {request.val} and the run in {request.output} has another one; leave it out")
+        raise UsageError(f"`val` is {request.val} and the run in {request.output} has another one; leave it out")
     if request.init_from not in (None, source.get("init_from", request.init_from)):
         raise UsageError(
-            f"--init-from is {request.init_from} and the run in {request.output} began otherwise; leave it out, or "
-            "start anew with --force"
+            f"`init_from` is {request.init_from} and the run in {request.output} began otherwise; leave it out, or "
+            "start anew with `force`"
         )
     free = {name: request.given[name] for name in FREE_OPTIONS if name in request.given}
     if any(budget in free for budget in BUDGETS):  # a new budget replaces the old ones
@@ -216,7 +215,7 @@ def recorded_source(run: Checkpoint) -> dict[str, Any]:
             if all(isinstance(name, str) for name in (*names, val or "", source.get("init_from") or "")):
                 return dict(source)
     raise CharrnnError(
-        "cannot resume: the checkpoint does not say what it was trained on; --init-from takes its weights"
+        "cannot resume: the checkpoint does not say what it was trained on; `init_from` takes its weights"
     )
 
 
@@ -236,7 +235,7 @@ MODEL_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name !
 
 
 def _recorded(run: Checkpoint, names: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """The options in a checkpoint (only those named), the cells as --cell and --layers give them."""
+    """The options in a checkpoint (only those named), the cells as `cell` and `layers` give them."""
     options = run.training.get("options")
     everything = dataclasses.asdict(run.text) | dataclasses.asdict(run.model)
     if isinstance(options, dict) and names is None:
@@ -253,7 +252,7 @@ def _require_same(given: Options, recorded: Options, file: str, advice: str) -> 
         layers = given.pop("layers", len(wanted) if len(wanted) > 1 else len(cells))
         if tuple(wanted * layers if len(wanted) == 1 else wanted) != cells or layers != len(cells):
             raise UsageError(
-                f"--cell {','.join(wanted)} and --layers {layers} differ from {','.join(cells)} in {file}; {advice}"
+                f"`cell` {','.join(wanted)} and `layers` {layers} differ from {','.join(cells)} in {file}; {advice}"
             )
     for name in ("precision", "cutoffs"):
         if given.get(name) == "auto":
@@ -262,9 +261,7 @@ def _require_same(given: Options, recorded: Options, file: str, advice: str) -> 
         given["cutoffs"] = ()
     for name, value in given.items():
         if name in recorded and value != recorded[name]:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is {typed(value)} and {file} has {typed(recorded[name])}; {advice}"
-            )
+            raise UsageError(f"`{name}` is {typed(value)} and {file} has {typed(recorded[name])}; {advice}")
 
 
 def typed(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""How fast this machine is at this model: for limits of time and for --dry-run."""
+"""How fast this machine is at this model: for limits of time and for `dry_run`."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Progress:
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise CharrnnError(
-                f"the training state in the checkpoint is damaged ({error!r}); train again with --force"
+                f"the training state in the checkpoint is damaged ({error!r}); train again with `force`"
             ) from None
 
 
@@ -111,7 +111,7 @@ class Learner:
                 found = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
                 raise CharrnnError(
                     f"cannot resume: training.{name} {found} in the checkpoint and must have shape {array.shape}; "
-                    "--init-from starts a new run from its weights"
+                    "`init_from` starts a new run from its weights"
                 )
         for name, array in mine.items():
             array[...] = arrays[name]
