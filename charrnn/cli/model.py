@@ -30,10 +30,9 @@ def open_model(
 
     from charrnn.cli.compiling import announce_compilation
     from charrnn.models import LanguageModel, resolve_precision
-    from charrnn.text.vocabulary import EOS
 
     announce_compilation()
     bfloat16 = resolve_precision(precision) == "bfloat16"
-    model = LanguageModel(loaded.model, threads=count, boundary=EOS if loaded.text.lines else -1, bfloat16=bfloat16)
+    model = LanguageModel(loaded.model, threads=count, bfloat16=bfloat16)
     model.load(loaded.weights)
     return model, loaded

@@ -169,6 +169,7 @@ def sample(
         config = sampling.SamplingConfig(
             length=None if units == math.inf else int(units),
             one_line=one_line,
+            lines=loaded.text.lines,
             temperature=temperature,
             top_k=top_k or 0,
             top_p=top_p,

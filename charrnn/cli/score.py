@@ -135,10 +135,14 @@ def score(
         from charrnn.tasks.line_scoring import score_lines
 
         details = not summary and (per_token or format == "table")
-        scorer: Scorer = partial(score_lines, model, loaded.vocabulary, stream=stream, per_token=details)
+        scorer: Scorer = partial(
+            score_lines, model, loaded.vocabulary, stream=stream, lines=loaded.text.lines, per_token=details
+        )
         comparer: Scorer | None = None
         if other is not None:
-            comparer = partial(score_lines, other, loaded_other.vocabulary, stream=stream)
+            comparer = partial(
+                score_lines, other, loaded_other.vocabulary, stream=stream, lines=loaded_other.text.lines
+            )
         records = _records(chunks, scorer, comparer)
         log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:

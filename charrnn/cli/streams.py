@@ -30,7 +30,8 @@ OPTION_FIELDS = frozenset(
     """activation batch_size cell clip_norm clip_value cutoffs dropout dry_run embedding_size encoding epochs errors
     eval_every force hidden_size init_from layers learning_rate length max_time max_vocab min_count momentum
     optimizer output patience peepholes precision pretokenized reset_gate resume rms_norm sample_every schedule seed
-    seq_length steps stop temperature threads tie_weights top_k top_p unit val val_fraction warmup weight_decay""".split()  # noqa: SIM905
+    seq_length steps stop temperature threads tie_weights top_k top_p unit val val_fraction warmup
+    weight_decay""".split()  # noqa: SIM905
 )
 
 _quiet = False

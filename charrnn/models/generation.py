@@ -30,7 +30,7 @@ def panels_of_each(packed: list[Packed]) -> Array:
 
 
 class Generator:
-    """Draws units with the weights that a model has now; after `LanguageModel.refresh` a new one is made."""
+    """Draws units with the weights that a model has now; after `LanguageModel.invalidate` a new one is made."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
@@ -59,11 +59,11 @@ class Generator:
 
     def run(
         self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float, top_k: int,
-        top_p: float, line_end: int,
+        top_p: float, line_end: int, reset_unit: int,
     ) -> Ids:  # fmt: skip
         """See `LanguageModel.generate`."""
         n, B = uniforms.shape
-        net, lstm, gru, rnn = self._arrays(B)
+        net, lstm, gru, rnn = self._arrays(B, reset_unit)
         layers = self.stack.layers
         rows = iter(state)
         for index in range(len(layers)):
@@ -87,7 +87,7 @@ class Generator:
                 next(rows)[:] = lstm.c[index, 0]
         return units[: drawn.max()]
 
-    def _arrays(self, B: int) -> tuple[Network, LSTM | None, GRU | None, RNN | None]:
+    def _arrays(self, B: int, reset_unit: int) -> tuple[Network, LSTM | None, GRU | None, RNN | None]:
         """Views of this size into the scratch of the model."""
         stack, workspace, config = self.stack, self.model.workspace, self.model.config
         layers = stack.layers
@@ -109,7 +109,7 @@ class Generator:
             self.embedding, rows, operand("rows", rows), self.table, workspace.ids("generate.local", 1, B),
             workspace.ids("zeros", 1, B), self.first, self.inputs, self.bias, self.recurrent,
             get("gates", L, 1, B, layers[0].G), h, operand("h", h), self.output.to_logits.panels, self.output.bias,
-            logits, keep, self.model.boundary,
+            logits, keep, reset_unit,
         )  # fmt: skip
         if isinstance(layers[0], LSTMLayer):
             peepholes = one_of_each(layers, "peepholes") if config.peepholes else None
@@ -123,14 +123,15 @@ class Generator:
 
 def step_by_step(
     model: LanguageModel, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float,
-    top_k: int, top_p: float, line_end: int,
+    top_k: int, top_p: float, line_end: int, reset_unit: int,
 ) -> Ids:  # fmt: skip
     """The same for any network, a call a step: layers of several cells are no one type for compiled code to loop
     over, and an adaptive softmax has not one matrix of weights."""
     ended = np.zeros(previous.size, np.bool_)
     units = np.empty(uniforms.shape, np.int32)
     for n, row in enumerate(uniforms):
-        logits = model.logits(model.forward(previous[np.newaxis], state)[0]).astype(np.float32)
+        reset = (previous == reset_unit)[np.newaxis]
+        logits = model.logits(model.forward(previous[np.newaxis], state, reset)[0]).astype(np.float32)
         for b in range(previous.size):
             previous[b] = units[n, b] = draw.draw(logits[b], row[b], temperature, top_k, top_p)
         ended |= previous == line_end

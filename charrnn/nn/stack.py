@@ -17,7 +17,7 @@ from charrnn.config import ModelConfig
 from charrnn.kernels import dropout as dropout_kernels
 from charrnn.kernels import inputs, matmul, rounding
 from charrnn.nn.recurrent import ADDITION, LAYERS, Layer, Scratch, product_job
-from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.arrays import Array, Flags, Ids
 from charrnn.runtime.threads import Job, Threads
 from charrnn.runtime.workspace import Workspace
 
@@ -31,16 +31,13 @@ def strip_prefix(views: dict[str, Array], prefix: str) -> dict[str, Array]:
 
 
 class Stack:
-    """Input and recurrent layers over views into the flat parameter and gradient vectors.
-
-    `boundary` is the unit at whose input the state is reset to zero first; -1 for none.
-    """
+    """Input and recurrent layers over views into the flat parameter and gradient vectors."""
 
     def __init__(
-        self, config: ModelConfig, views: dict[str, Array], gradients: dict[str, Array], boundary: int, threads:
-        Threads, workspace: Workspace,
+        self, config: ModelConfig, views: dict[str, Array], gradients: dict[str, Array], threads: Threads,
+        workspace: Workspace,
     ) -> None:  # fmt: skip
-        self.config, self.boundary, self.threads, self.workspace = config, boundary, threads, workspace
+        self.config, self.threads, self.workspace = config, threads, workspace
         self.embedding = views.get("embedding.weight")
         self.dembedding = gradients.get("embedding.weight")
         self.layers: list[Layer] = []
@@ -59,19 +56,23 @@ class Stack:
         self._whole = False
         return [job for layer in self.layers for job in layer.pack(backward=backward, often=often)]
 
-    def prepare(self, ids: Ids, state: Array, *, gradient: bool = False, rate: float = 0.0, key: int = 0) -> Array:
+    def prepare(
+        self, ids: Ids, state: Array, reset: Flags | None = None, *, gradient: bool = False, rate: float = 0.0,
+        key: int = 0,
+    ) -> Array:  # fmt: skip
         """Take up a window: ids (T, B), the state (S, B, H) before it. Returns where `forward_rows` puts the hidden
         states of the top layer, (T, B, H).
 
+        reset (T, B): whether the state is reset to zero before a step; None for never.
         gradient: `backward_rows` is to follow. rate: dropout; key: what its masks depend on.
         """
         T, B = ids.shape
         self.rate, self.key = rate, key
-        separate = rate > 0 or self.boundary >= 0
+        separate = rate > 0 or reset is not None
         for layer in self.layers:
             layer.resize(T, B, separate=separate, gradient=gradient)
         self.keep = self.workspace.get("keep", T, B)
-        self.keep[:] = ids != self.boundary
+        self.keep[:] = 1 if reset is None else ~reset
         rows = iter(state)
         for layer in self.layers:
             for before in layer.state(0):

@@ -41,11 +41,14 @@ def score_lines(
     chunks: Iterable[Sequence[Line]],
     *,
     stream: bool = False,
+    lines: bool = False,
     per_token: bool = False,
 ) -> Iterator[list[Score]]:
-    """Score each chunk of lines as it comes; the scores of a chunk are in its order."""
-    # A model that starts every line afresh gives the same scores to the lines of a stream in any order.
-    carried = _Stream(model) if stream and model.boundary != EOS else None
+    """Score each chunk of lines as it comes; the scores of a chunk are in its order.
+
+    `lines`: the model was trained on lines, each a text of its own, and starts them afresh.
+    """
+    carried = _Stream(model) if stream and not lines else None
     for chunk in chunks:
         scores: list[Score] = []
         for long, part in groupby(chunk, lambda line: len(line.data) > _PIECE):
@@ -59,8 +62,8 @@ def score_lines(
             if carried is None:
                 scores += _score_apart(model, vocabulary, data, ended, per_token)
             else:
-                lines = _Lines(vocabulary, data, ended=ended)
-                scores += lines.scores(carried.log_probs(lines.units), per_token)
+                units = _Lines(vocabulary, data, ended=ended)
+                scores += units.scores(carried.log_probs(units.units), per_token)
         yield scores
 
 

@@ -34,12 +34,13 @@ class SamplingConfig:
     """How samples are drawn.
 
     `length` counts new units, None is without end; `one_line` ends a sample at its end-of-line, which is not part of
-    it. `temperature` 0 takes the most probable unit, `top_k` 0 and `top_p` 1 leave the distribution whole. A sample
+    it. `lines`: the state is reset where a line begins, as in training. `temperature` 0 takes the most probable unit, `top_k` 0 and `top_p` 1 leave the distribution whole. A sample
     ends before the first of `stops` that it writes.
     """
 
     length: int | None = 500
     one_line: bool = False
+    lines: bool = False
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -128,6 +129,7 @@ def advance(
         top_k=config.top_k,
         top_p=config.top_p,
         line_end=EOS if config.one_line else -1,
+        reset_unit=EOS if config.lines else -1,
     )
 
 
@@ -180,7 +182,7 @@ def _sample_batch(
 ) -> Iterator[Piece]:
     encoded = {prompt: encode_prompt(vocabulary, prompts[prompt])[0] for prompt in dict(jobs)}
     columns = {prompt: column for column, prompt in enumerate(encoded)}
-    states, last = read_prompts(model, list(encoded.values()))
+    states, last = read_prompts(model, list(encoded.values()), lines=config.lines)
     rows = np.array([columns[prompt] for prompt, _ in jobs])
     state, previous = np.ascontiguousarray(states[:, rows]), last[rows]
     samples = [
@@ -220,11 +222,11 @@ def _sample_batch(
 
 
 def read_prompts(
-    model: LanguageModel, prompts: Sequence[NDArray[np.int32]]
+    model: LanguageModel, prompts: Sequence[NDArray[np.int32]], *, lines: bool = False
 ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
     """The state (S, B, H) after the end-of-line and all units of each prompt but the last, and that last unit (B,).
 
-    The longest prompts come first, so that those still being read are always the leading columns.
+    `lines`: the state is reset where a line begins. The longest prompts come first, so that those still being read are always the leading columns.
     """
     order = sorted(range(len(prompts)), key=lambda column: -len(prompts[column]))
     lengths = [len(prompts[column]) for column in order]
@@ -238,7 +240,7 @@ def read_prompts(
         until = min(lengths[active - 1], step + _PROMPT_WINDOW)
         inputs = np.stack([_inputs(prompts[column], step, until) for column in order[:active]], axis=1)
         part = np.ascontiguousarray(state[:, :active])
-        model.forward(inputs, part)
+        model.forward(inputs, part, inputs == EOS if lines else None)
         state[:, :active] = part
         step = until
     for prompt, column in zip(prompts, range(len(prompts)), strict=True):

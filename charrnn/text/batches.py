@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
+from charrnn.text.batch import Batch
 from charrnn.text.mapped import FAULT_BYTES, PAGES_BYTES, release_pages
 from charrnn.text.shuffle import Ids, LineShuffle, keyed_bytes
 from charrnn.text.vocabulary import EOS
 
+# The share of streams whose state is reset before a window, so that a model learns to begin anywhere. Without it a
+# state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
+RESTARTS = 0.02
 
-@dataclass(frozen=True)
-class Window:
-    """`inputs` and `targets` are (T, B) int32; `fresh` says that no state carries over into it."""
 
-    inputs: NDArray[np.int32]
-    targets: NDArray[np.int32]
-    fresh: bool
+def restarted(seed: int, step: int, streams: int) -> NDArray[np.bool_]:
+    """Which of the streams begin afresh at a step: (streams) flags that depend on nothing else."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step, 2]))).random(streams) < RESTARTS
 
 
 def window_shape(tokens: int, batch_size: int, seq_length: int) -> tuple[int, int]:
@@ -57,7 +56,7 @@ class Batches:
         self._read = 0  # bytes that windows have brought into memory, at most
         self._shuffle = LineShuffle(ids, seed, self.batch_size) if lines else None
 
-    def window(self, step: int) -> Window:
+    def batch(self, step: int) -> Batch:
         """The window of optimiser step `step`, counted from 0 through all epochs; it depends on nothing else."""
         epoch, position = divmod(step, self.steps_per_epoch)
         T, B = self.seq_length, self.batch_size
@@ -73,7 +72,9 @@ class Batches:
         if self._read > PAGES_BYTES:
             release_pages(self._ids)
             self._read = 0
-        return Window(tokens[:-1], tokens[1:], position == 0)
+        fresh = np.ones(B, np.bool_) if position == 0 else restarted(self._seed, step, B)
+        inputs = tokens[:-1]
+        return Batch(inputs, tokens[1:], inputs == EOS if self._shuffle else None, fresh)
 
     def _offset(self, epoch: int) -> int:
         """Where the first stream starts: one of the places that leave room for all windows."""

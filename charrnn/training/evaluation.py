@@ -38,12 +38,12 @@ class Evaluation:
         return math.exp(min(self.loss, 700.0))
 
 
-def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> Evaluation:
+def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None, lines: bool = False) -> Evaluation:
     """Read `part` as one text (the end-of-line as first input, every unit a target), at most `limit` tokens of it.
 
     The text is cut into up to `STREAMS` pieces, each warmed on the `WARMUP` tokens before it, so that the loss is that
     of one pass from end to end but for the little that a state remembers from further back. With a `limit` the pieces
-    are spread evenly. Leaves the model as it is.
+    are spread evenly. With `lines` the state is reset where a line begins. Leaves the model as it is.
     """
     total = len(part.ids)
     tokens = total if limit is None else min(total, limit)
@@ -55,12 +55,13 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> E
     summed, counted, read = 0.0, 0, 0
     if streams > 1:
         for offset in range(-WARMUP, 0, WINDOW):
-            model.forward(_window(part, starts, offset, WINDOW)[0], state)
+            inputs = _window(part, starts, offset, WINDOW)[0]
+            model.forward(inputs, state, inputs == EOS if lines else None)
         state[:, 0] = 0  # nothing precedes the first piece
     for offset in range(0, length, WINDOW):
         inputs, targets, positions = _window(part, starts, offset, min(WINDOW, length - offset))
         counts = positions < ends
-        summed -= float(model.log_probs(inputs, targets, state)[counts].sum())
+        summed -= float(model.log_probs(inputs, targets, state, inputs == EOS if lines else None)[counts].sum())
         counted += int(counts.sum())
         read += targets.size * part.ids.itemsize
         if read > PAGES_BYTES:

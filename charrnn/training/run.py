@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from charrnn.errors import CharrnnError, DivergedError
 from charrnn.models import LanguageModel
+from charrnn.nn.dropout import DropoutKey
 from charrnn.runtime.threads import alone
 from charrnn.tasks.sampling import SamplingConfig, sample
 from charrnn.text.batches import Batches
@@ -26,15 +25,7 @@ from charrnn.training.state import Learner, Progress
 from charrnn.training.task import Task, describe_end, describe_start
 
 MAX_DIVERGENCES = 5
-# The share of streams whose state is reset before a window, so that a model learns to begin anywhere. Without it a
-# state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
-RESTARTS = 0.02
 SAMPLE_UNITS = 200
-
-
-def restarted(seed: int, step: int, streams: int) -> np.ndarray:
-    """Which of the streams begin afresh at a step: (streams) flags that depend on nothing else."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step, 2]))).random(streams) < RESTARTS
 
 
 class Run:
@@ -132,26 +123,17 @@ class Run:
         # The first step, which may take long to compile, has nothing to lose: a signal need not wait.
         with uninterrupted() if self._started else alone():
             start = self.task.elapsed()
-            window = self.batches.window(number)
-            if window.fresh:
-                self.learner.carried[...] = 0
-            else:
-                self.learner.carried[:, restarted(config.seed, number, window.inputs.shape[1])] = 0
-            loss, gradient = self.model.gradient(
-                window.inputs,
-                window.targets,
-                self.learner.carried,
-                dropout=config.dropout,
-                seed=config.seed,
-                step=number,
-            )
+            batch = dataclasses.replace(self.batches.batch(number), state=self.learner.carried)
+            dropout = DropoutKey(config.dropout, config.seed, number) if config.dropout else None
+            summed, count = self.model.loss(batch, dropout)
+            loss, gradient = summed / count, self.model.gradient
             norm = self.learner.optimizer.gradient_norm(gradient, self.model.touched)
             healthy = math.isfinite(loss) and math.isfinite(norm)
             if healthy:
                 rate = learning_rate(config, progress.plans, number, progress.halvings)
                 self.learner.optimizer.update(gradient, norm, rate, self.model.touched)
                 self.meter.rate, self.meter.norm = rate, norm
-                self.model.refresh()
+                self.model.invalidate()
                 progress.step, progress.updates = number + 1, self.learner.optimizer.updates
                 progress.note_loss(loss)
                 self.keeper.changed = self._started = True
@@ -193,7 +175,7 @@ class Run:
         return events.Diverged(self.task.elapsed(), step=number, back_to=self.progress.step, times=times)
 
     def _sample(self) -> events.Event:
-        config = SamplingConfig(length=SAMPLE_UNITS, seed=self.config.seed)
+        config = SamplingConfig(length=SAMPLE_UNITS, lines=self.task.text.lines, seed=self.config.seed)
         pieces = sample(self.model, self.task.corpus.vocabulary, [b""], config)
         try:
             text = b"".join(piece.data for piece in pieces).decode("utf-8", "replace")
@@ -248,7 +230,7 @@ class Run:
     def _timed_evaluation(self, limit: int | None) -> Evaluation:
         assert self.validation is not None
         start = self.task.elapsed()
-        evaluation = evaluate(self.model, self.validation, limit=limit)
+        evaluation = evaluate(self.model, self.validation, limit=limit, lines=self.task.text.lines)
         if self.planner.budget is not None:
             self.planner.budget.observe_validation((self.task.elapsed() - start) / evaluation.tokens)
         return evaluation
@@ -300,7 +282,7 @@ class Run:
             return self._timed_evaluation(self.planner.final_tokens)
         finally:
             self.model.parameters[:] = latest
-            self.model.refresh()
+            self.model.invalidate()
 
     def _note(self, message: str) -> events.Event:
         return events.Note(self.task.elapsed(), message)

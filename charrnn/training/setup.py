@@ -16,7 +16,7 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.models import LanguageModel, resolve_precision
 from charrnn.runtime.compile import user_cache_directory
 from charrnn.text.corpus import Corpus, load_corpus
-from charrnn.text.vocabulary import EOS, Vocabulary
+from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import defaults
 from charrnn.training.defaults import BUDGETS, Options
 from charrnn.training.events import RESULT
@@ -65,7 +65,7 @@ def prepare(request: Request, elapsed: Callable[[], float], *, samples: bool = F
     config = defaults.resolve_training(given, text, model_config, tokens, speed)
     if corpus.validation is None:
         config = _without_validation(config, given)
-    model = make_model(model_config, text, config, tokens, request.threads)
+    model = make_model(model_config, config, tokens, request.threads)
     if initial is None:
         model.initialise(config.seed)
     else:
@@ -142,7 +142,7 @@ def resume(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
             "give that one, or start a new run with `init_from`"
         )
-    model = make_model(run.model, run.text, config, len(corpus.train.ids), request.threads)
+    model = make_model(run.model, config, len(corpus.train.ids), request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
     return Task(corpus, run.text, config, request.output, source, run, elapsed, samples, tuple(remarks)), model
 
@@ -220,15 +220,15 @@ def recorded_source(run: Checkpoint) -> dict[str, Any]:
 
 
 def make_model(
-    config: ModelConfig, text: TextConfig, training: TrainingConfig, tokens: int, threads: int
+    config: ModelConfig, training: TrainingConfig, tokens: int, threads: int
 ) -> LanguageModel:  # fmt: skip
-    """A network to train on that many `tokens`, reset at the end of each line where lines are texts of their own.
+    """A network to train on that many `tokens`.
 
     Raises CharrnnError when the machine cannot hold it.
     """
     defaults.require_memory_to_train(config, training, tokens)
     bfloat16 = training.precision == "bfloat16"
-    return LanguageModel(config, threads=threads, boundary=EOS if text.lines else -1, bfloat16=bfloat16)
+    return LanguageModel(config, threads=threads, bfloat16=bfloat16)
 
 
 MODEL_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name != "vocabulary_size")

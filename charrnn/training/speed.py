@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ import numpy as np
 
 from charrnn.config import ModelConfig, TrainingConfig
 from charrnn.models import LanguageModel, resolve_precision
+from charrnn.nn.dropout import DropoutKey
 from charrnn.runtime.threads import alone
+from charrnn.text.batch import Batch
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Part
 from charrnn.training.defaults import TRAINING_COST
@@ -36,14 +39,15 @@ def arithmetic_speed(threads: int, precision: str) -> float:
         ModelConfig(64, ("lstm",), H, 64), threads=threads, bfloat16=resolve_precision(precision) == "bfloat16"
     )
     model.initialise(0)
-    ids, state = np.arange(T * B, dtype=np.int32).reshape(T, B) % 64, model.zero_state(B)
+    ids = np.arange(T * B, dtype=np.int32).reshape(T, B) % 64
+    batch = Batch(ids, ids, state=model.zero_state(B))
     with alone():  # compile, or read what was compiled
-        model.gradient(ids, ids, state)
+        model.loss(batch)
     durations = []
     for _ in range(5):
         start = time.perf_counter()
-        model.refresh()
-        model.gradient(ids, ids, state)
+        model.invalidate()
+        model.loss(batch)
         durations.append(time.perf_counter() - start)
     return TRAINING_COST * T * B * (4 * H * H + 64 * H) / float(np.median(durations))
 
@@ -85,8 +89,8 @@ def measure(
 
 def _step(learner: Learner, batches: Batches, dropout: float, step: int) -> None:
     """A training step with a learning rate of zero, which costs as much as any other."""
-    window = batches.window(step)
-    _, gradient = learner.model.gradient(window.inputs, window.targets, learner.carried, dropout=dropout, step=step)
-    norm = learner.optimizer.gradient_norm(gradient, learner.model.touched)
-    learner.optimizer.update(gradient, norm, 0.0, learner.model.touched)
-    learner.model.refresh()
+    model, optimizer = learner.model, learner.optimizer
+    batch = dataclasses.replace(batches.batch(step), state=learner.carried)
+    model.loss(batch, DropoutKey(dropout, 0, step) if dropout else None)
+    optimizer.update(model.gradient, optimizer.gradient_norm(model.gradient, model.touched), 0.0, model.touched)
+    model.invalidate()

@@ -116,7 +116,7 @@ class Learner:
         for name, array in mine.items():
             array[...] = arrays[name]
         self.optimizer.updates = updates
-        self.model.refresh()
+        self.model.invalidate()
 
     def finite(self) -> bool:
         """Whether every parameter is a finite number."""
