@@ -6,12 +6,14 @@ Each record raises `UsageError` with one line that says what was found and what 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
 from charrnn.errors import UsageError
 
-CELLS = ("lstm", "gru", "rnn")
+# Each kind of recurrent layer, and the module whose class `Layer` it is.
+CELLS = {"lstm": "charrnn.nn.lstm", "gru": "charrnn.nn.gru", "rnn": "charrnn.nn.rnn"}
 RESET_GATES = ("after", "before", "none")
 ACTIVATIONS = ("tanh", "relu")
 UNITS = ("char", "word", "byte")
@@ -22,7 +24,7 @@ TAIL_DIVISOR = 4  # of the width of an adaptive softmax, from each cluster to th
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def require_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise `UsageError` unless `value` is one of `choices`."""
     if value not in choices:
         raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")

@@ -10,7 +10,7 @@ from charrnn.kernels import dropout, functions, inputs, matmul, packing, softmax
 from charrnn.nn.recurrent import Packed
 from charrnn.runtime.arrays import Array, zeros
 from charrnn.runtime.compile import kernel
-from charrnn.runtime.threads import Job, Threads
+from charrnn.runtime.threads import Job, ThreadPool
 
 
 def packed(b: Array) -> Array:
@@ -182,7 +182,7 @@ def test_jobs_are_done_once_each(threads: int) -> None:
 
         return Job(len(counter), cost, work)
 
-    Threads(threads).run([job(counter, cost) for counter, cost in zip(done, (5, 1, 9, 3), strict=True)])
+    ThreadPool(threads).run([job(counter, cost) for counter, cost in zip(done, (5, 1, 9, 3), strict=True)])
     assert all((counter == 1).all() for counter in done)
 
 
@@ -192,4 +192,4 @@ def test_an_error_in_a_thread_is_raised() -> None:
             raise ValueError("from the second thread")
 
     with pytest.raises(ValueError, match="second thread"):
-        Threads(2).run([Job(4, 1, work)])
+        ThreadPool(2).run([Job(4, 1, work)])

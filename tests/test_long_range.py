@@ -7,18 +7,18 @@ import pytest
 
 from benchmarks import long_range
 from charrnn.config import ModelConfig
-from charrnn.models import LanguageModel
 from charrnn.text import EOS
+from tests.networks import Bounded
 
 V, H, T, B = 7, 5, 9, 3
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_gradients_that_reach_back(cell: str) -> None:
-    model = LanguageModel(ModelConfig(V, (cell,), H, 4), boundary=EOS, dtype=np.float64)
+    model = Bounded(ModelConfig(V, (cell,), H, 4), boundary=EOS, dtype=np.float64)
     rng = np.random.default_rng(0)
     model.parameters[:] = rng.normal(0, 0.7, model.parameters.size)
-    model.refresh()
+    model.invalidate()
     ids = rng.integers(2, V, (T, B)).astype(np.int32)
     ids[:2, 1] = EOS  # a shorter row
     targets = rng.integers(2, V, B).astype(np.int32)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from charrnn.config import ModelConfig
-from charrnn.models import LanguageModel
+from tests.networks import Bounded
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
@@ -49,11 +49,11 @@ def test_adaptive_softmax_agrees_with_pytorch(cutoffs: tuple[int, ...], tmp_path
     from safetensors.torch import load_file
 
     H, V = 70, 300
-    model = LanguageModel(ModelConfig(V, ("lstm",), H, 8, cutoffs=cutoffs), threads=2)
+    model = Bounded(ModelConfig(V, ("lstm",), H, 8, cutoffs=cutoffs), threads=2)
     model.initialise(0)
     rng = np.random.default_rng(1)
     model.parameters += 0.2 * rng.standard_normal(model.parameters.size).astype(np.float32)
-    model.refresh()
+    model.invalidate()
     save_file(model.tensors(), tmp_path / "model.safetensors")
     module = torch.nn.AdaptiveLogSoftmaxWithLoss(H, V, list(cutoffs), div_value=4.0, head_bias=True)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -69,9 +69,9 @@ def test_adaptive_softmax_agrees_with_pytorch(cutoffs: tuple[int, ...], tmp_path
     np.testing.assert_allclose(model.logits(hidden), module.log_prob(states).detach().numpy(), atol=1e-5)
 
     loss.backward()
-    found, gradient = model.gradient(ids, targets, model.zero_state(6))
+    found, gradient = model.loss_and_gradient(ids, targets, model.zero_state(6))
     assert found == pytest.approx(loss.item(), rel=1e-5)
-    shaped = LanguageModel(model.config)
+    shaped = Bounded(model.config)
     shaped.parameters[:] = gradient
     for name, parameter in module.named_parameters():
         expected = parameter.grad.numpy()
@@ -83,13 +83,13 @@ def test_adaptive_softmax_agrees_with_pytorch(cutoffs: tuple[int, ...], tmp_path
     "config", CONFIGS, ids=lambda c: f"{c.cells[0]}{c.num_layers}-{c.activation}-{c.embedding_size}"
 )
 def test_loss_and_gradient_agree_with_pytorch(config: ModelConfig, tmp_path: Path) -> None:
-    model = LanguageModel(config, threads=2)
+    model = Bounded(config, threads=2)
     model.initialise(0)
     rng = np.random.default_rng(1)
     model.parameters += 0.1 * rng.standard_normal(model.parameters.size).astype(np.float32)
-    model.refresh()
+    model.invalidate()
     ids, targets = rng.integers(0, 30, (2, 15, 6)).astype(np.int32)
-    loss, gradient = model.gradient(ids, targets, model.zero_state(6))
+    loss, gradient = model.loss_and_gradient(ids, targets, model.zero_state(6))
 
     save_file(model.tensors(), tmp_path / "model.safetensors")
     modules = torch_model(config, tmp_path / "model.safetensors")
@@ -101,7 +101,7 @@ def test_loss_and_gradient_agree_with_pytorch(config: ModelConfig, tmp_path: Pat
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
     theirs = {name: parameter.grad.numpy() for name, parameter in modules.named_parameters()}
-    ours = LanguageModel(config)
+    ours = Bounded(config)
     ours.parameters[:] = gradient
     for name, value in ours.tensors().items():
         if "bias_hh" in name and config.cells[0] != "gru":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.config import ModelConfig
 from charrnn.models import LanguageModel
 from charrnn.models import prefix_tree as prefixes
-from tests.gradcheck import OPTIONS
+from tests.networks import OPTIONS
 from tests.toy_model import ToyModel
 
 Sequences = list[list[int]]

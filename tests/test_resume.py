@@ -20,7 +20,7 @@ import pytest
 from charrnn import checkpoint
 from charrnn.cli import signals
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.runtime.threads import Job, Threads, alone
+from charrnn.runtime.threads import Job, ThreadPool, alone
 from charrnn.training import events, setup
 from charrnn.training import run as run_module
 from charrnn.training import task as task_module
@@ -288,7 +288,7 @@ def test_new_kernels_compile_in_the_thread_that_signals_interrupt() -> None:
         threads.run([Job(3, 1, work)])
         return set(used)
 
-    threads = Threads(3)
+    threads = ThreadPool(3)
     assert len(threads_used()) == 3
     with alone():
         assert threads_used() == {threading.get_ident()}

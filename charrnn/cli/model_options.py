@@ -56,7 +56,7 @@ Cell: TypeAlias = Annotated[
     option(
         "--cell",
         metavar="|".join(CELLS),
-        parser=list_of(CELLS),
+        parser=list_of(tuple(CELLS)),
         group="Model",
         help="Kind of recurrent layer; a comma list names each layer's.",
         default="lstm",

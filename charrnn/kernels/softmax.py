@@ -25,8 +25,8 @@ def exponentials(row: Array, top: float) -> float:
 
 
 @kernel
-def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, begin: int, end: int) -> None:
-    """logits (T, B, V): in, logits; out, the gradient of `scale` times the summed loss. targets (T, B).
+def cross_entropy(logits: Array, targets: Ids, scales: Array, log_probs: Array, begin: int, end: int) -> None:
+    """logits (T, B, V): in, logits; out, the gradient of Σ scales loss. targets (T, B), scales (T, B) float64.
 
     log_probs (T, B) float64: log p of the targets. Only the rows from `begin` to `end`.
     """
@@ -38,6 +38,7 @@ def cross_entropy(logits: Array, targets: Ids, scale: float, log_probs: Array, b
             target_logit = row[y] - top
             total = exponentials(row, top)
             log_probs[t, b] = target_logit - math.log(total)
+            scale = scales[t, b]
             factor = logits.dtype.type(scale / total)
             for v in range(row.size):
                 row[v] *= factor

@@ -8,8 +8,11 @@ import numpy as np
 
 from charrnn.kernels import draw, generate
 from charrnn.kernels.generate import GRU, LSTM, RNN, Network
-from charrnn.nn.recurrent import GRULayer, Layer, LSTMLayer, Packed
-from charrnn.nn.softmax import Output
+from charrnn.nn import gru, lstm
+from charrnn.nn.embedding import Embedding
+from charrnn.nn.packed import Packed
+from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from charrnn.models.language import LanguageModel
 
 
-def one_of_each(layers: list[Layer], name: str) -> Array:
+def one_of_each(layers: list[RecurrentLayer], name: str) -> Array:
     """An array of every layer, stacked: (L, …)."""
     return np.stack([getattr(layer, name) for layer in layers])
 
@@ -34,20 +37,21 @@ class Generator:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
-        self.stack = model.stack
-        layers = self.stack.layers
+        self.layers = layers = model.layers
         first = layers[0]
-        assert isinstance(model.output, Output)
+        assert isinstance(model.output, Softmax)
         self.output = model.output
         panels = first.recurrent[0].panels
         none = np.empty((0, *panels.shape[1:]), panels.dtype)
-        self.bias = np.stack([layer.weights["bias"] for layer in layers])[:, np.newaxis]
+        self.bias = one_of_each(layers, "b")[:, np.newaxis]
         if first.input is None:
             self.embedding: Array = np.empty((0, 1), model.dtype)
             with np.errstate(over="ignore"):  # no unit has a probability then, and none is drawn
-                self.table, self.first = first.weights["weight_ih"] + self.bias[0], none
+                self.table, self.first = model.views[first.weight_ih.name] + self.bias[0], none
         else:
-            self.embedding = model.views["embedding.weight"]
+            embedding = model.blocks[0]
+            assert isinstance(embedding, Embedding)
+            self.embedding = embedding.table
             self.table, self.first = self.bias[0], first.input.panels
         if len(layers) > 1:
             above = [layer.input.panels for layer in layers[1:] if layer.input is not None]
@@ -64,7 +68,7 @@ class Generator:
         """See `LanguageModel.generate`."""
         n, B = uniforms.shape
         net, lstm, gru, rnn = self._arrays(B, reset_unit)
-        layers = self.stack.layers
+        layers = self.layers
         rows = iter(state)
         for index in range(len(layers)):
             net.h[index, 0] = next(rows)
@@ -79,7 +83,7 @@ class Generator:
                 net, lstm, gru, rnn, previous, uniforms, temperature, top_k, top_p, line_end, ended, units, begin, end
             )  # fmt: skip
 
-        self.model.run([Job(B, 1, work)])
+        self.model.context.pool.run([Job(B, 1, work)])
         rows = iter(state)
         for index in range(len(layers)):
             next(rows)[:] = net.h[index, 0]
@@ -89,8 +93,7 @@ class Generator:
 
     def _arrays(self, B: int, reset_unit: int) -> tuple[Network, LSTM | None, GRU | None, RNN | None]:
         """Views of this size into the scratch of the model."""
-        stack, workspace, config = self.stack, self.model.workspace, self.model.config
-        layers = stack.layers
+        layers, workspace, config = self.layers, self.model.context.workspace, self.model.config
         L, H, V = len(layers), config.hidden_size, config.vocabulary_size
         E = self.embedding.shape[1]
 
@@ -108,15 +111,15 @@ class Generator:
         net = Network(
             self.embedding, rows, operand("rows", rows), self.table, workspace.ids("generate.local", 1, B),
             workspace.ids("zeros", 1, B), self.first, self.inputs, self.bias, self.recurrent,
-            get("gates", L, 1, B, layers[0].G), h, operand("h", h), self.output.to_logits.panels, self.output.bias,
+            get("gates", L, 1, B, layers[0].G), h, operand("h", h), self.output.to_logits.panels, self.output.b,
             logits, keep, reset_unit,
         )  # fmt: skip
-        if isinstance(layers[0], LSTMLayer):
-            peepholes = one_of_each(layers, "peepholes") if config.peepholes else None
+        if isinstance(layers[0], lstm.Layer):
+            peepholes = one_of_each(layers, "p") if config.peepholes else None
             factors = get("factors", 1, B) if config.rms_norm else None
             return net, LSTM(get("c", L, 2, B, H), peepholes, factors), None, None
-        if isinstance(layers[0], GRULayer):
-            side, bias_hn = get("side", L, 1, B, H), one_of_each(layers, "bias_hn")
+        if isinstance(layers[0], gru.Layer):
+            side, bias_hn = get("side", L, 1, B, H), one_of_each(layers, "b_hn")
             return net, None, GRU(side, operand("side", side), self.recurrent_n, bias_hn, layers[0].reset), None
         return net, None, None, RNN(config.activation == "relu")
 

@@ -15,22 +15,26 @@ The head is computed at every position, a tail only where the target is in it. T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config import ModelConfig
-from charrnn.kernels import inputs, matmul, rounding, softmax
-from charrnn.nn import softmax as output
-from charrnn.nn.recurrent import Packed, Scratch, flat, product_job
-from charrnn.nn.softmax import Output
+from charrnn import kernels
+from charrnn.config import TAIL_DIVISOR
+from charrnn.nn import softmax
+from charrnn.nn.block import Head, Log, Views
+from charrnn.nn.context import Context
+from charrnn.nn.init import uniform
+from charrnn.nn.packed import Packed, flat, product_job
+from charrnn.nn.parameters import Parameter
+from charrnn.nn.signal import Signal
+from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
-from charrnn.runtime.workspace import Workspace
 
-LOGITS_IN_CACHE = 1 << 17  # so many of a tail are computed at a time, from their product to their gradient
+CACHED_LOGITS = 1 << 17  # so many of a tail are computed at a time, from their product to their gradient
 
 
 class Tail:
@@ -40,17 +44,29 @@ class Tail:
     the other, so that the places of a thread's sequences are neighbours.
     """
 
-    def __init__(
-        self, name: str, first: int, views: Mapping[str, Array], gradients: Mapping[str, Array], workspace: Workspace
-    ) -> None:  # fmt: skip
-        self.name, self.first, self.workspace = name, first, workspace
-        down, up = views[f"{name}.0.weight"], views[f"{name}.1.weight"]
-        self.ddown, self.dup = gradients[f"{name}.0.weight"], gradients[f"{name}.1.weight"]
-        self.H, self.P = down.shape
-        self.S = up.shape[1]
-        self.no_bias = np.zeros(self.S, workspace.dtype)
-        self.down = Packed(down, 0, self.P, workspace.operand)
-        self.up = Packed(up, 0, self.S, workspace.operand)
+    def __init__(self, name: str, first: int, H: int, P: int, S: int) -> None:
+        self.name, self.first = name, first
+        self.H, self.P, self.S = H, P, S
+        down, up = f"{name}.0.weight", f"{name}.1.weight"
+        self.down_weight = Parameter(
+            down, (H, P), uniform(sqrt(3 / H)), decay=True, torch_name=down, transposed=True
+        )  # fmt: skip
+        self.up_weight = Parameter(
+            up, (P, S), uniform(sqrt(3 / P) * 0.5), decay=True, torch_name=up, transposed=True
+        )  # fmt: skip
+
+    def parameters(self) -> list[Parameter]:
+        """Those of the cluster."""
+        return [self.down_weight, self.up_weight]
+
+    def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        """See `Block.bind`."""
+        self.context, self.workspace = context, context.workspace
+        down, up = weights[self.down_weight.name], weights[self.up_weight.name]
+        self.ddown, self.dup = gradients[self.down_weight.name], gradients[self.up_weight.name]
+        self.no_bias = np.zeros(self.S, context.dtype)
+        self.down = Packed(down, 0, self.P, context.operand)
+        self.up = Packed(up, 0, self.S, context.operand)
         self._weights = down, up
         self._backward: tuple[Packed, Packed] | None = None
 
@@ -58,7 +74,7 @@ class Tail:
     def transposes(self) -> tuple[Packed, Packed]:
         """down and up transposed, which only a gradient needs."""
         if self._backward is None:
-            (down, up), operand = self._weights, self.workspace.operand
+            (down, up), operand = self._weights, self.context.operand
             self._backward = (
                 Packed(down, 0, self.P, operand, transposed=True), Packed(up, 0, self.S, operand, transposed=True)
             )  # fmt: skip
@@ -82,16 +98,16 @@ class Tail:
     def project(self, x: Array, begin: int, end: int) -> None:
         """projection = x down for the rows from `begin` to `end` of x (1, N, H), an operand."""
         self.projection[:, begin:end] = 0
-        matmul.add_products(x, self.down.panels, self.projection, begin, end)
-        rounding.store_operands(self.projection, self.projection_operand, begin, end)
+        kernels.matmul.add_products(x, self.down.panels, self.projection, begin, end)
+        kernels.rounding.store_operands(self.projection, self.projection_operand, begin, end)
 
     def compute_logits(self, logits: Array, begin: int, end: int) -> None:
         """logits (1, end - begin, S) = projection up for the rows from `begin` to `end`."""
         logits[:] = 0
-        matmul.add_products(self.projection_operand[:, begin:end], self.up.panels, logits, 0, end - begin)
+        kernels.matmul.add_products(self.projection_operand[:, begin:end], self.up.panels, logits, 0, end - begin)
 
     def place(self, hidden: Array, targets: Ids) -> None:
-        """Find the places of targets (T, B) in the cluster and take arrays for them; hidden (T, B, H) as an operand."""
+        """Find the places of targets (T, B) in the cluster and take arrays for them; hidden (T, B, H): an operand."""
         T, B = targets.shape
         # Numbered by sequence, then step.
         places = np.flatnonzero(((targets >= self.first) & (targets < self.first + self.S)).T)
@@ -105,10 +121,11 @@ class Tail:
         self.log_probs = self.workspace.get(f"{self.name}.log_probs", 1, N, dtype=np.float64)
         self.resize(N)
 
-    def prepare_backward(self) -> None:
-        """Take arrays for the gradient of what `place` found."""
-        N, operand = self.places.size, self.workspace.operand
-        self.rounded = operand != self.workspace.dtype
+    def prepare_backward(self, scales: Log) -> None:
+        """Take arrays for the gradient of what `place` found; scales (T, B): of the loss at each place."""
+        self.scales: Log = scales.reshape(-1)[self.places][np.newaxis]
+        N, operand = self.places.size, self.context.operand
+        self.rounded = operand != self.context.dtype
         width = self.S + self.S % 2 if self.rounded else self.S
         self.dlogits: Array = self.workspace.get(f"{self.name}.dlogits", 1, N, width, dtype=operand)
         self.dprojection = self._buffer("dprojection", N, self.P)
@@ -117,29 +134,29 @@ class Tail:
 
     def scratch(self, thread: int) -> Array:
         """Room (1, R, S) for the logits of few rows."""
-        return self._buffer(f"logits.{thread}", max(1, LOGITS_IN_CACHE // self.S), self.S)
+        return self._buffer(f"logits.{thread}", max(1, CACHED_LOGITS // self.S), self.S)
 
     def start(self, begin: int, end: int) -> tuple[int, int]:
         """Gather and project the places of the sequences from `begin` to `end`, which are those between the two numbers
         returned."""
         first, last = self.starts[begin], self.starts[end]
-        inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
+        kernels.inputs.gather_rows(self.hidden, self.places[first:last], self.x[0, first:last])
         self.project(self.x, first, last)
         return first, last
 
-    def add_log_probs(self, log_probs: npt.NDArray[np.float64], begin: int, end: int, thread: int) -> None:
+    def add_log_probs(self, log_probs: Log, begin: int, end: int, thread: int) -> None:
         """Add log P(target | cluster) to log_probs (T, B) for the rows from `begin` to `end`."""
         first, last = self.start(begin, end)
-        softmax.target_log_probs(
+        kernels.softmax.target_log_probs(
             self.projection_operand, self.up.panels, self.no_bias, self.targets, self.scratch(thread)[0],
             self.log_probs, first, last,
         )  # fmt: skip
         log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
 
     def add_gradient(
-        self, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float, begin: int, end: int, thread: int
+        self, log_probs: Log, dhidden: Array, begin: int, end: int, thread: int
     ) -> None:  # fmt: skip
-        """The same; and add the gradient of `scale` times the summed loss to dhidden (T, B, H)."""
+        """The same; and add the gradient of Σ scales loss to dhidden (T, B, H)."""
         down, up = (packed.panels for packed in self.transposes)
         first, last = self.start(begin, end)
         scratch = self.scratch(thread)
@@ -148,49 +165,58 @@ class Tail:
             dlogits, n = self.dlogits[:, rows], rows.stop - at
             logits = scratch[:, :n] if self.rounded else dlogits
             self.compute_logits(logits, at, rows.stop)
-            softmax.cross_entropy(logits, self.targets[:, rows], scale, self.log_probs[:, rows], 0, n)
-            rounding.store_operands(logits, dlogits, 0, n)
+            kernels.softmax.cross_entropy(
+                logits, self.targets[:, rows], self.scales[:, rows], self.log_probs[:, rows], 0, n
+            )  # fmt: skip
+            kernels.rounding.store_operands(logits, dlogits, 0, n)
         self.dprojection[:, first:last] = 0
-        matmul.add_products(self.dlogits, up, self.dprojection, first, last)
-        rounding.store_operands(self.dprojection, self.dprojection_operand, first, last)
+        kernels.matmul.add_products(self.dlogits, up, self.dprojection, first, last)
+        kernels.rounding.store_operands(self.dprojection, self.dprojection_operand, first, last)
         self.dx[:, first:last] = 0
-        matmul.add_products(self.dprojection_operand, down, self.dx, first, last)
-        inputs.add_rows(self.dx[0, first:last], self.places[first:last], flat(dhidden))
+        kernels.matmul.add_products(self.dprojection_operand, down, self.dx, first, last)
+        kernels.inputs.add_rows(self.dx[0, first:last], self.places[first:last], flat(dhidden))
         log_probs.reshape(-1)[self.places[first:last]] += self.log_probs[0, first:last]
 
-    def weight_jobs(self, scratch: Scratch) -> list[Job]:
+    def weight_jobs(self) -> list[Job]:
         """Jobs that add to the gradients of the weights after `add_gradient` has been run for all rows."""
-        projection, dlogits = flat(self.projection_operand), flat(self.dlogits)
+        if not self.places.size:
+            return []
+        projection, dlogits, context = flat(self.projection_operand), flat(self.dlogits), self.context
         return [
-            product_job(projection, self.P, dlogits, 0, self.dup, 0, self.S, scratch),
-            product_job(flat(self.x), self.H, flat(self.dprojection_operand), 0, self.ddown, 0, self.P, scratch),
+            product_job(projection, self.P, dlogits, 0, self.dup, 0, self.S, context),
+            product_job(flat(self.x), self.H, flat(self.dprojection_operand), 0, self.ddown, 0, self.P, context),
         ]
 
 
-class AdaptiveOutput:
-    """An output layer with the methods of `Output`: the head, which is one over its own entries, and the tails."""
+class AdaptiveSoftmax(Head):
+    """A softmax over the entries of the head, and the tails."""
 
-    def __init__(
-        self, config: ModelConfig, views: Mapping[str, Array], gradients: Mapping[str, Array], workspace: Workspace
-    ) -> None:  # fmt: skip
-        weight, bias = "output.head.weight", "output.head.bias"
-        self.head = Output(views[weight], views[bias], gradients[weight], gradients[bias], workspace)
-        self.workspace = workspace
-        self.cutoffs = np.array(config.cutoffs, np.int32)
+    def __init__(self, V: int, H: int, cutoffs: tuple[int, ...]) -> None:
+        self.cutoffs = np.array(cutoffs, np.int32)
+        self.head = Softmax(cutoffs[0] + len(cutoffs), H, name="output.head")
         self.tails = [
-            Tail(f"output.tail.{index}", first, views, gradients, workspace)
-            for index, first in enumerate(config.cutoffs)
-        ]  # fmt: skip
+            Tail(f"output.tail.{index}", low, H, H // TAIL_DIVISOR ** (index + 1), high - low)
+            for index, (low, high) in enumerate(pairwise((*cutoffs, V)))
+        ]
+
+    def parameters(self) -> list[Parameter]:
+        return [*self.head.parameters(), *(parameter for tail in self.tails for parameter in tail.parameters())]
+
+    def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        self.context = context
+        for part in (self.head, *self.tails):
+            part.bind(weights, gradients, context)
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
-        """See `Output.pack`."""
-        head = self.head.pack(backward=backward, often=often)
-        return [*head, *(job for tail in self.tails for job in tail.pack(backward=backward, often=often))]
+        return [job for part in (self.head, *self.tails) for job in part.pack(backward=backward, often=often)]
+
+    def claim(self, hidden: Signal) -> None:
+        self.head.claim(hidden)  # the tails add to what it has written
 
     def chunks(self, targets: Ids) -> list[slice]:
-        """See `Output.chunks`; how many steps make a chunk depends on the targets in the tails."""
-        # Of a tail's logits only what products read is kept, half as large in bfloat16.
-        share = self.workspace.operand.itemsize / self.workspace.dtype.itemsize
+        """See `Head.chunks`; how many steps make a chunk depends on the targets in the tails."""
+        # Of a tail's logits only the gradient as an operand is stored, half as large in bfloat16.
+        share = self.context.operand.itemsize / self.context.dtype.itemsize
         sizes = np.array([0, *(tail.S * share for tail in self.tails)])
         T, B = targets.shape
         logits = B * self.head.V + sizes[self._clusters(targets)].sum(axis=1)
@@ -198,7 +224,7 @@ class AdaptiveOutput:
         used = 0.0
         for step, size in enumerate(logits.tolist()):
             used += size
-            if used > output.LOGITS_AT_ONCE and step > ends[-1]:
+            if used > softmax.MOST_LOGITS and step > ends[-1]:
                 ends.append(step)
                 used = size
         return [slice(start, stop) for start, stop in pairwise([*ends, T])]
@@ -211,37 +237,35 @@ class AdaptiveOutput:
         clusters = self._clusters(targets)
         return np.where(clusters == 0, targets, self.cutoffs[0] - 1 + clusters).astype(np.int32)
 
-    def logits_rows(self, hidden: Array, logits: Array) -> Work:
-        """What computes rows of logits (1, N, V), here log-probabilities already, from hidden (1, N, H) as an
-        operand."""
-        first, N = int(self.cutoffs[0]), hidden.shape[1]
-        head_logits = self.workspace.get("logits", 1, N, self.head.V)
+    def logits_rows(self, hidden: Signal, logits: Array) -> Work:
+        """What computes rows of logits (1, N, V), here log-probabilities already, from `hidden` (1, N, H)."""
+        first, N = int(self.cutoffs[0]), hidden.value.shape[1]
+        head_logits = self.context.workspace.get("logits", 1, N, self.head.V)
         compute_head = self.head.logits_rows(hidden, head_logits)
         for tail in self.tails:
             tail.resize(N)
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_head(begin, end, thread)
-            softmax.log_softmax(head_logits, begin, end)
+            kernels.softmax.log_softmax(head_logits, begin, end)
             logits[:, begin:end, :first] = head_logits[:, begin:end, :first]
             for index, tail in enumerate(self.tails, first):
-                tail.project(hidden, begin, end)
+                tail.project(hidden.operand, begin, end)
                 scratch = tail.scratch(thread)
                 for at in range(begin, end, scratch.shape[1]):
                     rows = slice(at, min(at + scratch.shape[1], end))
                     own = scratch[:, : rows.stop - at]
                     tail.compute_logits(own, at, rows.stop)
-                    softmax.log_softmax(own, 0, rows.stop - at)
+                    kernels.softmax.log_softmax(own, 0, rows.stop - at)
                     entry = head_logits[:, rows, index : index + 1]
                     np.add(own, entry, out=logits[:, rows, tail.first : tail.first + tail.S])
 
         return work
 
-    def log_probs_rows(self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64]) -> Work:
-        """See `Output.log_probs_rows`."""
+    def log_probs_rows(self, hidden: Signal, targets: Ids, log_probs: Log) -> Work:
         compute_head = self.head.log_probs_rows(hidden, self._head_targets(targets), log_probs)
         for tail in self.tails:
-            tail.place(hidden, targets)
+            tail.place(hidden.operand, targets)
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_head(begin, end, thread)
@@ -250,37 +274,32 @@ class AdaptiveOutput:
 
         return work
 
-    def next_log_probs_rows(
-        self, hidden: Array, rows: Ids, targets: Ids, log_probs: npt.NDArray[np.float64]
-    ) -> Work:  # fmt: skip
-        """See `Output.next_log_probs_rows`; each target is a row of its own."""
-        repeated = self.workspace.get("repeated", 1, rows.size, hidden.shape[1], dtype=hidden.dtype)
-        compute = self.log_probs_rows(repeated, targets[np.newaxis], log_probs[np.newaxis])
+    def next_log_probs_rows(self, hidden: Signal, rows: Ids, targets: Ids, log_probs: Log) -> Work:
+        """See `Softmax.next_log_probs_rows`; each target is a row of its own."""
+        x = hidden.operand[0]
+        repeated: Array = self.context.workspace.get("repeated", 1, rows.size, x.shape[1], dtype=x.dtype)
+        compute = self.log_probs_rows(Signal(repeated, repeated), targets[np.newaxis], log_probs[np.newaxis])
 
         def work(begin: int, end: int, thread: int) -> None:
             first, last = np.searchsorted(rows, [begin, end]).tolist()
-            inputs.gather_rows(hidden, rows[first:last], repeated[0, first:last])
+            kernels.inputs.gather_rows(x, rows[first:last], repeated[0, first:last])
             compute(first, last, thread)
 
         return work
 
-    def gradient_rows(
-        self, hidden: Array, targets: Ids, log_probs: npt.NDArray[np.float64], dhidden: Array, scale: float
-    ) -> Work:  # fmt: skip
-        """See `Output.gradient_rows`."""
-        compute_head = self.head.gradient_rows(hidden, self._head_targets(targets), log_probs, dhidden, scale)
+    def gradient_rows(self, hidden: Signal, targets: Ids, scales: Log, log_probs: Log) -> Work:
+        compute_head = self.head.gradient_rows(hidden, self._head_targets(targets), scales, log_probs)
         for tail in self.tails:
-            tail.place(hidden, targets)
-            tail.prepare_backward()
+            tail.place(hidden.operand, targets)
+            tail.prepare_backward(scales)
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_head(begin, end, thread)
+            assert hidden.gradient is not None
             for tail in self.tails:
-                tail.add_gradient(log_probs, dhidden, scale, begin, end, thread)
+                tail.add_gradient(log_probs, hidden.gradient, begin, end, thread)
 
         return work
 
-    def weight_jobs(self, hidden: Array, scratch: Scratch) -> list[Job]:
-        """See `Output.weight_jobs`."""
-        tails = [job for tail in self.tails if tail.places.size for job in tail.weight_jobs(scratch)]
-        return [*self.head.weight_jobs(hidden, scratch), *tails]
+    def weight_jobs(self) -> list[Job]:
+        return [job for part in (self.head, *self.tails) for job in part.weight_jobs()]

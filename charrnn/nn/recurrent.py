@@ -1,308 +1,313 @@
-"""Recurrent layers: the arrays each cell's kernels work on, and the products that all cells share.
+"""What the recurrent layers of all cells share: the input's part of the gates, the state, dropout, weight gradients.
 
-A layer is used in this order: `resize`, the jobs of `pack`, `forward`; for a gradient then `backward` and the jobs of
-`weight_jobs`. Rows (sequences) from `begin` to `end` are independent of all others, so that each thread takes its own.
+    gates = x W_ih + h' W_hh + b        h': the state of the step before
+    out = dropout(h)
+
+Dropout acts on what goes up, never on what goes from step to step (Zaremba, Sutskever and Vinyals 2014,
+arXiv:1409.2329). Where the input is a `Lookup`, x W_ih + b is computed once for each distinct row, as a table, and each
+step reads its row of it; its gradient is summed by row before it is multiplied back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import importlib
 
 import numpy as np
 
-from charrnn.config import ModelConfig
-from charrnn.kernels import gru, inputs, lstm, matmul, packing, rnn
+from charrnn import kernels
+from charrnn.config import CELLS, ModelConfig
+from charrnn.nn.block import Block, Views, Window
+from charrnn.nn.context import Context
+from charrnn.nn.init import glorot, orthogonal_gates, zeros
+from charrnn.nn.packed import ADDITION, Packed, flat, product_job, sum_job
+from charrnn.nn.parameters import Init, Parameter, Stored
+from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import CACHE_LINE, Array, Ids
 from charrnn.runtime.threads import Job
-from charrnn.runtime.workspace import Workspace
 
-Scratch = list[tuple[Array, Array]]  # one pair of blocks a thread, see `matmul.empty_scratch`
-ADDITION = 24  # what it costs to read a number and add it up: so many multiply-adds of a product
-Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `inputs.start_gates`
+Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `kernels.inputs.start_gates`
 
 
-class Packed:
-    """A weight, or some of its columns, packed as the right operand of products; `operand` is the type of the left
-    one."""
-
-    def __init__(
-        self, weight: Array, column: int, size: int, operand: np.dtype[Any], *, transposed: bool = False
-    ) -> None:  # fmt: skip
-        self.weight, self.column, self.size, self.transposed = weight, column, size, transposed
-        K, N = (size, weight.shape[0]) if transposed else (weight.shape[0], size)
-        self.panels = matmul.empty_panels(K, N, operand)
-
-    def job(self, *, often: bool = True) -> Job:
-        """The packing, panel by panel.
-
-        Where it is not done `often`, NumPy does it: the kernels take a second to compile.
-        """
-        count, K, width = self.panels.shape
-        pack = packing.pack_transposed if self.transposed else packing.pack
-
-        def work(first: int, last: int, thread: int) -> None:
-            if often:
-                pack(self.weight, self.column, self.size, self.panels, first, last)
-            else:
-                part = self.weight[:, self.column : self.column + self.size]
-                packing.pack_uncompiled(part.T if self.transposed else part, self.panels, first, last)
-
-        return Job(count, K * width, work)
+def layer_class(cell: str) -> type[RecurrentLayer]:
+    """The class `Layer` of the module that the table of cells names."""
+    found: type[RecurrentLayer] = importlib.import_module(CELLS[cell]).Layer
+    return found
 
 
-def product_job(
-    a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, size: int, scratch: Scratch
-) -> Job:  # fmt: skip
-    """C += A' B for A = a[:, :M] (R, M) and `size` columns of b (R, ·) and c (M, ·); divided by panels of C."""
-    count, _, width = matmul.panels_shape(1, size, a.dtype)
-
-    def work(first: int, last: int, thread: int) -> None:
-        matmul.add_transposed_product(a, M, b, b_column, c, c_column, size, first, last, *scratch[thread])
-
-    return Job(count, a.shape[0] * M * width, work)
+def torch_computes(config: ModelConfig) -> bool:
+    """Whether one of `torch.nn.LSTM`, `GRU` or `RNN` computes the same function as the stack of layers."""
+    return len(set(config.cells)) == 1 and layer_class(config.cells[0]).torch_computes(config)
 
 
-def sum_job(dgates: Array, dbias: Array) -> Job:
-    """dbias (G) += Σ dgates (N, G) over the rows, divided by columns."""
+class RecurrentLayer(Block):
+    """A layer of H units that reads E numbers a step, in the direction of time or against it (`reverse`).
 
-    def work(first: int, last: int, thread: int) -> None:
-        inputs.add_column_sums(dgates, dbias, first, last)
+    A cell is a subclass: the number of `gates` (blocks of H columns), the kernels, and what it has besides.
+    """
 
-    return Job(dbias.size, ADDITION * dgates.shape[0], work)
-
-
-def flat(array: Array) -> Array:
-    """(T, B, ·) as (T·B, ·)."""
-    return array.reshape(-1, array.shape[-1])
-
-
-class Layer:
-    """What all cells share. `weights` and `gradients` are the layer's own views into the two flat vectors."""
-
-    states = 1  # arrays of state carried from step to step
+    states = 1
+    gates = 1
 
     def __init__(
-        self, config: ModelConfig, index: int, weights: Mapping[str, Array], gradients: Mapping[str, Array],
-        workspace: Workspace,
+        self, config: ModelConfig, index: int, E: int, *, one_hot: bool = False, by_row: bool = False,
+        reverse: bool = False,
     ) -> None:  # fmt: skip
-        self.config, self.index, self.weights, self.gradients, self.workspace = (
-            config,
-            index,
-            weights,
-            gradients,
-            workspace,
+        self.config, self.index, self.reverse, self.one_hot = config, index, reverse, one_hot
+        self.H, self.E = config.hidden_size, E
+        self.G = self.gate_count(config) * self.H
+        self._as_torch = torch_computes(config)
+        self.name = f"layers.{index}{'_reverse' * reverse}"
+        self.weight_ih = self._parameter(
+            "weight_ih", (E, self.G), glorot(1 if one_hot else E, self.H), decay=True, by_row=by_row
         )
-        H = config.hidden_size
-        self.G = weights["weight_hh"].shape[1]
-        # Columns of the gates that are multiplied by h at once; a reset gate sets n apart.
-        n_apart = config.cells[index] == "gru" and config.reset_gate != "none"
-        self.parts = [(0, self.G - H), (self.G - H, H)] if n_apart else [(0, self.G)]
-        operand = workspace.operand
-        self.recurrent = [Packed(weights["weight_hh"], column, size, operand) for column, size in self.parts]
-        self.input = Packed(weights["weight_ih"], 0, self.G, operand) if index > 0 or config.embedding_size else None
-        self._backward: tuple[list[Packed], Packed | None] | None = None
-        self._no_panels = matmul.empty_panels(1, 0, operand)
+        self.weight_hh = self._parameter("weight_hh", (self.H, self.G), self.recurrent_init(), decay=True)
+        self.bias = self._parameter("bias", (self.G,), self.bias_init(), decay=False)
+
+    @classmethod
+    def gate_count(cls, config: ModelConfig) -> int:
+        """How many blocks of H columns the gates have."""
+        return cls.gates
+
+    @classmethod
+    def torch_computes(cls, config: ModelConfig) -> bool:
+        """Whether PyTorch has a layer that computes the same function."""
+        return False
+
+    def recurrent_init(self) -> Init:
+        """How W_hh starts."""
+        return orthogonal_gates()
+
+    def bias_init(self) -> Init:
+        """How b starts."""
+        return zeros
+
+    def second_bias(self) -> slice:
+        """The units whose second bias of PyTorch's is redundant."""
+        return slice(0, self.G)
+
+    def torch_name(self, kind: str) -> str:
+        """A tensor's name in a checkpoint: PyTorch's, or `cells.…` where it has no such function."""
+        if not self._as_torch:
+            return f"cells.{self.index}{'_reverse' * self.reverse}.{kind}"
+        return f"rnn.{kind}_l{self.index}{'_reverse' * self.reverse}"
+
+    def _parameter(
+        self, kind: str, shape: tuple[int, ...], init: Init, *, decay: bool, by_row: bool = False
+    ) -> Parameter:
+        second = None
+        stored_kind = kind
+        if kind == "bias" and self._as_torch:
+            stored_kind = "bias_ih"
+            units = self.second_bias()
+            second = Stored(self.torch_name("bias_hh"), (self.G,), units.start, units.stop)
+        return Parameter(
+            f"{self.name}.{kind}", shape, init, decay, self.torch_name(stored_kind),
+            transposed=kind.startswith("weight"), second=second, by_row=by_row,
+        )  # fmt: skip
+
+    def parameters(self) -> list[Parameter]:
+        return [self.weight_ih, self.weight_hh, self.bias]
+
+    # Weights
+
+    def parts(self) -> list[tuple[int, int]]:
+        """Column and number of columns of the gates that are multiplied by h at once."""
+        return [(0, self.G)]
+
+    def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        self.weights, self.gradients, self.context = weights, gradients, context
+        W_ih, W_hh = weights[self.weight_ih.name], weights[self.weight_hh.name]
+        self.b, self.db = weights[self.bias.name], gradients[self.bias.name]
+        self.dW_ih, self.dW_hh = gradients[self.weight_ih.name], gradients[self.weight_hh.name]
+        self.recurrent = [Packed(W_hh, column, size, context.operand) for column, size in self.parts()]
+        self.input = None if self.one_hot else Packed(W_ih, 0, self.G, context.operand)
+        self._no_panels = kernels.matmul.empty_panels(1, 0, context.operand)
+        self._transposes: tuple[list[Packed], Packed | None] | None = None
+        self._all = False  # the table has the rows of all ids, of the weights as they are
 
     @property
     def transposes(self) -> tuple[list[Packed], Packed | None]:
         """The transposed weights, recurrent and input, which only a gradient needs."""
-        if self._backward is None:
-            hh, ih, operand = self.weights["weight_hh"], self.weights["weight_ih"], self.workspace.operand
-            recurrent = [Packed(hh, column, size, operand, transposed=True) for column, size in self.parts]
-            self._backward = recurrent, Packed(ih, 0, self.G, operand, transposed=True) if self.input else None
-        return self._backward
+        if self._transposes is None:
+            W_ih, W_hh = self.weights[self.weight_ih.name], self.weights[self.weight_hh.name]
+            operand = self.context.operand
+            recurrent = [Packed(W_hh, column, size, operand, transposed=True) for column, size in self.parts()]
+            from_input = Packed(W_ih, 0, self.G, operand, transposed=True) if self.input else None
+            self._transposes = recurrent, from_input
+        return self._transposes
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
-        """Jobs that pack the weights for the forward or the backward direction; `often`: after every step."""
+        self._all = False
         recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
         return [packed.job(often=often) for packed in [*recurrent, *([from_input] if from_input else [])]]
 
-    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
-        """Take arrays for windows of T steps and B rows; `separate`: `out` is not simply h of every step.
+    # Activations
 
-        What only a `gradient` reads is kept of every step for one, else of the latest. What products read is kept as an
-        operand beside each array, rounded to bfloat16, or it is the array itself.
-        """
-        H = self.config.hidden_size
-        self.kept = T if gradient else 1
-        # Rows a power of two apart would all lie in the same few places of a cache, so they are a cache line longer.
-        self.gates = self._buffer("gates", self.kept, B, self.G + CACHE_LINE // self.workspace.dtype.itemsize)
-        self.h = self._buffer("h", T + 1, B, H)
-        self.out = self._buffer("out", T, B, H) if separate else self.h[1:]
-        self.h_operand = self._operand("h", self.h)
-        self.out_operand = self._operand("out", self.out) if separate else self.h_operand[1:]
-        self.separate = separate
-        self._zeros = self.workspace.ids("zeros", T, B)
+    def array(self, name: str, *shape: int) -> Array:
+        """An array of this layer's own."""
+        return self.context.workspace.get(f"{self.name}.{name}", *shape)
 
-    def prepare_backward(self) -> None:
-        """Take what `backward` needs besides: `dgates`, the gradient of the gates as products read it, which takes the
-        place of the gates step by step, and scratch."""
-        self.dgates = self.gates.view(self.workspace.operand)
-        # Each layer's own: another thread may be in a layer of other width, whose rows lie elsewhere.
-        self.row = self._buffer("row", self.gates.shape[1], self.G)
-        self.dh = self.workspace.get("dh", *self.out.shape[1:])
+    def operand(self, name: str, array: Array) -> Array:
+        """What products read of an array (T, B, N) of that name."""
+        return self.context.workspace.operand_of(f"{self.name}.{name}", array)
 
-    def _operand(self, name: str, array: Array) -> Array:
-        return self.workspace.operand_of(f"{self.index}.{name}", array)
+    def prepare(self, below: Signal | Lookup | None, window: Window) -> Signal:
+        assert below is not None
+        T, B = window.shape
+        self.window, self.below = window, below
+        # Activations that backward needs are stored for all T steps if `gradient`, else for the last only.
+        self.stored = T if window.gradient else 1
+        # Rows a power of two apart would all lie in the same few sets of a cache, so they are a cache line longer.
+        self.gate_values = self.array("gates", self.stored, B, self.G + CACHE_LINE // self.context.dtype.itemsize)
+        self.h = self.array("h", T + 1, B, self.H)
+        self.h_operand = self.operand("h", self.h)
+        self.mask = self._reverse_mask(window) if self.reverse else window.mask
+        # Where nothing is reset or dropped, the output is simply h of every step.
+        self.separate = window.rate > 0 or window.resets
+        if self.separate:
+            out = self.array("out", T, B, self.H)
+            self.signal = Signal(out, self.operand("out", out))
+        else:
+            steps = slice(0, T) if self.reverse else slice(1, T + 1)
+            self.signal = Signal(self.h[steps], self.h_operand[steps])
+        if window.gradient:
+            self.signal.gradient = self.array("dout", T, B, self.H)
+        self.x = self._prepare_input(below, T, B)
+        self.prepare_cell(T, B)
+        return self.signal
 
-    def _buffer(self, name: str, *shape: int) -> Array:
-        return self.workspace.get(f"{self.index}.{name}", *shape)
+    def prepare_cell(self, T: int, B: int) -> None:
+        """Take the arrays that only this cell has."""
 
-    def state(self, step: int) -> list[Array]:
-        """The state before a step, as `states` arrays (B, H); step T is what the window leaves behind."""
-        return [self.h[step]]
-
-    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
-        """From the input to `out`, through time."""
-        raise NotImplementedError
-
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        """From the gradient of `out`, dout (T, B, H), to `dgates`, back through time.
-
-        In a layer above the first, the gradient of x takes the place of dout step by step.
-        """
-        raise NotImplementedError
-
-    def input_from(self, below: Array) -> Input:
-        """The input of a layer above the first, `below` (T, B, H) being the operand form of what the layer below puts
-        out."""
+    def _prepare_input(self, below: Signal | Lookup, T: int, B: int) -> Input:
+        if isinstance(below, Lookup):
+            self._build_table(below)
+            return self.table[0], below.index, self.h_operand[:-1], self._no_panels
         assert self.input is not None
-        return self.weights["bias"][np.newaxis], self._zeros, below, self.input.panels
+        return self.b[np.newaxis], self.context.workspace.ids("zeros", T, B), below.operand, self.input.panels
 
-    def input_from_table(self, table: Array, local: Ids) -> Input:
-        """The input of the first layer: rows `local` (T, B) of a table (U, G)."""
-        return table, local, self.h_operand[:-1], self._no_panels
+    def _build_table(self, below: Lookup) -> None:
+        """table (1, U, G) = x W_ih + b for each of the U distinct rows."""
+        U, inputs = below.distinct.size, kernels.inputs
+        self.table = self.array("table", 1, U, self.G)
+        if below.whole and self._all:
+            return
+        self._all = below.whole
+        table, b, W_ih = self.table, self.b, self.weights[self.weight_ih.name]
 
-    @property
-    def panels_down(self) -> Array:
-        """Packed W_ih' of a layer above the first."""
-        transposed = self.transposes[1]
-        return transposed.panels if transposed and self.index > 0 else self._no_panels
+        def work(first: int, last: int, thread: int) -> None:
+            if below.operand is None:
+                inputs.gather_rows(W_ih, below.distinct[first:last], table[0, first:last])
+                inputs.add_to_rows(table[0, first:last], b)
+            else:
+                assert self.input is not None
+                inputs.fill_rows(table, b, first, last)
+                kernels.matmul.add_products(below.operand, self.input.panels, table, first, last)
 
-    def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
-        """Jobs that add up the gradients of this layer's weights; x (T, B, E) as an operand, or None where a table
-        stands for it."""
-        jobs = self.recurrent_jobs(scratch)
-        if x is not None:
-            H, dgates = self.config.hidden_size, flat(self.dgates)
-            jobs.append(product_job(flat(x), H, dgates, 0, self.gradients["weight_ih"], 0, self.G, scratch))
-            jobs.append(sum_job(dgates, self.gradients["bias"]))
-        return jobs
+        self.context.run([Job(U, self.G * (1 if below.operand is None else self.E), work)])
 
-    def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
-        """dW_hh = Σ h' dgates over all steps and rows, h' being the state before the step."""
-        h, dgates = flat(self.h_operand[:-1]), flat(self.dgates)
-        H = self.config.hidden_size
-        return [product_job(h, H, dgates, 0, self.gradients["weight_hh"], 0, self.G, scratch)]
+    def _reverse_mask(self, window: Window) -> Array:
+        """Against the direction of time a sequence begins where it ends."""
+        mask = self.array("mask", *window.shape)
+        if window.batch.ends is None and window.resets:
+            raise ValueError("a layer that reads backward needs the ends of the sequences, and the batch has none")
+        mask[:] = 1 if window.batch.ends is None else ~window.batch.ends
+        return mask
 
+    def state(self, *, last: bool) -> list[Array]:
+        return [self.h[self.state_step(last=last)]]
 
-class LSTMLayer(Layer):
-    """See `kernels/lstm.py`."""
+    def state_step(self, *, last: bool) -> int:
+        """The place in `h` of the state before the first or after the last step."""
+        T = self.window.shape[0]
+        return T if last != self.reverse else 0
 
-    states = 2
+    def forward_rows(self, begin: int, end: int, thread: int) -> None:
+        self.forward_cell(begin, end)
+        signal, window = self.signal, self.window
+        if window.rate > 0:
+            kernels.dropout.apply_dropout(signal.value, window.rate, self._dropout_key(), begin, end)
+        if self.separate:
+            kernels.rounding.store_operands(signal.value, signal.operand, begin, end)
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.peepholes = self.weights.get("peepholes")
+    def forward_cell(self, begin: int, end: int) -> None:
+        """From the input to the output, through time."""
+        raise NotImplementedError
 
-    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
-        super().resize(T, B, separate=separate, gradient=gradient)
-        self.c = self._buffer("c", self.kept + 1, B, self.config.hidden_size)
-        self.factors = self._buffer("factors", self.kept, B) if self.config.rms_norm else None
+    def _dropout_key(self) -> np.uint32:
+        return np.uint32((self.window.key + 0x85EBCA6B * (self.index + 1)) & 0xFFFFFFFF)
 
-    def state(self, step: int) -> list[Array]:
-        return [self.h[step], self.c[step % len(self.c)]]
-
-    def prepare_backward(self) -> None:
-        super().prepare_backward()
-        self.dc = self.workspace.get("dc", *self.out.shape[1:])
-
-    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
-        panels = self.recurrent[0].panels
-        lstm.lstm_forward(
-            *x, self.gates, panels, self.peepholes, self.factors, self.h, self.h_operand, self.c,
-            self.out, keep, begin, end,
-        )  # fmt: skip
-
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        panels = self.transposes[0][0].panels
-        lstm.lstm_backward(
-            self.gates, self.dgates, panels, self.peepholes, self.factors, self.c, dout,
-            self.panels_down, self.row, self.dh, self.dc, keep, begin, end,
-        )  # fmt: skip
-
-    def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
-        jobs = super().weight_jobs(x, keep, scratch)
-        if self.config.peepholes:
-
-            def work(first: int, last: int, thread: int) -> None:
-                lstm.lstm_peephole_gradient(self.dgates, self.c, keep, self.gradients["peepholes"], first, last)
-
-            T, B, _ = self.gates.shape
-            jobs.append(Job(self.config.hidden_size, 3 * ADDITION * T * B, work))
-        return jobs
-
-
-class GRULayer(Layer):
-    """See `kernels/gru.py`."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.reset = {"after": gru.AFTER, "before": gru.BEFORE, "none": gru.NONE}[self.config.reset_gate]
-        self.bias_hn = self.weights.get("bias_hn", np.zeros(0, self.workspace.dtype))
-
-    def resize(self, T: int, B: int, *, separate: bool, gradient: bool) -> None:
-        super().resize(T, B, separate=separate, gradient=gradient)
-        self.side = self._buffer("side", self.kept, B, self.config.hidden_size)
-        self.side_operand = self._operand("side", self.side)
+    # Gradients
 
     def prepare_backward(self) -> None:
-        super().prepare_backward()
-        self.drh = self.workspace.get("drh", *self.out.shape[1:])
+        _, B = self.window.shape
+        # The gradient of the gates, as products read it, takes the place of the gates step by step.
+        self.dgates = self.gate_values.view(self.context.operand)
+        self.row = self.array("row", B, self.G)
+        self.dh = self.array("dh", B, self.H)
+        assert self.signal.gradient is not None
+        self.dout = self.signal.gradient
+        if isinstance(self.below, Signal):
+            assert self.transposes[1] is not None
+            self.down, (self.dx, self.overwrite) = self.transposes[1].panels, self.below.claim()
+        else:
+            self.down, self.dx, self.overwrite = self._no_panels, self.dout, True
 
-    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
-        rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
-        gru.gru_forward(
-            *x, self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand,
-            self.out, keep, begin, end,
-        )  # fmt: skip
+    def backward_rows(self, begin: int, end: int, thread: int) -> None:
+        if self.window.rate > 0:
+            kernels.dropout.apply_dropout(self.dout, self.window.rate, self._dropout_key(), begin, end)
+        self.backward_cell(begin, end)
 
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
-        gru.gru_backward(
-            self.gates, self.dgates, rz, n, self.reset, self.h, self.side, self.side_operand,
-            dout, self.panels_down, self.row, self.dh, self.drh, keep, begin, end,
-        )  # fmt: skip
+    def backward_cell(self, begin: int, end: int) -> None:
+        """From the gradient of the output, `dout`, to `dgates` and `dx`, back through time."""
+        raise NotImplementedError
 
-    def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
-        if self.reset == gru.NONE:
-            return super().recurrent_jobs(scratch)
-        (_, rz), (_, H) = self.parts
-        h, side, dgates = flat(self.h_operand[:-1]), flat(self.side_operand), flat(self.dgates)
-        dweight = self.gradients["weight_hh"]
-        jobs = [product_job(h, H, dgates, 0, dweight, 0, rz, scratch)]
-        if self.reset == gru.BEFORE:
-            return [*jobs, product_job(side, H, dgates, rz, dweight, rz, H, scratch)]
-        jobs.append(product_job(h, H, side, 0, dweight, rz, H, scratch))
-        return [*jobs, sum_job(flat(self.side), self.gradients["bias_hn"])]
+    def state_gradient(self) -> list[Array]:
+        return [self.dh]
 
+    def states_before(self) -> Array:
+        """h before each step (T, B, H), as products read it."""
+        return self.h_operand[1:] if self.reverse else self.h_operand[:-1]
 
-class RNNLayer(Layer):
-    """See `kernels/rnn.py`."""
+    def weight_jobs(self) -> list[Job]:
+        jobs = self.recurrent_jobs()
+        dgates = flat(self.dgates)
+        if isinstance(self.below, Signal):
+            x = flat(self.below.operand)
+            return [
+                *jobs, product_job(x, self.E, dgates, 0, self.dW_ih, 0, self.G, self.context), sum_job(dgates, self.db)
+            ]  # fmt: skip
+        self.dtable = self.array("dtable", *self.table.shape)
+        index = self.below.index
 
-    def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
-        relu = self.config.activation == "relu"
-        rnn.rnn_forward(
-            *x, self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
-        )  # fmt: skip
+        def sum_table(first: int, last: int, thread: int) -> None:
+            kernels.inputs.sum_by_unit(self.dgates, index, self.dtable[0], first, last)
+            kernels.inputs.add_column_sums(self.dtable[0], self.db, first, last)
 
-    def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
-        relu = self.config.activation == "relu"
-        panels = self.transposes[0][0].panels
-        rnn.rnn_backward(
-            self.gates, self.dgates, panels, relu, dout, self.panels_down, self.row, self.dh, keep, begin, end
-        )  # fmt: skip
+        return [*jobs, Job(self.G, ADDITION * index.size, sum_table)]
 
+    def recurrent_jobs(self) -> list[Job]:
+        """dW_hh = Σ h' dgates over all steps and rows."""
+        before, dgates = flat(self.states_before()), flat(self.dgates)
+        return [product_job(before, self.H, dgates, 0, self.dW_hh, 0, self.G, self.context)]
 
-LAYERS: dict[str, type[Layer]] = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}
+    def finish_gradient(self) -> None:
+        """From `dtable` to W_ih and the rows that were looked up: table = x W_ih + b."""
+        below = self.below
+        if isinstance(below, Signal):
+            return
+        if below.operand is None or below.gradient is None:
+            kernels.inputs.add_rows(self.dtable[0], below.distinct, self.dW_ih)
+            return
+        dx, U = below.gradient, below.distinct.size
+        dx[:] = 0
+        dtable = self.operand("dtable", self.dtable)
+        kernels.rounding.store_operands(self.dtable, dtable, 0, U)
+
+        def work(first: int, last: int, thread: int) -> None:
+            transposed = self.transposes[1]
+            assert transposed is not None
+            kernels.matmul.add_products(dtable, transposed.panels, dx, first, last)
+
+        product = product_job(below.operand[0], self.E, dtable[0], 0, self.dW_ih, 0, self.G, self.context)
+        self.context.run([Job(U, self.G * self.E, work), product])

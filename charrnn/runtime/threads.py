@@ -20,7 +20,7 @@ class Job:
     work: Work
 
 
-def one_after_another(*works: Work) -> Work:
+def in_sequence(*works: Work) -> Work:
     """All of `works` on the same things."""
 
     def work(first: int, last: int, thread: int) -> None:
@@ -44,7 +44,7 @@ def alone() -> Iterator[None]:
         _alone = False
 
 
-class Threads:
+class ThreadPool:
     """A fixed number of threads, this one among them. No result may depend on how the work is divided."""
 
     def __init__(self, count: int) -> None:

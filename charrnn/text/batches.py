@@ -74,7 +74,7 @@ class Batches:
             self._read = 0
         fresh = np.ones(B, np.bool_) if position == 0 else restarted(self._seed, step, B)
         inputs = tokens[:-1]
-        return Batch(inputs, tokens[1:], inputs == EOS if self._shuffle else None, fresh)
+        return Batch(inputs, tokens[1:], inputs == EOS if self._shuffle else None, fresh=fresh)
 
     def _offset(self, epoch: int) -> int:
         """Where the first stream starts: one of the places that leave room for all windows."""

@@ -31,7 +31,7 @@ from typing import Any
 from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.models import resolve_precision
-from charrnn.models.language import rows_at_once
+from charrnn.models.network import rows_per_group
 from charrnn.nn.layout import gate_count, parameter_count, tensor_shapes
 from charrnn.runtime.memory import available_memory, readable, require_memory
 from charrnn.text.batches import window_shape
@@ -247,7 +247,7 @@ def memory_needed(model: ModelConfig, config: TrainingConfig, tokens: int) -> in
     weights = 9 * parameter_count(model)
     weights += 2 * sum(prod(shape) for shape in tensor_shapes(model).values())  # the best ones, and those being written
     # Of every layer the gates, their gradients, h and c, their gradients, dropout and what the layer above adds.
-    rows = min(B, rows_at_once(T, H * sum(gate_count(model, layer) for layer in range(L))))
+    rows = min(B, rows_per_group(T, H * sum(gate_count(model, layer) for layer in range(L))))
     activations = rows * T * (14 * H * L + model.embedding_size)
     activations += B * (10 * T + 8 * H * L)  # ids, places and targets; h and c, carried and copied
     logits = 2 * min(rows * T * V, max(1 << 22, rows * V))

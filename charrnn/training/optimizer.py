@@ -13,7 +13,7 @@ from charrnn.config import TrainingConfig
 from charrnn.kernels import inputs
 from charrnn.kernels import optimizers as kernels
 from charrnn.runtime.arrays import Array, Ids
-from charrnn.runtime.threads import Job, Threads
+from charrnn.runtime.threads import Job, ThreadPool
 
 MOMENTS = {
     "adamw": ("first", "second"),
@@ -78,7 +78,7 @@ class Optimizer:
             for start in range(first, stop, CHUNK)
         ]
         self._rows: Array = np.empty((2 + len(self.moments), 0), parameters.dtype)
-        self._threads = Threads(threads if dense >= THREADED else 1)
+        self._threads = ThreadPool(threads if dense >= THREADED else 1)
 
     def gradient_norm(self, gradient: Array, rows: Ids | None = None) -> float:
         """Euclidean norm of `gradient` (N,), accumulated in float64; not finite if and only if an element is not.

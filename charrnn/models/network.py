@@ -1,0 +1,219 @@
+"""A network: a chain of blocks with a head, over one flat vector of parameters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.nn.block import Block, Head, Window
+from charrnn.nn.context import Context
+from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.parameters import Layout, require_unique
+from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.nn.signal import Lookup, Signal
+from charrnn.runtime.arrays import Array, Ids, zeros
+from charrnn.runtime.threads import Job, Work, in_sequence
+from charrnn.text.batch import Batch
+
+ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
+MOST_GATES = 1 << 24  # numbers in the gates of all layers that a gradient stores: 64 MB in float32 …
+LEAST_ROWS = 16  # … unless that were fewer rows, which waste the time in which weights are read from memory
+
+
+def rows_per_group(steps: int, gates: int) -> int:
+    """How many rows of a batch a gradient takes at once; each has so many `gates` in all layers, at every step."""
+    return max(MOST_GATES // (steps * gates), LEAST_ROWS)
+
+
+class Network:
+    """Blocks, each reading the signal of the one before, and a head; see `nn/block.py`.
+
+    `parameters` (P,) is flat, `views` are its parts by name and shape, see `layout`. After a change of either, call
+    `invalidate`. `gradient` (P,) is that of the latest `loss`. Where `layout.row_table` is not None, the part at the
+    start is learned by row, and only in its rows `touched` is the gradient not zero.
+
+    `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are rounded to it.
+    Every row of a batch is computed by itself: its result is the same bits whatever the other rows and the threads.
+    Methods may be called from several threads at once: each call holds `lock`, since calls share workspaces.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], head: Head, *, threads: int = 1, dtype: npt.DTypeLike = np.float32,
+        bfloat16: bool = False,
+    ) -> None:  # fmt: skip
+        self.blocks, self.head, self.threads = list(blocks), head, threads
+        declared = [parameter for block in (*blocks, head) for parameter in block.parameters()]
+        require_unique(declared)
+        self.layout = Layout(declared)
+        self.dtype = np.dtype(dtype)
+        self.lock = threading.RLock()
+        self.context = Context(threads, self.dtype, bfloat16=bfloat16)
+        self.parameters: Array = zeros(self.layout.size, self.dtype)
+        self.gradient: Array = zeros(self.layout.size, self.dtype)
+        self.views, gradients = self.layout.views(self.parameters), self.layout.views(self.gradient)
+        for block in (*blocks, head):
+            block.bind(self.views, gradients, self.context)
+        self.table = self.layout.row_table
+        self.touched: Ids | None = None if self.table is None else np.zeros(0, np.int32)
+        self._dense = self.gradient[0 if self.table is None else prod(self.table) :]
+        self._zeroing = Job(-(-self._dense.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
+        self.states = sum(block.states for block in blocks)
+        layers = [block for block in blocks if isinstance(block, RecurrentLayer)]
+        self._gates = sum(layer.G for layer in layers)
+        self.state_size = layers[0].H if layers else 0
+        self.invalidate()
+
+    def _zero_gradient(self, first: int, last: int, thread: int) -> None:
+        self._dense[first * ZEROED_AT_ONCE : last * ZEROED_AT_ONCE] = 0
+
+    def initialise(self, seed: int) -> None:
+        """Set all parameters to random values to start training from."""
+        with self.lock:
+            self.layout.initialise(self.views, seed)
+            self.invalidate()
+
+    def load(self, tensors: Mapping[str, Array]) -> None:
+        """Take the parameters from a checkpoint's tensors. Raises `CharrnnError` for a missing one or a wrong shape."""
+        with self.lock:
+            self.layout.from_tensors(tensors, self.views)
+            self.invalidate()
+
+    def tensors(self) -> dict[str, Array]:
+        """Copies of the parameters in the names and shapes of a checkpoint."""
+        with self.lock:
+            return self.layout.to_tensors(self.views)
+
+    def invalidate(self) -> None:
+        """Note that `parameters` changed: packed copies of the weights are made anew when next needed."""
+        self._packed_forward = self._packed_backward = False
+
+    def zero_state(self, batch: int) -> Array:
+        """The state before any input: (S, B, H), S arrays, those of each layer in turn (of an LSTM h and c)."""
+        return np.zeros((self.states, batch, self.state_size), self.dtype)
+
+    def pack(self, *, backward: bool = False) -> None:
+        """Bring the packed copies of the weights up to date; for a gradient, also zero the last one."""
+        jobs: list[Job] = []
+        parts = (*self.blocks, self.head)
+        if not self._packed_forward:
+            jobs += [job for part in parts for job in part.pack(backward=False, often=backward)]
+        if backward:
+            if not self._packed_backward:
+                jobs += [job for part in parts for job in part.pack(backward=True)]
+            jobs.append(self._zeroing)
+            if self.table is not None and self.touched is not None:
+                self.gradient[: prod(self.table)].reshape(self.table)[self.touched] = 0
+        self.context.pool.run(jobs)
+        self._packed_forward = True
+        self._packed_backward |= backward
+
+    def prepare(
+        self, batch: Batch, state: Array, *, gradient: bool = False, first_state: bool = False, rate: float = 0.0,
+        key: int = 0,
+    ) -> Signal:  # fmt: skip
+        """Take up a window with the state (S, B, H) before it; the signal of the last block, to be computed by
+        `forward_rows`."""
+        mask = self.context.workspace.get("mask", *batch.inputs.shape[:2])
+        mask[:] = 1 if batch.reset is None else ~batch.reset
+        window = Window(batch, mask, gradient, first_state, rate, key)
+        signal: Signal | Lookup | None = None
+        for block in self.blocks:
+            signal = block.prepare(signal, window)
+        assert isinstance(signal, Signal)
+        rows = iter(state)
+        for block in self.blocks:
+            for before in block.state(last=False):
+                before[:] = next(rows)
+        return signal
+
+    def forward_rows(self, begin: int, end: int, thread: int) -> None:
+        """All blocks, for some rows of the batch."""
+        for block in self.blocks:
+            block.forward_rows(begin, end, thread)
+
+    def backward_rows(self, begin: int, end: int, thread: int) -> None:
+        """All blocks back again, for some rows of the batch."""
+        for block in reversed(self.blocks):
+            block.backward_rows(begin, end, thread)
+
+    def copy_state(self, state: Array) -> None:
+        """state (S, B, H) = that after the last step of the window."""
+        rows = iter(state)
+        for block in self.blocks:
+            for after in block.state(last=True):
+                next(rows)[:] = after
+
+    def loss(
+        self, batch: Batch, dropout: DropoutKey | None = None, *, state_gradient: Array | None = None
+    ) -> tuple[float, float]:  # fmt: skip
+        """The summed loss of `batch` in nats, and the number of its targets (the sum of their weights, where there are
+        weights); `gradient` becomes that of their quotient, and so does `state_gradient` (S, B, H), by the carried
+        state, where it is asked for.
+
+        Backpropagation through time over the window (Werbos 1990, doi:10.1109/5.58337), truncated at its start. The
+        carried state moves on to the last step.
+        """
+        with self.lock:
+            self.pack(backward=True)
+            if self.table is not None:
+                self.touched = np.unique(batch.inputs)
+            T, B = batch.targets.shape[:2]
+            state = self.zero_state(B) if batch.state is None else batch.state
+            if batch.fresh is not None:
+                state[:, batch.fresh] = 0
+            count = T * B if batch.weights is None else float(batch.weights.sum())
+            scales = np.full((T, B), 1 / count) if batch.weights is None else batch.weights / count
+            groups = self._row_groups(T, B)
+            sequence = None if dropout is None else np.random.SeedSequence([dropout.seed, dropout.step, 1])
+            keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
+            rate, total = 0.0 if dropout is None else dropout.rate, 0.0
+            for rows, key in zip(groups, keys, strict=True):
+                part, carried = batch.rows(rows), np.ascontiguousarray(state[:, rows])
+                signal = self.prepare(
+                    part, carried, gradient=True, first_state=state_gradient is not None, rate=rate, key=key
+                )  # fmt: skip
+                log_probs = self._add_gradient(part, signal, np.ascontiguousarray(scales[:, rows]))
+                total += float(np.sum(log_probs if part.weights is None else part.weights * log_probs))
+                self.copy_state(carried)
+                state[:, rows] = carried
+                if state_gradient is not None:
+                    found = [array for block in self.blocks for array in block.state_gradient()]
+                    state_gradient[:, rows] = np.stack(found)
+            return -total, count
+
+    def _row_groups(self, T: int, B: int) -> list[slice]:
+        """The rows of a batch in groups of nearly equal size, few enough for the memory that a gradient takes."""
+        count = -(-B // rows_per_group(T, self._gates)) if self._gates else 1
+        bounds = [B * n // count for n in range(count + 1)]
+        return [slice(first, last) for first, last in pairwise(bounds)]
+
+    def _add_gradient(
+        self, batch: Batch, hidden: Signal, scales: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:  # fmt: skip
+        """Add the gradient of the loss Σ scales loss of a group of rows; the log-probabilities (T, B) of its targets."""
+        T, B = batch.targets.shape[:2]
+        run = self.context.pool.run
+        self.head.claim(hidden)
+        for block in reversed(self.blocks):
+            block.prepare_backward()
+        log_probs = np.empty((T, B))
+        # ThreadPool meet only where they must: between chunks of logits that replace each other, and before the weights.
+        rows: list[Work] = [self.forward_rows]
+        chunks = self.head.chunks(batch.targets)
+        for chunk in chunks:
+            part = hidden.steps(chunk)
+            rows.append(self.head.gradient_rows(part, batch.targets[chunk], scales[chunk], log_probs[chunk]))
+            if chunk is not chunks[-1]:
+                run([Job(B, 1, in_sequence(*rows))])
+                run(self.head.weight_jobs())
+                rows = []
+        run([Job(B, 1, in_sequence(*rows, self.backward_rows))])
+        run([*self.head.weight_jobs(), *(job for block in self.blocks for job in block.weight_jobs())])
+        for block in reversed(self.blocks):
+            block.finish_gradient()
+        return log_probs

@@ -1,0 +1,93 @@
+"""The GRU layer; its equations stand in `kernels/gru.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from charrnn import kernels
+from charrnn.config import ModelConfig
+from charrnn.nn.block import Views
+from charrnn.nn.context import Context
+from charrnn.nn.init import LONGEST_MEMORY, second_gate_bias, zeros
+from charrnn.nn.packed import flat, product_job, sum_job
+from charrnn.nn.parameters import Init, Parameter, Stored
+from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.runtime.threads import Job
+
+
+class Layer(RecurrentLayer):
+    """Gates r, z, n, or z, n where nothing is reset."""
+
+    @classmethod
+    def gate_count(cls, config: ModelConfig) -> int:
+        return 2 if config.reset_gate == "none" else 3
+
+    @classmethod
+    def torch_computes(cls, config: ModelConfig) -> bool:
+        return config.reset_gate == "after"
+
+    def bias_init(self) -> Init:
+        return second_gate_bias(self.H, 0, LONGEST_MEMORY)  # z, or n without reset
+
+    def second_bias(self) -> slice:
+        return slice(0, 2 * self.H)  # the rest is b_hn
+
+    def parameters(self) -> list[Parameter]:
+        if self.config.reset_gate != "after":
+            return super().parameters()
+        bias_hn = self._parameter("bias_hn", (self.H,), zeros, decay=False)
+        if self._as_torch:  # a part of PyTorch's second bias
+            stored = Stored(self.torch_name("bias_hh"), (self.G,), 2 * self.H, self.G)
+            bias_hn = dataclasses.replace(bias_hn, torch_name=stored.name, stored=stored)
+        self.bias_hn = bias_hn
+        return [*super().parameters(), bias_hn]
+
+    def parts(self) -> list[tuple[int, int]]:
+        # The reset gate sets n apart.
+        if self.config.reset_gate == "none":
+            return super().parts()
+        return [(0, self.G - self.H), (self.G - self.H, self.H)]
+
+    def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        super().bind(weights, gradients, context)
+        gru = kernels.gru
+        self.reset = {"after": gru.AFTER, "before": gru.BEFORE, "none": gru.NONE}[self.config.reset_gate]
+        after = self.config.reset_gate == "after"
+        self.b_hn = weights[self.bias_hn.name] if after else np.zeros(0, context.dtype)
+        self.db_hn = gradients[self.bias_hn.name] if after else self.b_hn
+
+    def prepare_cell(self, T: int, B: int) -> None:
+        self.side = self.array("side", self.stored, B, self.H)
+        self.side_operand = self.operand("side", self.side)
+
+    def forward_cell(self, begin: int, end: int) -> None:
+        rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
+        kernels.gru.gru_forward(
+            *self.x, self.gate_values, rz, n, self.b_hn, self.reset, self.h, self.h_operand, self.side,
+            self.side_operand, self.signal.value, self.mask, self.reverse, begin, end,
+        )  # fmt: skip
+
+    def prepare_backward(self) -> None:
+        super().prepare_backward()
+        self.drh = self.array("drh", *self.dh.shape)
+
+    def backward_cell(self, begin: int, end: int) -> None:
+        rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
+        kernels.gru.gru_backward(
+            self.gate_values, self.dgates, rz, n, self.reset, self.h, self.side, self.side_operand, self.dout,
+            self.down, self.dx, self.overwrite, self.row, self.dh, self.drh, self.mask, self.reverse,
+            self.window.first_state, begin, end,
+        )  # fmt: skip
+
+    def recurrent_jobs(self) -> list[Job]:
+        if self.config.reset_gate == "none":
+            return super().recurrent_jobs()
+        (_, rz), (_, H) = self.parts()
+        before, side, dgates = flat(self.states_before()), flat(self.side_operand), flat(self.dgates)
+        jobs = [product_job(before, H, dgates, 0, self.dW_hh, 0, rz, self.context)]
+        if self.config.reset_gate == "before":
+            return [*jobs, product_job(side, H, dgates, rz, self.dW_hh, rz, H, self.context)]
+        jobs.append(product_job(before, H, side, 0, self.dW_hh, rz, H, self.context))
+        return [*jobs, sum_job(flat(self.side), self.db_hn)]

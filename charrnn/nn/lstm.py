@@ -1,0 +1,81 @@
+"""The LSTM layer; its equations stand in `kernels/lstm.py`."""
+
+from __future__ import annotations
+
+from charrnn import kernels
+from charrnn.config import ModelConfig
+from charrnn.nn.block import Views
+from charrnn.nn.context import Context
+from charrnn.nn.init import NORMALISED, orthogonal_gates, second_gate_bias, zeros
+from charrnn.nn.packed import ADDITION
+from charrnn.nn.parameters import Init, Parameter
+from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.threads import Job
+
+
+class Layer(RecurrentLayer):
+    """Gates i, f, g, o, optionally with peepholes; its state is h and the cell c."""
+
+    states = 2
+    gates = 4
+
+    @classmethod
+    def torch_computes(cls, config: ModelConfig) -> bool:
+        return not (config.peepholes or config.rms_norm)
+
+    def recurrent_init(self) -> Init:
+        return orthogonal_gates(NORMALISED if self.config.rms_norm else 1.0)
+
+    def bias_init(self) -> Init:
+        return second_gate_bias(self.H, 1, 1)  # f
+
+    def parameters(self) -> list[Parameter]:
+        if not self.config.peepholes:
+            return super().parameters()
+        self.peepholes = self._parameter("peepholes", (3, self.H), zeros, decay=True)
+        return [*super().parameters(), self.peepholes]
+
+    def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        super().bind(weights, gradients, context)
+        self.p = weights[self.peepholes.name] if self.config.peepholes else None
+        self.dp = gradients[self.peepholes.name] if self.config.peepholes else None
+
+    def prepare_cell(self, T: int, B: int) -> None:
+        self.c = self.array("c", self.stored + 1, B, self.H)
+        self.factors = self.array("factors", self.stored, B) if self.config.rms_norm else None
+
+    def state(self, *, last: bool) -> list[Array]:
+        step = self.state_step(last=last)
+        return [self.h[step], self.c[step % len(self.c)]]
+
+    def forward_cell(self, begin: int, end: int) -> None:
+        kernels.lstm.lstm_forward(
+            *self.x, self.gate_values, self.recurrent[0].panels, self.p, self.factors, self.h, self.h_operand, self.c,
+            self.signal.value, self.mask, self.reverse, begin, end,
+        )  # fmt: skip
+
+    def prepare_backward(self) -> None:
+        super().prepare_backward()
+        self.dc = self.array("dc", *self.dh.shape)
+
+    def backward_cell(self, begin: int, end: int) -> None:
+        kernels.lstm.lstm_backward(
+            self.gate_values, self.dgates, self.transposes[0][0].panels, self.p, self.factors, self.c, self.dout,
+            self.down, self.dx, self.overwrite, self.row, self.dh, self.dc, self.mask, self.reverse,
+            self.window.first_state, begin, end,
+        )  # fmt: skip
+
+    def state_gradient(self) -> list[Array]:
+        return [self.dh, self.dc]
+
+    def weight_jobs(self) -> list[Job]:
+        jobs, dp = super().weight_jobs(), self.dp
+        if dp is None:
+            return jobs
+
+        def work(first: int, last: int, thread: int) -> None:
+            kernels.lstm.lstm_peephole_gradient(self.dgates, self.c, self.mask, dp, self.reverse, first, last)
+
+        T, B = self.window.shape
+        return [*jobs, Job(self.H, 3 * ADDITION * T * B, work)]

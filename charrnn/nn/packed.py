@@ -1,0 +1,73 @@
+"""Products of packed weights, as jobs that threads share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from charrnn import kernels
+from charrnn.nn.context import Context
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.threads import Job
+
+ADDITION = 24  # what it costs to read a number and add it up: so many multiply-adds of a product
+
+
+class Packed:
+    """A weight, or some of its columns, packed into panels as the right operand of products.
+
+    `operand` is the number type of the left operand.
+    """
+
+    def __init__(
+        self, weight: Array, column: int, size: int, operand: np.dtype[Any], *, transposed: bool = False
+    ) -> None:  # fmt: skip
+        self.weight, self.column, self.size, self.transposed = weight, column, size, transposed
+        K, N = (size, weight.shape[0]) if transposed else (weight.shape[0], size)
+        self.panels = kernels.matmul.empty_panels(K, N, operand)
+
+    def job(self, *, often: bool = True) -> Job:
+        """The packing, panel by panel.
+
+        Where it is not done `often`, NumPy does it: the kernels take a second to compile.
+        """
+        count, K, width = self.panels.shape
+        packing = kernels.packing
+        pack = packing.pack_transposed if self.transposed else packing.pack
+
+        def work(first: int, last: int, thread: int) -> None:
+            if often:
+                pack(self.weight, self.column, self.size, self.panels, first, last)
+            else:
+                part = self.weight[:, self.column : self.column + self.size]
+                packing.pack_uncompiled(part.T if self.transposed else part, self.panels, first, last)
+
+        return Job(count, K * width, work)
+
+
+def product_job(
+    a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, size: int, context: Context
+) -> Job:  # fmt: skip
+    """C += A' B for A = a[:, :M] (R, M) and `size` columns of b (R, ·) and c (M, ·); divided by panels of C."""
+    matmul = kernels.matmul
+    count, _, width = matmul.panels_shape(1, size, a.dtype)
+
+    def work(first: int, last: int, thread: int) -> None:
+        matmul.add_transposed_product(a, M, b, b_column, c, c_column, size, first, last, *context.scratch[thread])
+
+    return Job(count, a.shape[0] * M * width, work)
+
+
+def sum_job(rows: Array, sums: Array) -> Job:
+    """sums (G) += Σ rows (N, G or more) over the rows, divided by columns."""
+
+    def work(first: int, last: int, thread: int) -> None:
+        kernels.inputs.add_column_sums(rows, sums, first, last)
+
+    return Job(sums.size, ADDITION * rows.shape[0], work)
+
+
+def flat(array: Array) -> Array:
+    """(T, B, ·) as (T·B, ·)."""
+    return array.reshape(-1, array.shape[-1])

@@ -1,0 +1,161 @@
+"""The parameters of a network: what is to be said of each is said once, here and where a block declares it.
+
+All of them lie in one flat vector, so that optimiser, clipping, averaging and gradient checks see one array. A weight is
+stored as the equations multiply by it: `x W_ih` has `weight_ih (E, G)`, with G the gates of the cell times H. A
+checkpoint holds PyTorch's names, transposed shapes and second biases instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from charrnn.errors import CharrnnError
+from charrnn.runtime.arrays import Array
+
+Shape = tuple[int, ...]
+Init = Callable[[np.random.Generator, Shape], Array]
+
+
+class Stored(NamedTuple):
+    """The rows from `start` to `stop` of the tensor `name` of a checkpoint, which has `shape`."""
+
+    name: str
+    shape: Shape
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array of weights.
+
+    `init` gives its first values. `decay`: weight decay applies to it. `torch_name` is the tensor's in a checkpoint,
+    PyTorch's wherever it has the function, and `transposed` whether the tensor is the transpose. Where the parameter is
+    a part of its tensor only, `stored` says which. `second` is PyTorch's redundant second bias: zeros when it is
+    written, added when it is read. `by_row`: a step updates only the rows that it reads.
+    """
+
+    name: str
+    shape: Shape
+    init: Init
+    decay: bool
+    torch_name: str
+    transposed: bool = False
+    stored: Stored | None = None
+    second: Stored | None = None
+    by_row: bool = False
+
+    @property
+    def place(self) -> Stored:
+        """Where a checkpoint has it."""
+        if self.stored is not None:
+            return self.stored
+        shape = self.shape[::-1] if self.transposed else self.shape
+        return Stored(self.torch_name, shape, 0, shape[0])
+
+
+class Layout:
+    """The places of parameters in one flat vector, in their order.
+
+    `size` is the length of the vector, `names` and `starts` say where each begins.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self.parameters = tuple(parameters)
+        self.size = sum(prod(parameter.shape) for parameter in self.parameters)
+
+    def views(self, vector: Array) -> dict[str, Array]:
+        """The parts (each of its parameter's shape) of a flat vector (size) by name."""
+        views: dict[str, Array] = {}
+        start = 0
+        for parameter in self.parameters:
+            stop = start + prod(parameter.shape)
+            views[parameter.name] = vector[start:stop].reshape(parameter.shape)
+            start = stop
+        return views
+
+    @property
+    def row_table(self) -> Shape | None:
+        """Shape (V, N) of the array at the start of the vector that is learned by row; None where there is none."""
+        first = self.parameters[0]
+        return first.shape if first.by_row else None
+
+    @property
+    def segments(self) -> list[tuple[int, int, bool]]:
+        """The vector cut into runs (start, stop, whether weight decay applies), also after a table learned by row."""
+        runs: list[tuple[int, int, bool]] = []
+        start = 0
+        cut = prod(self.row_table or (0,))
+        for parameter in self.parameters:
+            begin, stop = start, start + prod(parameter.shape)
+            if runs and start != cut and runs[-1][2] == parameter.decay:
+                begin = runs.pop()[0]
+            if stop > begin:
+                runs.append((begin, stop, parameter.decay))
+            start = stop
+        return runs
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with the names, shapes and order of the parameters; what a resumed run must agree in."""
+        places = [[parameter.name, *parameter.shape] for parameter in self.parameters]
+        return hashlib.sha256(repr(places).encode()).hexdigest()[:16]
+
+    def initialise(self, views: Mapping[str, Array], seed: int) -> None:
+        """Fill the views with the values that training starts from."""
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0])))
+        for parameter in self.parameters:
+            views[parameter.name][:] = parameter.init(rng, parameter.shape)
+
+    def tensor_shapes(self) -> dict[str, Shape]:
+        """Name and shape of every tensor of weights in a checkpoint."""
+        shapes: dict[str, Shape] = {}
+        for parameter in self.parameters:
+            for stored in (parameter.place, parameter.second):
+                if stored is not None:
+                    shapes[stored.name] = stored.shape
+        return shapes
+
+    def to_tensors(self, views: Mapping[str, Array]) -> dict[str, Array]:
+        """Copies of the parameters as a checkpoint stores them."""
+        dtype = next(iter(views.values())).dtype
+        tensors: dict[str, Array] = {name: np.zeros(shape, dtype) for name, shape in self.tensor_shapes().items()}
+        for parameter in self.parameters:
+            name, _, start, stop = parameter.place
+            view = views[parameter.name]
+            tensors[name][start:stop] = view.T if parameter.transposed else view
+        return tensors
+
+    def from_tensors(self, tensors: Mapping[str, Array], views: Mapping[str, Array]) -> None:
+        """Fill the views from a checkpoint's tensors. Raises `CharrnnError` for a missing one or a wrong shape."""
+        for name, shape in self.tensor_shapes().items():
+            if name not in tensors:
+                raise CharrnnError(f"the checkpoint has no tensor {name}, which its model needs; it is damaged")
+            if tensors[name].shape != shape:
+                raise CharrnnError(
+                    f"tensor {name} has the shape {tensors[name].shape}, and its model needs {shape}; "
+                    "the checkpoint is damaged"
+                )
+        for parameter in self.parameters:
+            name, _, start, stop = parameter.place
+            value, view = tensors[name][start:stop], views[parameter.name]
+            view[:] = value.T if parameter.transposed else value
+            if parameter.second is not None:
+                name, _, start, stop = parameter.second
+                with np.errstate(over="ignore"):  # a sum that is not finite is found where it is used
+                    view[start:stop] += tensors[name][start:stop]
+
+
+def require_unique(parameters: Sequence[Parameter]) -> None:
+    """Raise `ValueError` where two parameters have one name."""
+    names = [parameter.name for parameter in parameters]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"the parameters {', '.join(sorted(repeated))} are declared twice; each needs its own name")

@@ -1,0 +1,32 @@
+"""The plain recurrent layer; its equations stand in `kernels/rnn.py`."""
+
+from __future__ import annotations
+
+from charrnn import kernels
+from charrnn.config import ModelConfig
+from charrnn.nn.recurrent import RecurrentLayer
+
+
+class Layer(RecurrentLayer):
+    """One gate, with tanh or ReLU."""
+
+    @classmethod
+    def torch_computes(cls, config: ModelConfig) -> bool:
+        return True
+
+    @property
+    def relu(self) -> bool:
+        """Whether max(0, ·) takes the place of tanh."""
+        return self.config.activation == "relu"
+
+    def forward_cell(self, begin: int, end: int) -> None:
+        kernels.rnn.rnn_forward(
+            *self.x, self.gate_values, self.recurrent[0].panels, self.relu, self.h, self.h_operand, self.signal.value,
+            self.mask, self.reverse, begin, end,
+        )  # fmt: skip
+
+    def backward_cell(self, begin: int, end: int) -> None:
+        kernels.rnn.rnn_backward(
+            self.gate_values, self.dgates, self.transposes[0][0].panels, self.relu, self.dout, self.down, self.dx,
+            self.overwrite, self.row, self.dh, self.mask, self.reverse, self.window.first_state, begin, end,
+        )  # fmt: skip
