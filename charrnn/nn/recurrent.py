@@ -222,14 +222,14 @@ class LSTMLayer(Layer):
         panels = self.recurrent[0].panels
         lstm.lstm_forward(
             *x, self.gates, panels, self.peepholes, self.factors, self.h, self.h_operand, self.c,
-            self.out, keep, begin, end,
+            self.out, keep, False, begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         panels = self.transposes[0][0].panels
         lstm.lstm_backward(
             self.gates, self.dgates, panels, self.peepholes, self.factors, self.c, dout,
-            self.panels_down, self.row, self.dh, self.dc, keep, begin, end,
+            self.panels_down, dout, True, self.row, self.dh, self.dc, keep, False, False, begin, end,
         )  # fmt: skip
 
     def weight_jobs(self, x: Array | None, keep: Array, scratch: Scratch) -> list[Job]:
@@ -237,7 +237,7 @@ class LSTMLayer(Layer):
         if self.config.peepholes:
 
             def work(first: int, last: int, thread: int) -> None:
-                lstm.lstm_peephole_gradient(self.dgates, self.c, keep, self.gradients["peepholes"], first, last)
+                lstm.lstm_peephole_gradient(self.dgates, self.c, keep, self.gradients["peepholes"], False, first, last)
 
             T, B, _ = self.gates.shape
             jobs.append(Job(self.config.hidden_size, 3 * ADDITION * T * B, work))
@@ -265,14 +265,14 @@ class GRULayer(Layer):
         rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
         gru.gru_forward(
             *x, self.gates, rz, n, self.bias_hn, self.reset, self.h, self.h_operand, self.side, self.side_operand,
-            self.out, keep, begin, end,
+            self.out, keep, False, begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
         gru.gru_backward(
             self.gates, self.dgates, rz, n, self.reset, self.h, self.side, self.side_operand,
-            dout, self.panels_down, self.row, self.dh, self.drh, keep, begin, end,
+            dout, self.panels_down, dout, True, self.row, self.dh, self.drh, keep, False, False, begin, end,
         )  # fmt: skip
 
     def recurrent_jobs(self, scratch: Scratch) -> list[Job]:
@@ -294,14 +294,16 @@ class RNNLayer(Layer):
     def forward(self, x: Input, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         rnn.rnn_forward(
-            *x, self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, begin, end
+            *x, self.gates, self.recurrent[0].panels, relu, self.h, self.h_operand, self.out, keep, False,
+            begin, end,
         )  # fmt: skip
 
     def backward(self, dout: Array, keep: Array, begin: int, end: int) -> None:
         relu = self.config.activation == "relu"
         panels = self.transposes[0][0].panels
         rnn.rnn_backward(
-            self.gates, self.dgates, panels, relu, dout, self.panels_down, self.row, self.dh, keep, begin, end
+            self.gates, self.dgates, panels, relu, dout, self.panels_down, dout, True, self.row, self.dh, keep,
+            False, False, begin, end,
         )  # fmt: skip
 
 
