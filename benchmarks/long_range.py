@@ -90,7 +90,7 @@ def learn(cell: str, corpus: Path, steps: int, threads: int) -> tuple[LanguageMo
     }
     output = corpus.with_name(f"{cell}.safetensors")
     task, model = prepare(Request([str(corpus)], output, given, threads=threads, cache=corpus.parent), stopwatch())
-    before = LanguageModel(model.config, boundary=EOS)
+    before = LanguageModel(model.config)
     before.initialise(task.config.seed)
     for _ in train(task, model):
         pass

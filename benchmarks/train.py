@@ -26,6 +26,7 @@ from benchmarks.common import (
 )
 from benchmarks.peak import peak
 from charrnn.config import TrainingConfig
+from charrnn.text.batch import Batch
 from charrnn.training.optimizer import Optimizer
 
 OTHER_SHAPES = (  # H, B, V
@@ -41,12 +42,12 @@ def our_step(cell: str, H: int, shape: tuple[int, int, int, int], *, bfloat16: b
     optimizer = Optimizer(config, model.parameters, model.views, threads=threads)
     rng = np.random.default_rng(0)
     ids, targets = rng.integers(0, V, (2, T, B)).astype(np.int32)
-    state = model.zero_state(B)
+    batch = Batch(ids, targets, state=model.zero_state(B))
 
     def step() -> None:
-        _, gradient = model.gradient(ids, targets, state)
-        optimizer.update(gradient, optimizer.gradient_norm(gradient), 1e-3)
-        model.refresh()
+        model.loss(batch)
+        optimizer.update(model.gradient, optimizer.gradient_norm(model.gradient), 1e-3)
+        model.invalidate()
 
     return step
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from benchmarks.common import Side, arguments, describe_machine, in_turns, print_table, summary
 from charrnn.config import ModelConfig, TrainingConfig
 from charrnn.models import LanguageModel, resolve_precision
+from charrnn.text.batch import Batch
 from charrnn.training.defaults import choose_cutoffs
 from charrnn.training.state import Learner
 
@@ -46,10 +47,10 @@ def make_step(vocabulary: int, cutoffs: tuple[int, ...], threads: int) -> Side:
 
     def step() -> None:
         window = windows[next(order)]
-        _, gradient = model.gradient(window[:-1], window[1:], learner.carried)
-        norm = learner.optimizer.gradient_norm(gradient, model.touched)
-        learner.optimizer.update(gradient, norm, 1e-3, model.touched)
-        model.refresh()
+        model.loss(Batch(window[:-1], window[1:], state=learner.carried))
+        norm = learner.optimizer.gradient_norm(model.gradient, model.touched)
+        learner.optimizer.update(model.gradient, norm, 1e-3, model.touched)
+        model.invalidate()
 
     return step
 

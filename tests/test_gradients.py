@@ -21,7 +21,7 @@ def test_gradient_is_the_slope_of_the_loss(case: gradcheck.Case) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_shipped_number_types_agree_with_float64(name: str, hidden_size: int) -> None:
     cell, options = OPTIONS[name]
-    config = ModelConfig(61, cell * 2, hidden_size, 21, **options)  # type: ignore[arg-type]
+    config = ModelConfig(61, cell * 2, hidden_size, 21, **options)
     rng = np.random.default_rng(0)
     ids, targets = rng.integers(0, 61, (2, 21, 9)).astype(np.int32)
     exact = Bounded(config, boundary=1, dtype=np.float64)

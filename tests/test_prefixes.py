@@ -48,7 +48,7 @@ def some_sequences() -> Sequences:
 @pytest.mark.parametrize("name", [*OPTIONS, "one-hot"])
 def test_sharing_changes_no_bit(name: str, bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, options = OPTIONS.get(name, (("lstm",), {}))
-    config = ModelConfig(11, cell * 2, 9, 0 if name == "one-hot" else 4, **options)  # type: ignore[arg-type]
+    config = ModelConfig(11, cell * 2, 9, 0 if name == "one-hot" else 4, **options)
     sequences = some_sequences()
     expected: list[list[float]] = []
     for threads in (1, 2):

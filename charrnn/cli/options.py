@@ -268,7 +268,7 @@ ThreadsOption: TypeAlias = Annotated[
         metavar="N",
         parser=whole_number(1, 1024),
         group="Run",
-        help="ThreadPool to compute with; the result does not depend on it.",
+        help="Threads to compute with; the result does not depend on it.",
         default="$CHARRNN_THREADS, else all processors",
     ),
 ]

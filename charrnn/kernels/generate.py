@@ -13,9 +13,9 @@ from charrnn.kernels.gru import gru_forward
 from charrnn.kernels.lstm import lstm_forward
 from charrnn.kernels.matmul import NOTHING
 from charrnn.kernels.rnn import rnn_forward
-from charrnn.kernels.rounding import store_operand
+from charrnn.kernels.rounding import store_gemm_input
 from charrnn.kernels.softmax import compute_logits
-from charrnn.kernels.state import move_on
+from charrnn.kernels.state import shift_state
 from charrnn.runtime.arrays import Array, Flags, Ids
 from charrnn.runtime.compile import kernel
 
@@ -25,7 +25,7 @@ class Network(NamedTuple):
 
     embedding: Array  # (V, E); one-hot input: (0, 1)
     rows: Array  # (1, B, E)
-    rows_operand: Array
+    rows_gemm: Array
     table: Array  # what the gates of the first layer start as: (1, G), its bias; one-hot input: (V, G), W_ih + b
     local: Ids  # (1, B), rows of it
     zeros: Ids  # (1, B)
@@ -35,12 +35,12 @@ class Network(NamedTuple):
     recurrent: Array  # (L, …)
     gates: Array  # (L, 1, B, G)
     h: Array  # (L, 2, B, H)
-    h_operand: Array
+    h_gemm: Array
     output: Array  # packed W of the softmax
     output_bias: Array  # (V)
     logits: Array  # (1, B, V) float32
-    keep: Array  # (1, B)
-    boundary: int  # the unit at whose input the state is reset, or -1
+    reset_mask: Array  # (1, B)
+    reset_unit: int  # the unit at whose input the state is reset, or -1
 
 
 class LSTM(NamedTuple):
@@ -55,7 +55,7 @@ class GRU(NamedTuple):
     """What `gru_forward` needs besides; `recurrent` of the network has the gates r and z."""
 
     side: Array  # (L, 1, B, H)
-    side_operand: Array
+    side_gemm: Array
     recurrent_n: Array
     bias_hn: Array  # (L, H) or (L, 0)
     reset: int
@@ -90,35 +90,36 @@ def generate(
     for n in range(units.shape[0]):
         for b in range(begin, end):
             unit = previous[b]
-            net.keep[0, b] = 0 if unit == net.boundary else 1
+            net.reset_mask[0, b] = 0 if unit == net.reset_unit else 1
             if len(net.embedding):
                 source, row = net.embedding[unit], net.rows[0, b]
                 for j in range(row.size):
                     row[j] = source[j]
-                store_operand(row, net.rows_operand[0, b])
+                store_gemm_input(row, net.rows_gemm[0, b])
             else:
                 net.local[0, b] = unit
-        table, local, x, weight = net.table, net.local, net.rows_operand, net.first
+        table, local, x, weight = net.table, net.local, net.rows_gemm, net.first
         for layer in range(layers):
-            gates, recurrent, h, h_operand = net.gates[layer], net.recurrent[layer], net.h[layer], net.h_operand[layer]
+            gates, recurrent, h, h_gemm = net.gates[layer], net.recurrent[layer], net.h[layer], net.h_gemm[layer]
             if lstm is not None:
                 c, peepholes = lstm.c[layer], one_of(lstm.peepholes, layer)
                 lstm_forward(
-                    table, local, x, weight, gates, recurrent, peepholes, lstm.factors, h, h_operand, c,
-                    h[1:], net.keep, begin, end,
+                    table, local, x, weight, gates, recurrent, peepholes, lstm.factors, h, h_gemm, c,
+                    h[1:], net.reset_mask, False, begin, end,
                 )  # fmt: skip
-                move_on(c, begin, end)
+                shift_state(c, begin, end)
             elif gru is not None:
                 gru_forward(
                     table, local, x, weight, gates, recurrent, gru.recurrent_n[layer], gru.bias_hn[layer], gru.reset,
-                    h, h_operand, gru.side[layer], gru.side_operand[layer], h[1:], net.keep, begin, end,
+                    h, h_gemm, gru.side[layer], gru.side_gemm[layer], h[1:], net.reset_mask, False, begin, end,
                 )  # fmt: skip
             elif rnn is not None:
                 rnn_forward(
-                    table, local, x, weight, gates, recurrent, rnn.relu, h, h_operand, h[1:], net.keep, begin, end
+                    table, local, x, weight, gates, recurrent, rnn.relu, h, h_gemm, h[1:], net.reset_mask, False,
+                    begin, end,
                 )  # fmt: skip
-            move_on(h, begin, end)
-            x = h_operand[1:]
+            shift_state(h, begin, end)
+            x = h_gemm[1:]
             if layer + 1 < layers:
                 table, local, weight = net.bias[layer + 1], net.zeros, net.inputs[layer + 1]
         compute_logits(x[0, begin:end], net.output, net.output_bias, net.logits[0, begin:end], NOTHING)

@@ -8,7 +8,7 @@ is the sum over the steps that read it. For the layers above, the table has one 
 from __future__ import annotations
 
 from charrnn.kernels.matmul import NOTHING, OWN, Rows, add_product, memory_of, rows_of
-from charrnn.kernels.rounding import number
+from charrnn.kernels.rounding import widen
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.compile import inline, kernel
 
@@ -61,32 +61,34 @@ def add_rows(rows: Array, distinct: Ids, table: Array) -> None:
 
 @inline
 def start_gates(
-    table: Array, local: Ids, x: Array, t: int, weight: Array, gates: Array, begin: int, end: int
+    table: Array, local: Ids, x: Array, t: int, direction: int, weight: Array, gates: Array, begin: int, end: int
 ) -> Rows:  # fmt: skip
     """What the gates (B, G or more) of step t are before the state's part is added, for the rows from `begin` to `end`:
     table[local[t, b]] + x[t, b] W, table (U, G).
 
-    weight: packed W, or no panels where the table is all of the input's part; local (T, B), x (T, B, E) as an operand.
+    weight: packed W, or no panels where the table is all of the input's part; local (T, B), x (T, B, E) as gemm input.
+    direction: step t + direction comes next, and its x is prefetched.
     Returns the rows that the product of the state is to start from: the gates themselves, or still those of the table.
     """
     start = rows_of(table, local[t, begin:end])
     if weight.shape[0] == 0:
         return start
-    upcoming = memory_of(x, t + 1, begin, end)
-    add_product(x[t, begin:end], 0, weight, start, gates[begin:end], 0, table.shape[1], upcoming)
+    prefetch = memory_of(x, t + direction, begin, end)
+    add_product(x[t, begin:end], 0, weight, start, gates[begin:end], 0, table.shape[1], prefetch)
     return OWN
 
 
 @inline
-def pass_down(dgates: Array, weight: Array, dx: Array, begin: int, end: int) -> None:
-    """dx = dgates W' for the rows from `begin` to `end` of a step: dgates (B, G) as an operand, dx (B, E).
+def input_gradient(dgates: Array, weight: Array, dx: Array, overwrite: bool, begin: int, end: int) -> None:
+    """dx = dgates W', or dx += dgates W' unless `overwrite`, for the rows from `begin` to `end` of a step.
 
-    weight: packed W', or no panels where nothing is below.
+    dgates (B, G) as gemm input, dx (B, E). weight: packed W', or no panels where x needs no gradient: dx is untouched.
     """
     if weight.shape[0] == 0:
         return
-    for b in range(begin, end):
-        dx[b] = 0
+    if overwrite:
+        for b in range(begin, end):
+            dx[b] = 0
     add_product(dgates[begin:end], 0, weight, OWN, dx[begin:end], 0, dx.shape[1], NOTHING)
 
 
@@ -113,7 +115,7 @@ def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int)
         for b in range(B):
             source, target = dgates[t, b, first:last], dtable[local[t, b], first:last]
             for j in range(last - first):
-                target[j] += number(source[j])
+                target[j] += widen(source[j])
 
 
 @kernel
@@ -124,7 +126,7 @@ def add_column_sums(rows: Array, sums: Array, first: int, last: int) -> None:
     for n in range(rows.shape[0]):
         source = rows[n, first:last]
         for j in range(last - first):
-            target[j] += number(source[j])
+            target[j] += widen(source[j])
 
 
 @kernel

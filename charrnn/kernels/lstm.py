@@ -1,4 +1,7 @@
-"""The LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000; peepholes: Gers and Schmidhuber 2000).
+"""The LSTM: Hochreiter and Schmidhuber 1997, "Long short-term memory", doi:10.1162/neco.1997.9.8.1735.
+
+Forget gate: Gers, Schmidhuber and Cummins 2000, "Learning to forget", doi:10.1162/089976600300015015. Peepholes: Gers
+and Schmidhuber 2000, "Recurrent nets that time and count", doi:10.1109/IJCNN.2000.861302.
 
     i = σ(x W_i + h' U_i + b_i + p_i c')        h', c': the state of the step before
     f = σ(x W_f + h' U_f + b_f + p_f c')
@@ -9,21 +12,21 @@
 
 With `rms_norm`, h is that normalised over its H numbers, see `normalise.py`.
 
-Gates lie side by side as i f g o: `gates (T, B, 4H)`, whose rows may be longer, and `c (T + 1, B, H)`. Where no
-gradient is wanted they need not be kept, and may hold fewer steps, at least 1 and 2: each then takes the place of an
-earlier one. `peepholes (3, H)` are p_i, p_f and p_o, or None; `factors (T, B)`, kept like the gates, are what h was
-multiplied by to normalise it, or None where it is not. What belongs to a None is not compiled. The kernels handle the
-rows (sequences) from `begin` to `end` only.
+Gates lie side by side as i f g o: `gates (T, B, 4H)`, whose rows may be longer, and `c (T + 1, B, H)`. If backward is
+not to follow, `gates` may have as few as 1 slot and `c` as few as 2, which are used cyclically. `peepholes (3, H)` are
+p_i, p_f and p_o, or None; `factors (T, B)`, as many slots as `gates`, are what h was multiplied by to normalise it, or
+None where it is not. Code for a None is not compiled. The kernels handle the rows (sequences) from `begin` to `end`
+only. With `reverse`, time runs from T - 1 down to 0, see `state.py`.
 """
 
 from __future__ import annotations
 
 from charrnn.kernels.functions import sigmoid, tanh
-from charrnn.kernels.inputs import pass_down, start_gates
+from charrnn.kernels.inputs import input_gradient, start_gates
 from charrnn.kernels.matmul import OWN, add_product, memory_of
 from charrnn.kernels.normalise import normalise, normalise_backward
-from charrnn.kernels.rounding import number, replace_operand, store_operand
-from charrnn.kernels.state import drop_rows, enter, hand_over
+from charrnn.kernels.rounding import replace_gemm_input, store_gemm_input, widen
+from charrnn.kernels.state import begin_window, reset_rows, step_indices, store_output
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.compile import inline, kernel
 
@@ -37,37 +40,39 @@ def split(row: Array, H: int) -> tuple[Array, Array, Array, Array]:
 @kernel
 def lstm_forward(
     table: Array, local: Ids, x: Array, weight: Array, gates: Array, recurrent: Array, peepholes: Array | None,
-    factors: Array | None, h: Array, h_operand: Array, c: Array, out: Array, keep: Array, begin: int, end: int,
+    factors: Array | None, h: Array, h_gemm: Array, c: Array, out: Array, reset_mask: Array, reverse: bool,
+    begin: int, end: int,
 ) -> None:  # fmt: skip
     """The input's part is table[local] + x W, see `inputs.start_gates`: local (T, B), x (T, B, E), weight packed W.
 
-    gates: out, activated. h, c: step 0 in, the others out. recurrent: packed U. h_operand: h as products read it,
-    rounded or h itself. factors: out. keep (T, B): 0 where the state is reset before a step. out (T, B, H): h of every
-    step as the layer above sees it.
+    gates: out, activated. h, c: the initial state in, the others out. recurrent: packed U. h_gemm: h as gemm input.
+    factors: out. reset_mask (T, B): 0 where the state is reset to zero before a step, else 1. out (T, B, H): h after
+    every step, before resets; may be a view of h, see `state.store_output`.
     """
     T, _, H = out.shape
-    enter(h, h_operand, keep, begin, end)
-    for t in range(T):
-        gates_t, c_t, c_next = gates[t % len(gates)], c[t % len(c)], c[(t + 1) % len(c)]
-        start = start_gates(table, local, x, t, weight, gates_t, begin, end)
-        upcoming = memory_of(gates, t + 1, begin, end)
-        add_product(h_operand[t, begin:end], 0, recurrent, start, gates_t[begin:end], 0, 4 * H, upcoming)
+    begin_window(h, h_gemm, reset_mask, reverse, begin, end)
+    for step in range(T):
+        t, before, after, direction = step_indices(step, T, reverse)
+        gates_t, c_t, c_next = gates[t % len(gates)], c[before % len(c)], c[after % len(c)]
+        start = start_gates(table, local, x, t, direction, weight, gates_t, begin, end)
+        prefetch = memory_of(gates, t + direction, begin, end)
+        add_product(h_gemm[before, begin:end], 0, recurrent, start, gates_t[begin:end], 0, 4 * H, prefetch)
         for b in range(begin, end):
-            kept = keep[t, b]
+            mask = reset_mask[t, b]
             i, f, g, o = split(gates_t[b], H)
-            c_before, c_row, h_row = c_t[b], c_next[b], h[t + 1, b]
+            c_before, c_row, h_row = c_t[b], c_next[b], h[after, b]
             if peepholes is not None:
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
-                    i[j] += p_i[j] * c_before[j] * kept
+                    i[j] += p_i[j] * c_before[j] * mask
                 for j in range(H):
-                    f[j] += p_f[j] * c_before[j] * kept
+                    f[j] += p_f[j] * c_before[j] * mask
             i_and_f = gates_t[b, : 2 * H]
             for j in range(2 * H):
                 i_and_f[j] = sigmoid(i_and_f[j])
             for j in range(H):
                 g[j] = tanh(g[j])
-                c_row[j] = f[j] * c_before[j] * kept + i[j] * g[j]
+                c_row[j] = f[j] * c_before[j] * mask + i[j] * g[j]
             if peepholes is not None:
                 p_o = peepholes[2]
                 for j in range(H):
@@ -77,34 +82,37 @@ def lstm_forward(
                 h_row[j] = o[j] * tanh(c_row[j])
             if factors is not None:
                 factors[t % len(factors), b] = normalise(h_row)
-            store_operand(h_row, h_operand[t + 1, b])
-        hand_over(h, h_operand, out, keep, t, begin, end)
+            store_gemm_input(h_row, h_gemm[after, b])
+        store_output(h, h_gemm, out, reset_mask, step, reverse, begin, end)
 
 
 @kernel
 def lstm_backward(
     gates: Array, dgates: Array, recurrent: Array, peepholes: Array | None, factors: Array | None, c: Array,
-    dout: Array, weight: Array, row: Array, dh: Array, dc: Array, keep: Array, begin: int, end: int,
+    dout: Array, weight: Array, dx: Array, overwrite: bool, row: Array, dh: Array, dc: Array, reset_mask: Array,
+    reverse: bool, first_state: bool, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """gates (T, B, 4H): as `lstm_forward` left them. dgates: out, their gradient before the activations as products
-    read it, in the same memory.
+    """gates (T, B, 4H): as `lstm_forward` left them. dgates: out, the gradient of the pre-activations as gemm input,
+    in the same memory.
 
-    recurrent: packed U'. factors: as `lstm_forward` left them. dout (T, B, H): in, the gradient of `out`;
-    out, that of x where a layer is below; weight: packed W', see `inputs.pass_down`. row (B, 4H), dh, dc (B, H):
-    scratch, the last two for the gradients that reach back a step.
+    recurrent: packed U'. factors, c: as `lstm_forward` left them. dout (T, B, H): the gradient of `out`; overwritten
+    as scratch where there are factors. weight (packed W'), dx (T, B, E), overwrite: see `inputs.input_gradient`; dx may
+    be dout itself. row (B, 4H): scratch. dh, dc (B, H): scratch; with `first_state`, out, the gradients of the initial
+    state.
     """
     T, _, H = dout.shape
     one = gates.dtype.type(1)  # an integer 1 would turn float32 into float64
     for b in range(begin, end):
         dh[b] = 0
         dc[b] = 0
-    for t in range(T - 1, -1, -1):
+    for step in range(T - 1, -1, -1):
+        t, before, after, direction = step_indices(step, T, reverse)
         for b in range(begin, end):
-            kept = keep[t, b]
+            mask = reset_mask[t, b]
             i, f, g, o = split(gates[t, b], H)
             di, df, dg, do = split(row[b], H)
-            c_before, c_row, dout_row, dh_row, dc_row = c[t, b], c[t + 1, b], dout[t, b], dh[b], dc[b]
-            if factors is not None:  # h = r o tanh(c), which is kept in the place of do for a moment
+            c_before, c_row, dout_row, dh_row, dc_row = c[before, b], c[after, b], dout[t, b], dh[b], dc[b]
+            if factors is not None:  # h = r o tanh(c), stored in the place of do for a moment
                 factor = factors[t, b]
                 for j in range(H):
                     do[j] = factor * o[j] * tanh(c_row[j])
@@ -126,38 +134,43 @@ def lstm_backward(
                 i_j, f_j, g_j, dc_j = i[j], f[j], g[j], dc_row[j]
                 dg[j] = dc_j * i_j * (one - g_j * g_j)
                 di[j] = dc_j * g_j * i_j * (one - i_j)
-                df[j] = dc_j * c_before[j] * kept * f_j * (one - f_j)
-                dc_row[j] = dc_j * f_j * kept
+                df[j] = dc_j * c_before[j] * mask * f_j * (one - f_j)
+                dc_row[j] = dc_j * f_j * mask
             if peepholes is not None:  # i = σ(… + p_i c'), f = σ(… + p_f c')
                 p_i, p_f = peepholes[0], peepholes[1]
                 for j in range(H):
-                    dc_row[j] += (di[j] * p_i[j] + df[j] * p_f[j]) * kept
-            replace_operand(row[b], dgates[t, b])
+                    dc_row[j] += (di[j] * p_i[j] + df[j] * p_f[j]) * mask
+            replace_gemm_input(row[b], dgates[t, b])
             dh_row[:] = 0
-        pass_down(dgates[t], weight, dout[t], begin, end)
-        if t > 0:  # gates = … + h' U
-            upcoming = memory_of(gates, t - 1, begin, end)
-            add_product(dgates[t, begin:end], 0, recurrent, OWN, dh[begin:end], 0, H, upcoming)
-            drop_rows(dh, keep[t], begin, end)
+        input_gradient(dgates[t], weight, dx[t], overwrite, begin, end)
+        if step > 0 or first_state:  # gates = … + h' U
+            prefetch = memory_of(gates, t - direction, begin, end)
+            add_product(dgates[t, begin:end], 0, recurrent, OWN, dh[begin:end], 0, H, prefetch)
+            reset_rows(dh, reset_mask[t], begin, end)
 
 
 @kernel
-def lstm_peephole_gradient(dgates: Array, c: Array, keep: Array, dpeepholes: Array, first: int, last: int) -> None:
-    """Add to dpeepholes (3, H) for the columns from `first` to `last`: i and f see c', o sees c; dgates from
-    `lstm_backward`."""
+def lstm_peephole_gradient(
+    dgates: Array, c: Array, reset_mask: Array, dpeepholes: Array, reverse: bool, first: int, last: int
+) -> None:  # fmt: skip
+    """dpeepholes (3, H) += their gradient, for the columns from `first` to `last`: i and f see c', o sees c.
+
+    dgates from `lstm_backward`; c, reset_mask and reverse as there.
+    """
     T, B, _ = dgates.shape
     _, H = dpeepholes.shape
     dp_i, dp_f, dp_o = dpeepholes[0, first:last], dpeepholes[1, first:last], dpeepholes[2, first:last]
-    for t in range(T):
+    for step in range(T):
+        t, slot_before, slot_after, _ = step_indices(step, T, reverse)
         for b in range(B):
-            kept = keep[t, b]
+            mask = reset_mask[t, b]
             di = dgates[t, b, first:last]
             df = dgates[t, b, H + first : H + last]
             do = dgates[t, b, 3 * H + first : 3 * H + last]
-            before, after = c[t, b, first:last], c[t + 1, b, first:last]
+            before, after = c[slot_before, b, first:last], c[slot_after, b, first:last]
             for j in range(last - first):
-                dp_i[j] += number(di[j]) * before[j] * kept
+                dp_i[j] += widen(di[j]) * before[j] * mask
             for j in range(last - first):
-                dp_f[j] += number(df[j]) * before[j] * kept
+                dp_f[j] += widen(df[j]) * before[j] * mask
             for j in range(last - first):
-                dp_o[j] += number(do[j]) * after[j]
+                dp_o[j] += widen(do[j]) * after[j]

@@ -68,13 +68,13 @@ def pairs_of_rows(numbers: Array) -> npt.NDArray[np.uint32]:
     return pairs
 
 
-def store_operand(row: Array, operand: Array) -> None:
+def store_gemm_input(row: Array, operand: Array) -> None:
     """Round a row of float32 into the row of bfloat16 that products read; nothing where they read the row itself."""
     raise NotImplementedError
 
 
-@overload(store_operand, jit_options=OPTIONS)
-def _store_operand(row, operand):  # type: ignore[no-untyped-def]
+@overload(store_gemm_input, jit_options=OPTIONS)
+def _store_gemm_input(row, operand):  # type: ignore[no-untyped-def]
     def convert(row, operand):  # type: ignore[no-untyped-def]
         for j in range(row.size):
             bits = float_bits(row[j])
@@ -86,15 +86,15 @@ def _store_operand(row, operand):  # type: ignore[no-untyped-def]
     return convert if operand.dtype == types.uint16 else nothing
 
 
-def replace_operand(row: Array, operand: Array) -> None:
+def replace_gemm_input(row: Array, operand: Array) -> None:
     """Store a row as products read it, rounded or as it is; the number that makes an odd row of bfloat16 even is 0."""
     raise NotImplementedError
 
 
-@overload(replace_operand, jit_options=OPTIONS)
-def _replace_operand(row, operand):  # type: ignore[no-untyped-def]
+@overload(replace_gemm_input, jit_options=OPTIONS)
+def _replace_gemm_input(row, operand):  # type: ignore[no-untyped-def]
     def convert(row, operand):  # type: ignore[no-untyped-def]
-        store_operand(row, operand)
+        store_gemm_input(row, operand)
         if row.size % 2:
             operand[row.size] = 0
 
@@ -105,13 +105,13 @@ def _replace_operand(row, operand):  # type: ignore[no-untyped-def]
     return convert if operand.dtype == types.uint16 else copy
 
 
-def number(x: Any) -> Any:
+def widen(x: Any) -> Any:
     """The number that an operand stands for."""
     raise NotImplementedError
 
 
-@overload(number, jit_options=OPTIONS)
-def _number(x):  # type: ignore[no-untyped-def]
+@overload(widen, jit_options=OPTIONS)
+def _widen(x):  # type: ignore[no-untyped-def]
     if x == types.uint16:
         return lambda x: bits_float(np.uint32(np.uint32(x) << _16))
     return lambda x: x
@@ -119,8 +119,8 @@ def _number(x):  # type: ignore[no-untyped-def]
 
 @kernel
 def store_operands(rows: Array, operands: Array, begin: int, end: int) -> None:
-    """`store_operand` for the rows from `begin` to `end` of every step: rows (T, B, N), operands (T, B, N or one
+    """`store_gemm_input` for the rows from `begin` to `end` of every step: rows (T, B, N), operands (T, B, N or one
     more)."""
     for t in range(rows.shape[0]):
         for b in range(begin, end):
-            store_operand(rows[t, b], operands[t, b])
+            store_gemm_input(rows[t, b], operands[t, b])

@@ -46,12 +46,11 @@ def make_blocks(config: ModelConfig) -> tuple[OneHot, list[RecurrentLayer], Soft
     """Input, recurrent layers and head; no arrays yet."""
     V, E, H = config.vocabulary_size, config.embedding_size, config.hidden_size
     by_row = not config.tie_weights and V >= BY_ROW_FROM
-    layers = [
-        layer_class(cell)(
-            config, index, H if index else E or V, one_hot=not index and not E, by_row=not index and not E and by_row
-        )  # fmt: skip
-        for index, cell in enumerate(config.cells)
-    ]
+    layers: list[RecurrentLayer] = []
+    for index, cell in enumerate(config.cells):
+        one_hot = not index and not E
+        width = H if index else E or V
+        layers.append(layer_class(cell)(config, index, width, one_hot=one_hot, by_row=one_hot and by_row))
     whole = V * layers[0].G <= MOST_TABLE
     head: Softmax | AdaptiveSoftmax
     if not E:
@@ -96,11 +95,11 @@ class LanguageModel(Network):
 
     def check_ids(self, ids: Ids) -> None:
         """Raise `CharrnnError` unless all of `ids` are those of units: kernels take them as places in memory."""
-        if ids.size and not 0 <= (least := int(ids.min())) <= (most := int(ids.max())) < self.config.vocabulary_size:
-            raise CharrnnError(
-                f"a unit has the id {least if least < 0 else most}, and the vocabulary has {self.config.vocabulary_size} "
-                "units; ids must be from 0 to one less"
-            )
+        least, most = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
+        V = self.config.vocabulary_size
+        if least < 0 or most >= V:
+            found = least if least < 0 else most
+            raise CharrnnError(f"a unit has the id {found}, and the vocabulary has {V} units; ids end at {V - 1}")
 
     def loss(self, batch: Batch, *arguments: object, **options: object) -> tuple[float, float]:
         """See `Network.loss`. Raises `CharrnnError` for ids that are not in the vocabulary."""

@@ -195,14 +195,14 @@ class Network:
     def _add_gradient(
         self, batch: Batch, hidden: Signal, scales: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:  # fmt: skip
-        """Add the gradient of the loss Σ scales loss of a group of rows; the log-probabilities (T, B) of its targets."""
+        """Add the gradient of Σ scales loss over a group of rows; the log-probabilities (T, B) of its targets."""
         T, B = batch.targets.shape[:2]
         run = self.context.pool.run
         self.head.claim(hidden)
         for block in reversed(self.blocks):
             block.prepare_backward()
         log_probs = np.empty((T, B))
-        # ThreadPool meet only where they must: between chunks of logits that replace each other, and before the weights.
+        # Threads meet only where they must: between chunks of logits that replace each other, before the weights.
         rows: list[Work] = [self.forward_rows]
         chunks = self.head.chunks(batch.targets)
         for chunk in chunks:

@@ -1,7 +1,7 @@
 """The parameters of a network: what is to be said of each is said once, here and where a block declares it.
 
-All of them lie in one flat vector, so that optimiser, clipping, averaging and gradient checks see one array. A weight is
-stored as the equations multiply by it: `x W_ih` has `weight_ih (E, G)`, with G the gates of the cell times H. A
+All of them lie in one flat vector, so that optimiser, clipping, averaging and gradient checks see one array. A weight
+is stored as the equations multiply by it: `x W_ih` has `weight_ih (E, G)`, with G the gates of the cell times H. A
 checkpoint holds PyTorch's names, transposed shapes and second biases instead.
 """
 
