@@ -36,7 +36,7 @@ class Generator:
     """Draws units with the weights that a model has now; after `LanguageModel.invalidate` a new one is made."""
 
     def __init__(self, model: LanguageModel) -> None:
-        self.model = model
+        self.model, self.version = model, model.context.version
         self.layers = layers = model.layers
         first = layers[0]
         assert isinstance(model.output, Softmax)

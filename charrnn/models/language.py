@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from charrnn import kernels
 from charrnn.config import ModelConfig
-from charrnn.errors import CharrnnError
 from charrnn.models.network import Network
 from charrnn.nn.adaptive_softmax import AdaptiveSoftmax
 from charrnn.nn.block import Block
-from charrnn.nn.embedding import Embedding, OneHot
+from charrnn.nn.embedding import Embedding, OneHot, require_ids
 from charrnn.nn.parameters import Layout
 from charrnn.nn.recurrent import RecurrentLayer, layer_class
 from charrnn.nn.signal import Signal
@@ -88,35 +87,17 @@ class LanguageModel(Network):
         self._generator: Generator | None = None
         super().__init__([first, *self.layers], self.output, threads=threads, dtype=dtype, bfloat16=bfloat16)
 
-    def invalidate(self) -> None:
-        """See `Network.invalidate`."""
-        super().invalidate()
-        self._generator = None
-
-    def check_ids(self, ids: Ids) -> None:
-        """Raise `CharrnnError` unless all of `ids` are those of units: kernels take them as places in memory."""
-        least, most = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
-        V = self.config.vocabulary_size
-        if least < 0 or most >= V:
-            found = least if least < 0 else most
-            raise CharrnnError(f"a unit has the id {found}, and the vocabulary has {V} units; ids end at {V - 1}")
-
-    def loss(self, batch: Batch, *arguments: object, **options: object) -> tuple[float, float]:
-        """See `Network.loss`. Raises `CharrnnError` for ids that are not in the vocabulary."""
-        self.check_ids(batch.inputs)
-        self.check_ids(batch.targets)
-        return super().loss(batch, *arguments, **options)  # type: ignore[arg-type]
-
     def forward(self, ids: Ids, state: Array, reset: Flags | None = None) -> Array:
         """Hidden states (T, B, H) after each of the units ids (T, B). `state` (S, B, H) moves on to the last step.
 
         reset (T, B): whether the state is reset to zero before a step; None for never. The result is overwritten by the
         next call. Raises `CharrnnError` for ids that are not in the vocabulary, as all methods do.
         """
-        self.check_ids(ids)
+        batch = Batch(ids, ids, reset)
         with self.lock:
             self.pack()
-            hidden = self.prepare(Batch(ids, ids, reset), state)
+            window, hidden = self.open_window(batch)
+            self.begin(window, batch, state)
             self.context.pool.run([Job(ids.shape[1], 1, self.forward_rows)])
             self.copy_state(state)
             return hidden.value
@@ -141,8 +122,7 @@ class LanguageModel(Network):
 
         `state` (S, B, H) moves on to the last step; `reset` as in `forward`.
         """
-        self.check_ids(ids)
-        self.check_ids(targets)
+        self.output.check(targets)
         T, B = ids.shape
         result = np.empty((T, B))
         steps = max(1, SCORED_POSITIONS // B)
@@ -151,7 +131,8 @@ class LanguageModel(Network):
             for start in range(0, T, steps):
                 part = slice(start, start + steps)
                 batch = Batch(ids[part], targets[part], None if reset is None else reset[part])
-                hidden = self.prepare(batch, state)
+                window, hidden = self.open_window(batch)
+                self.begin(window, batch, state)
                 compute = self.output.log_probs_rows(hidden, targets[part], result[part])
                 self.context.pool.run([Job(B, 1, in_sequence(self.forward_rows, compute))])
                 self.copy_state(state)
@@ -163,13 +144,13 @@ class LanguageModel(Network):
         units (B); rows and targets (N): rows ascend, and each of the B appears at least once. The softmax of a row is
         computed once for all that is asked of it; the bits are those of `log_probs`. `state` moves on by one step.
         """
-        self.check_ids(units)
-        self.check_ids(targets)
+        self.output.check(targets)
         result = np.empty(rows.size)
-        ids = units[np.newaxis]
+        batch = Batch(units[np.newaxis], units[np.newaxis])
         with self.lock:
             self.pack()
-            hidden = self.prepare(Batch(ids, ids), state)
+            window, hidden = self.open_window(batch)
+            self.begin(window, batch, state)
             compute = self.output.next_log_probs_rows(hidden, rows, targets, result)
             self.context.pool.run([Job(units.size, 1, in_sequence(self.forward_rows, compute))])
             self.copy_state(state)
@@ -188,13 +169,13 @@ class LanguageModel(Network):
         """
         from charrnn.models.generation import Generator, step_by_step
 
-        self.check_ids(previous)
+        require_ids(previous, self.config.vocabulary_size)
         most = min(int(top_k), self.config.vocabulary_size)
         options = (float(temperature), most, float(top_p), int(line_end), int(reset_unit))
         with self.lock:
             self.pack()
             if len(set(self.config.cells)) > 1 or self.dtype != np.float32 or self.config.cutoffs:
                 return step_by_step(self, previous, state, uniforms, *options)
-            if self._generator is None:
+            if self._generator is None or self._generator.version != self.context.version:
                 self._generator = Generator(self)
             return self._generator.run(previous, state, uniforms, *options)

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.nn.block import Block, Head, Window
+from charrnn.nn.block import Block, Head, Log, Window
 from charrnn.nn.context import Context
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.parameters import Layout, require_unique
@@ -66,6 +67,8 @@ class Network:
         layers = [block for block in blocks if isinstance(block, RecurrentLayer)]
         self._gates = sum(layer.G for layer in layers)
         self.state_size = layers[0].H if layers else 0
+        self._program: Program | None = None
+        self._pack_jobs: dict[tuple[bool, bool], list[Job]] = {}
         self.invalidate()
 
     def _zero_gradient(self, first: int, last: int, thread: int) -> None:
@@ -91,6 +94,7 @@ class Network:
     def invalidate(self) -> None:
         """Note that `parameters` changed: packed copies of the weights are made anew when next needed."""
         self._packed_forward = self._packed_backward = False
+        self.context.version += 1
 
     def zero_state(self, batch: int) -> Array:
         """The state before any input: (S, B, H), S arrays, those of each layer in turn (of an LSTM h and c)."""
@@ -99,12 +103,11 @@ class Network:
     def pack(self, *, backward: bool = False) -> None:
         """Bring the packed copies of the weights up to date; for a gradient, also zero the last one."""
         jobs: list[Job] = []
-        parts = (*self.blocks, self.head)
         if not self._packed_forward:
-            jobs += [job for part in parts for job in part.pack(backward=False, often=backward)]
+            jobs += self._jobs_to_pack(backward=False, often=backward)
         if backward:
             if not self._packed_backward:
-                jobs += [job for part in parts for job in part.pack(backward=True)]
+                jobs += self._jobs_to_pack(backward=True, often=True)
             jobs.append(self._zeroing)
             if self.table is not None and self.touched is not None:
                 self.gradient[: prod(self.table)].reshape(self.table)[self.touched] = 0
@@ -112,24 +115,40 @@ class Network:
         self._packed_forward = True
         self._packed_backward |= backward
 
-    def prepare(
-        self, batch: Batch, state: Array, *, gradient: bool = False, first_state: bool = False, rate: float = 0.0,
-        key: int = 0,
-    ) -> Signal:  # fmt: skip
-        """Take up a window with the state (S, B, H) before it; the signal of the last block, to be computed by
-        `forward_rows`."""
-        mask = self.context.workspace.get("mask", *batch.inputs.shape[:2])
-        mask[:] = 1 if batch.reset is None else ~batch.reset
-        window = Window(batch, mask, gradient, first_state, rate, key)
+    def _jobs_to_pack(self, *, backward: bool, often: bool) -> list[Job]:
+        key = backward, often
+        if key not in self._pack_jobs:
+            parts = (*self.blocks, self.head)
+            self._pack_jobs[key] = [job for part in parts for job in part.pack(backward=backward, often=often)]
+        return self._pack_jobs[key]
+
+    def open_window(
+        self, batch: Batch, *, gradient: bool = False, first_state: bool = False, rate: float = 0.0
+    ) -> tuple[Window, Signal]:  # fmt: skip
+        """A window of the shape of `batch`, and the signal of the last block, to be computed by `forward_rows`."""
+        get, shape = self.context.workspace.get, batch.inputs.shape[:2]
+        window = Window(
+            batch.inputs, get("mask", *shape), get("reverse mask", *shape), batch.reset is not None, gradient,
+            first_state, rate,
+        )  # fmt: skip
+        self._program = None  # arrays of another window take the place of its own
         signal: Signal | Lookup | None = None
         for block in self.blocks:
             signal = block.prepare(signal, window)
         assert isinstance(signal, Signal)
+        return window, signal
+
+    def begin(self, window: Window, batch: Batch, state: Array, key: int = 0) -> None:
+        """Take up `batch` with the state (S, B, H) before it; `key`: what the masks of dropout depend on."""
+        window.inputs, window.key = batch.inputs, key
+        window.mask[:] = 1 if batch.reset is None else ~batch.reset
+        window.reverse_mask[:] = 1 if batch.ends is None else ~batch.ends
+        for block in self.blocks:
+            block.begin()
         rows = iter(state)
         for block in self.blocks:
             for before in block.state(last=False):
                 before[:] = next(rows)
-        return signal
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """All blocks, for some rows of the batch."""
@@ -168,18 +187,18 @@ class Network:
                 state[:, batch.fresh] = 0
             count = T * B if batch.weights is None else float(batch.weights.sum())
             scales = np.full((T, B), 1 / count) if batch.weights is None else batch.weights / count
+            self.head.check(batch.targets)
             groups = self._row_groups(T, B)
             sequence = None if dropout is None else np.random.SeedSequence([dropout.seed, dropout.step, 1])
             keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
             rate, total = 0.0 if dropout is None else dropout.rate, 0.0
             for rows, key in zip(groups, keys, strict=True):
-                part, carried = batch.rows(rows), np.ascontiguousarray(state[:, rows])
-                signal = self.prepare(
-                    part, carried, gradient=True, first_state=state_gradient is not None, rate=rate, key=key
-                )  # fmt: skip
-                log_probs = self._add_gradient(part, signal, np.ascontiguousarray(scales[:, rows]))
+                part = batch if len(groups) == 1 else batch.rows(rows)
+                carried = state if len(groups) == 1 else np.ascontiguousarray(state[:, rows])
+                log_probs = self._add_gradient(
+                    part, carried, scales[:, rows], rate, key, first_state=state_gradient is not None
+                )
                 total += float(np.sum(log_probs if part.weights is None else part.weights * log_probs))
-                self.copy_state(carried)
                 state[:, rows] = carried
                 if state_gradient is not None:
                     found = [array for block in self.blocks for array in block.state_gradient()]
@@ -193,27 +212,48 @@ class Network:
         return [slice(first, last) for first, last in pairwise(bounds)]
 
     def _add_gradient(
-        self, batch: Batch, hidden: Signal, scales: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:  # fmt: skip
+        self, batch: Batch, state: Array, scales: Log, rate: float, key: int, *, first_state: bool
+    ) -> Log:  # fmt: skip
         """Add the gradient of Σ scales loss over a group of rows; the log-probabilities (T, B) of its targets."""
-        T, B = batch.targets.shape[:2]
-        run = self.context.pool.run
-        self.head.claim(hidden)
-        for block in reversed(self.blocks):
-            block.prepare_backward()
-        log_probs = np.empty((T, B))
-        # Threads meet only where they must: between chunks of logits that replace each other, before the weights.
-        rows: list[Work] = [self.forward_rows]
-        chunks = self.head.chunks(batch.targets)
-        for chunk in chunks:
-            part = hidden.steps(chunk)
-            rows.append(self.head.gradient_rows(part, batch.targets[chunk], scales[chunk], log_probs[chunk]))
-            if chunk is not chunks[-1]:
-                run([Job(B, 1, in_sequence(*rows))])
-                run(self.head.weight_jobs())
-                rows = []
-        run([Job(B, 1, in_sequence(*rows, self.backward_rows))])
-        run([*self.head.weight_jobs(), *(job for block in self.blocks for job in block.weight_jobs())])
+        kind = (batch.targets.shape, batch.reset is None, batch.ends is None, rate, first_state)
+        program = self._program
+        if program is None or program.kind != kind or not self.head.fixed:
+            window, hidden = self.open_window(batch, gradient=True, first_state=first_state, rate=rate)
+            program = self._program = Program(self, kind, window, hidden, batch.targets, scales)
+        self.begin(program.window, batch, state, key)
+        program.targets[:], program.scales[:] = batch.targets, scales
+        for stage in program.stages:
+            self.context.pool.run(stage)
         for block in reversed(self.blocks):
             block.finish_gradient()
-        return log_probs
+        self.copy_state(state)
+        return program.log_probs
+
+
+class Program:
+    """The stages of a gradient for windows of one kind; threads wait for each other between stages only.
+
+    `targets`, `scales` and `log_probs` (T, B) are filled anew for each window.
+    """
+
+    def __init__(
+        self, network: Network, kind: tuple[Any, ...], window: Window, hidden: Signal, targets: Ids, scales: Log
+    ) -> None:  # fmt: skip
+        head, blocks, (T, B) = network.head, network.blocks, window.shape
+        self.kind, self.window = kind, window
+        self.targets, self.scales, self.log_probs = targets.copy(), scales.copy(), np.empty((T, B))
+        self.stages: list[list[Job]] = []
+        head.claim(hidden)
+        for block in reversed(blocks):
+            block.prepare_backward()
+        rows: list[Work] = [network.forward_rows]
+        chunks = head.chunks(targets)
+        for chunk in chunks:
+            part = hidden.steps(chunk)
+            rows.append(head.gradient_rows(part, self.targets[chunk], self.scales[chunk], self.log_probs[chunk]))
+            # Chunks of logits replace each other.
+            if chunk is not chunks[-1]:
+                self.stages += [[Job(B, 1, in_sequence(*rows))], head.weight_jobs()]
+                rows = []
+        self.stages.append([Job(B, 1, in_sequence(*rows, network.backward_rows))])
+        self.stages.append([*head.weight_jobs(), *(job for block in blocks for job in block.weight_jobs())])

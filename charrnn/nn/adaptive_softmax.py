@@ -26,6 +26,7 @@ from charrnn.config import TAIL_DIVISOR
 from charrnn.nn import softmax
 from charrnn.nn.block import Head, Log, Views
 from charrnn.nn.context import Context
+from charrnn.nn.embedding import require_ids
 from charrnn.nn.init import uniform
 from charrnn.nn.packed import Packed, flat, product_job
 from charrnn.nn.parameters import Parameter
@@ -191,7 +192,10 @@ class Tail:
 class AdaptiveSoftmax(Head):
     """A softmax over the entries of the head, and the tails."""
 
+    fixed = False  # which places are in a tail depends on the targets
+
     def __init__(self, V: int, H: int, cutoffs: tuple[int, ...]) -> None:
+        self.V = V
         self.cutoffs = np.array(cutoffs, np.int32)
         self.head = Softmax(cutoffs[0] + len(cutoffs), H, name="output.head")
         self.tails = [
@@ -204,14 +208,19 @@ class AdaptiveSoftmax(Head):
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
         self.context = context
-        for part in (self.head, *self.tails):
-            part.bind(weights, gradients, context)
+        self.head.bind(weights, gradients, context)
+        for tail in self.tails:
+            tail.bind(weights, gradients, context)
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
-        return [job for part in (self.head, *self.tails) for job in part.pack(backward=backward, often=often)]
+        head = self.head.pack(backward=backward, often=often)
+        return [*head, *(job for tail in self.tails for job in tail.pack(backward=backward, often=often))]
 
     def claim(self, hidden: Signal) -> None:
         self.head.claim(hidden)  # the tails add to what it has written
+
+    def check(self, targets: Ids) -> None:
+        require_ids(targets, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Head.chunks`; how many steps make a chunk depends on the targets in the tails."""
@@ -302,4 +311,4 @@ class AdaptiveSoftmax(Head):
         return work
 
     def weight_jobs(self) -> list[Job]:
-        return [job for part in (self.head, *self.tails) for job in part.weight_jobs()]
+        return [*self.head.weight_jobs(), *(job for tail in self.tails for job in tail.weight_jobs())]

@@ -1,9 +1,10 @@
 """What a network is put together from: blocks, of which the last is a head that gives the loss.
 
 A network uses a block in this order. Once: `parameters`, then `bind`. After every update of the weights: the jobs of
-`pack`. For each window: `prepare`, `forward_rows`; for a gradient then `prepare_backward` and `backward_rows`, both in
-the reverse order of blocks, the jobs of `weight_jobs`, and `finish_gradient`, in reverse again. Rows (sequences) from
-`begin` to `end` are independent of all others: each thread takes its own through all blocks and meets nobody.
+`pack`. For windows of one shape, once: `prepare` and, for a gradient, `prepare_backward` and `weight_jobs`. For each
+window: `begin`, `forward_rows`; for a gradient then `backward_rows`, the jobs of `weight_jobs`, `finish_gradient`. What
+belongs to the way back goes through the blocks in reverse. Rows (sequences) from `begin` to `end` are independent of
+all others: each thread takes its own through all blocks and meets nobody.
 """
 
 from __future__ import annotations
@@ -19,23 +20,25 @@ from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
-from charrnn.text.batch import Batch
 
 Views = Mapping[str, Array]
 Log = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Window:
-    """One run of a batch through the blocks.
+    """`T` steps of `B` rows as they go through the blocks; those of one shape take turns in the same one.
 
-    `mask` (T, B), the reset mask, multiplies the state before a step: 0 where it is reset, else 1. `gradient`: the
-    backward pass is to follow; with `first_state` it reaches the state before the first step. `rate`: dropout; `key`:
-    what its masks depend on.
+    `inputs` (T, B) are ids. `mask` (T, B), the reset mask, multiplies the state before a step: 0 where it is reset,
+    else 1; `reverse_mask` is that of layers that read backward. `resets`: whether there may be a 0 in them. `gradient`:
+    the backward pass is to follow; with `first_state` it reaches the state before the first step. `rate`: dropout;
+    `key`: what its masks depend on.
     """
 
-    batch: Batch
+    inputs: Ids
     mask: Array
+    reverse_mask: Array
+    resets: bool = False
     gradient: bool = False
     first_state: bool = False
     rate: float = 0.0
@@ -44,13 +47,8 @@ class Window:
     @property
     def shape(self) -> tuple[int, int]:
         """T, B."""
-        T, B = self.batch.inputs.shape[:2]
+        T, B = self.mask.shape
         return T, B
-
-    @property
-    def resets(self) -> bool:
-        """Whether the state may be reset within the window."""
-        return self.batch.reset is not None
 
 
 class Block:
@@ -73,8 +71,12 @@ class Block:
         return []
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Signal | Lookup:
-        """Take arrays for a window; the signal that `forward_rows` will fill. `below`: what it reads, None for ids."""
+        """Take arrays for windows of this shape; the signal that `forward_rows` will fill. `below`: what it reads, None
+        for ids."""
         raise NotImplementedError
+
+    def begin(self) -> None:
+        """Take up the next window, whose inputs are there."""
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """Compute some rows of the batch."""
@@ -113,6 +115,11 @@ class Head(Block):
     def claim(self, hidden: Signal) -> None:
         """Claim the gradient of what it reads, once for all chunks of a window."""
         self.overwrite = hidden.claim()[1]
+
+    fixed = True  # whether the chunks and arrays of a window depend on its shape only, not on its targets
+
+    def check(self, targets: Ids) -> None:
+        """Raise `CharrnnError` unless all of `targets` can be predicted."""
 
     def chunks(self, targets: Ids) -> list[slice]:
         """The steps of targets (T, B) cut into runs that are computed at once."""

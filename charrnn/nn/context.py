@@ -25,6 +25,7 @@ class Context:
         self.operand = np.dtype(np.uint16) if bfloat16 else self.dtype
         self.workspace = Workspace(self.dtype, self.operand)
         self.pool = ThreadPool(threads)
+        self.version = 0  # of the weights: what was computed from others is out of date
         self.scratch: list[tuple[Array, Array]] = [kernels.matmul.empty_scratch(self.operand) for _ in range(threads)]
 
     def run(self, jobs: Sequence[Job]) -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from charrnn import kernels
+from charrnn.errors import CharrnnError
 from charrnn.nn.block import Block, Views, Window
 from charrnn.nn.context import Context
 from charrnn.nn.init import normal
 from charrnn.nn.packed import ADDITION
 from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
-from charrnn.runtime.arrays import Array, Ids
+from charrnn.runtime.arrays import Ids
 from charrnn.runtime.threads import Job
+
+
+def require_ids(ids: Ids, V: int) -> None:
+    """Raise `CharrnnError` unless all of `ids` are from 0 to V - 1: kernels take them as places in memory."""
+    least, most = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
+    if least < 0 or most >= V:
+        found = least if least < 0 else most
+        raise CharrnnError(f"a unit has the id {found}, and the vocabulary has {V} units; ids end at {V - 1}")
 
 
 class OneHot(Block):
@@ -25,37 +34,36 @@ class OneHot(Block):
     def __init__(self, V: int, *, whole: bool = False) -> None:
         self.V, self.whole = V, whole
         self._seen = np.full(V, -1, np.int32)
-        self._all = False  # the rows of all ids are there, of the weights as they are
+        self._all = -1  # the version of the weights of which the rows of all ids are there
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
         self.context = context
 
-    def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
-        self._all = False
-        return []
-
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
-        ids, workspace = window.batch.inputs, self.context.workspace
-        index = workspace.ids("input.index", *ids.shape)
-        if self.whole and not window.gradient and (self._all or ids.size >= self.V):
-            index[:] = ids
-            distinct = np.arange(self.V, dtype=np.int32)
-            fresh, self._all = not self._all, True
-        else:
-            distinct = workspace.ids("input.distinct", ids.size)
-            count = kernels.inputs.number_units(ids.reshape(-1), self._seen, distinct, index.reshape(-1))
-            distinct, fresh, self._all = distinct[:count], True, False
-        self.lookup = Lookup(distinct, index, whole=self._all)
-        if fresh:
-            self.look_up(distinct)
-        self.fill(self.lookup, window)
+        workspace = self.context.workspace
+        self.window = window
+        self._distinct = workspace.ids("input.distinct", window.mask.size)
+        self.lookup = Lookup(self._distinct, workspace.ids("input.index", *window.shape))
         return self.lookup
+
+    def begin(self) -> None:
+        """Find the distinct ids. Raises `CharrnnError` where one is not from 0 to V - 1."""
+        ids, lookup, version = self.window.inputs, self.lookup, self.context.version
+        require_ids(ids, self.V)
+        if self.whole and not self.window.gradient and (self._all == version or ids.size >= self.V):
+            lookup.index[:] = ids
+            lookup.distinct, lookup.whole = np.arange(self.V, dtype=np.int32), True
+            if self._all == version:
+                return
+            self._all = version
+        else:
+            self._all = -1
+            count = kernels.inputs.number_units(ids.reshape(-1), self._seen, self._distinct, lookup.index.reshape(-1))
+            lookup.distinct, lookup.whole = self._distinct[:count], False
+        self.look_up(lookup.distinct)
 
     def look_up(self, distinct: Ids) -> None:
         """Compute the rows of some distinct ids."""
-
-    def fill(self, lookup: Lookup, window: Window) -> None:
-        """Put the rows of the latest `look_up` into a lookup."""
 
 
 class Embedding(OneHot):
@@ -77,22 +85,30 @@ class Embedding(OneHot):
         super().bind(weights, gradients, context)
         self.table, self.dtable = weights[self.weight.name], gradients[self.weight.name]
 
+    def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
+        # Whole rows of all ids may be those of an earlier window.
+        U = max(window.mask.size, self.V) if self.whole else window.mask.size
+        workspace = self.context.workspace
+        self._rows = workspace.get("input.rows", 1, U, self.E)
+        self._operand = workspace.operand_of("input.rows", self._rows)
+        self._drows = workspace.get("input.drows", 1, U, self.E) if window.gradient else None
+        return super().prepare(below, window)
+
+    def begin(self) -> None:
+        super().begin()
+        U = self.lookup.distinct.size
+        self.lookup.value, self.lookup.operand = self._rows[:, :U], self._operand[:, :U]
+        self.lookup.gradient = None if self._drows is None else self._drows[:, :U]
+
     def look_up(self, distinct: Ids) -> None:
-        workspace, inputs = self.context.workspace, kernels.inputs
-        rows: Array = workspace.get("input.rows", 1, distinct.size, self.E)
-        operand = workspace.operand_of("input.rows", rows)
-        self.rows, self.operand = rows, operand
+        U, inputs = distinct.size, kernels.inputs
+        rows, operand = self._rows[:, :U], self._operand[:, :U]
 
         def work(first: int, last: int, thread: int) -> None:
             inputs.gather_rows(self.table, distinct[first:last], rows[0, first:last])
             kernels.rounding.store_operands(rows, operand, first, last)
 
-        self.context.run([Job(distinct.size, ADDITION * self.E, work)])
-
-    def fill(self, lookup: Lookup, window: Window) -> None:
-        lookup.value, lookup.operand = self.rows, self.operand
-        if window.gradient:
-            lookup.gradient = self.context.workspace.get("input.drows", *self.rows.shape)
+        self.context.run([Job(U, ADDITION * self.E, work)])
 
     def finish_gradient(self) -> None:
         assert self.lookup.gradient is not None

@@ -123,7 +123,7 @@ class RecurrentLayer(Block):
         self.input = None if self.one_hot else Packed(W_ih, 0, self.G, context.operand)
         self._no_panels = kernels.matmul.empty_panels(1, 0, context.operand)
         self._transposes: tuple[list[Packed], Packed | None] | None = None
-        self._all = False  # the table has the rows of all ids, of the weights as they are
+        self._all = -1  # the version of the weights of which the table has the rows of all ids
 
     @property
     def transposes(self) -> tuple[list[Packed], Packed | None]:
@@ -137,7 +137,6 @@ class RecurrentLayer(Block):
         return self._transposes
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
-        self._all = False
         recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
         return [packed.job(often=often) for packed in [*recurrent, *([from_input] if from_input else [])]]
 
@@ -161,7 +160,7 @@ class RecurrentLayer(Block):
         self.gate_values = self.array("gates", self.stored, B, self.G + CACHE_LINE // self.context.dtype.itemsize)
         self.h = self.array("h", T + 1, B, self.H)
         self.h_operand = self.operand("h", self.h)
-        self.mask = self._reverse_mask(window) if self.reverse else window.mask
+        self.mask = window.reverse_mask if self.reverse else window.mask
         # Where nothing is reset or dropped, the output is simply h of every step.
         self.separate = window.rate > 0 or window.resets
         if self.separate:
@@ -172,27 +171,30 @@ class RecurrentLayer(Block):
             self.signal = Signal(self.h[steps], self.h_operand[steps])
         if window.gradient:
             self.signal.gradient = self.array("dout", T, B, self.H)
-        self.x = self._prepare_input(below, T, B)
+        if isinstance(below, Signal):
+            assert self.input is not None
+            zeros = self.context.workspace.ids("zeros", T, B)
+            self.x: Input = (self.b[np.newaxis], zeros, below.operand, self.input.panels)
         self.prepare_cell(T, B)
         return self.signal
 
     def prepare_cell(self, T: int, B: int) -> None:
         """Take the arrays that only this cell has."""
 
-    def _prepare_input(self, below: Signal | Lookup, T: int, B: int) -> Input:
-        if isinstance(below, Lookup):
-            self._build_table(below)
-            return self.table[0], below.index, self.h_operand[:-1], self._no_panels
-        assert self.input is not None
-        return self.b[np.newaxis], self.context.workspace.ids("zeros", T, B), below.operand, self.input.panels
+    def begin(self) -> None:
+        if isinstance(self.below, Lookup):
+            self._build_table(self.below)
+            self.x = self.table[0], self.below.index, self.h_operand[:-1], self._no_panels
 
     def _build_table(self, below: Lookup) -> None:
         """table (1, U, G) = x W_ih + b for each of the U distinct rows."""
         U, inputs = below.distinct.size, kernels.inputs
         self.table = self.array("table", 1, U, self.G)
-        if below.whole and self._all:
+        if self.window.gradient:
+            self.dtable = self.array("dtable", 1, U, self.G)
+        if below.whole and self._all == self.context.version:
             return
-        self._all = below.whole
+        self._all = self.context.version if below.whole else -1
         table, b, W_ih = self.table, self.b, self.weights[self.weight_ih.name]
 
         def work(first: int, last: int, thread: int) -> None:
@@ -205,14 +207,6 @@ class RecurrentLayer(Block):
                 kernels.matmul.add_products(below.operand, self.input.panels, table, first, last)
 
         self.context.run([Job(U, self.G * (1 if below.operand is None else self.E), work)])
-
-    def _reverse_mask(self, window: Window) -> Array:
-        """Against the direction of time a sequence begins where it ends."""
-        mask = self.array("mask", *window.shape)
-        if window.batch.ends is None and window.resets:
-            raise ValueError("a layer that reads backward needs the ends of the sequences, and the batch has none")
-        mask[:] = 1 if window.batch.ends is None else ~window.batch.ends
-        return mask
 
     def state(self, *, last: bool) -> list[Array]:
         return [self.h[self.state_step(last=last)]]
@@ -277,7 +271,6 @@ class RecurrentLayer(Block):
             return [
                 *jobs, product_job(x, self.E, dgates, 0, self.dW_ih, 0, self.G, self.context), sum_job(dgates, self.db)
             ]  # fmt: skip
-        self.dtable = self.array("dtable", *self.table.shape)
         index = self.below.index
 
         def sum_table(first: int, last: int, thread: int) -> None:

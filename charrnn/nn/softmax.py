@@ -12,6 +12,7 @@ import numpy as np
 from charrnn import kernels
 from charrnn.nn.block import Head, Log, Views
 from charrnn.nn.context import Context
+from charrnn.nn.embedding import require_ids
 from charrnn.nn.init import uniform, zeros
 from charrnn.nn.packed import Packed, flat, product_job, sum_job
 from charrnn.nn.parameters import Parameter
@@ -54,6 +55,9 @@ class Softmax(Head):
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
         return [self.to_hidden.job()] if backward else [self.to_logits.job(often=often)]
+
+    def check(self, targets: Ids) -> None:
+        require_ids(targets, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
         T, B = targets.shape
