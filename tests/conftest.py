@@ -74,13 +74,12 @@ def sentences(count: int, seed: int = 0) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The user's settings do not reach the tests, and the tests' corpora not the user's cache; compiled code does."""
-    from charrnn.runtime.compile import user_cache_directory
+    from charrnn.runtime.compile import kernel_cache
 
     cache = tmp_path_factory.mktemp("cache")
-    compiled = user_cache_directory() / "kernels"
-    with contextlib.suppress(OSError):
-        compiled.mkdir(parents=True, exist_ok=True)
-        (cache / "kernels").symlink_to(compiled.resolve(), target_is_directory=True)
+    compiled = kernel_cache()  # chosen here for the whole process
+    if compiled:
+        (cache / "kernels").symlink_to(compiled.parent.resolve(), target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
         for name in VARIABLES:
             patch.delenv(name, raising=False)

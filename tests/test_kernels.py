@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.kernels import dropout, functions, inputs, matmul, packing, softmax
-from charrnn.nn.recurrent import Packed
+from charrnn.kernels import dropout, functions, inputs, matmul, packing, rounding, softmax
+from charrnn.nn.packed import Packed
 from charrnn.runtime.arrays import Array, zeros
 from charrnn.runtime.compile import kernel
-from charrnn.runtime.threads import Job, ThreadPool
 
 
 def packed(b: Array) -> Array:
@@ -135,7 +137,7 @@ def test_softmax(vocabulary: int) -> None:
     exact -= np.log(np.exp(exact).sum(1, keepdims=True))
     log_probs = np.zeros(6)
     gradient = logits.copy()
-    softmax.cross_entropy(gradient[:, None], targets[:, None], 0.5, log_probs[:, None], 0, 1)
+    softmax.cross_entropy(gradient[:, None], targets[:, None], np.full((6, 1), 0.5), log_probs[:, None], 0, 1)
     np.testing.assert_allclose(log_probs, exact[np.arange(6), targets], atol=3e-6)
     expected = 0.5 * np.exp(exact)
     expected[np.arange(6), targets] -= 0.5
@@ -171,25 +173,61 @@ def test_dropout_keeps_the_mean_and_depends_on_its_key_alone() -> None:
     assert abs(((whole == 0) & (other == 0)).mean() - 0.09) < 0.01
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 5])
-def test_jobs_are_done_once_each(threads: int) -> None:
-    done = [np.zeros(count, int) for count in (1, 7, 0, 30)]
+@pytest.mark.parametrize("key", [0, 5, 0xFFFFFFFF])
+def test_dropout_masks_are_the_hash_of_32_bits_that_they_claim_to_be(key: int) -> None:
+    """The mixer once more in NumPy, whose arithmetic on uint32 stays in 32 bits."""
 
-    def job(counter: NDArray[np.int_], cost: int) -> Job:
-        def work(first: int, last: int, thread: int) -> None:
-            assert 0 <= thread < threads
-            counter[first:last] += 1
+    def mix(x: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x21F0AAAD)
+        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x735A2D97)
+        return x ^ (x >> np.uint32(15))
 
-        return Job(len(counter), cost, work)
+    T, B, H = 20, 30, 50
+    places = np.arange(T * B, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    rows = mix(np.array([key], np.uint32) + mix(places))
+    hashes = mix(rows[:, np.newaxis] ^ np.arange(H, dtype=np.uint32))
+    assert hashes.dtype == np.uint32
+    values = np.ones((T, B, H), np.float32)
+    dropout.apply_dropout(values, 0.25, np.uint32(key), 0, B)
+    np.testing.assert_array_equal(values != 0, (hashes >= 2**30).reshape(T, B, H))
 
-    ThreadPool(threads).run([job(counter, cost) for counter, cost in zip(done, (5, 1, 9, 3), strict=True)])
-    assert all((counter == 1).all() for counter in done)
+
+def test_no_nan_is_converted_to_an_integer() -> None:
+    """LLVM's conversion is undefined for one: each must be told what to do, and the loops stay vectorised."""
+    x = np.ones(4, np.float32)
+    for which in range(3):
+        apply(which, x, x.copy())
+    (code,) = (code for signature, code in apply.inspect_llvm().items() if "float32" in str(signature))  # type: ignore[attr-defined]
+    values = re.findall(r"= fptosi (?:<[^>]*>|float) (%[\w.]+)", code)
+    assert values
+    for value in values:
+        assert re.search(rf"{re.escape(value)} = select\b", code), value
+    assert re.search(r"= fptosi <\d+ x float>", code)
 
 
-def test_an_error_in_a_thread_is_raised() -> None:
-    def work(first: int, last: int, thread: int) -> None:
-        if thread == 1:
-            raise ValueError("from the second thread")
+NANS = (0x7F800001, 0xFF800001, 0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F80FFFF)
 
-    with pytest.raises(ValueError, match="second thread"):
-        ThreadPool(2).run([Job(4, 1, work)])
+
+@pytest.mark.parametrize("columns", [1, 40, 133])
+def test_a_nan_rounded_to_bfloat16_stays_one(columns: int) -> None:
+    def wide(halves: NDArray[np.unsignedinteger[Any]]) -> Array:
+        return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+    bits = np.resize(np.array([*NANS, 0x7F800000, 0xFF800000, 0x3F80FFFF], np.uint32), (70, columns))
+    weight = bits.view(np.float32)
+    nan = np.isnan(weight)
+    row: NDArray[Any] = np.zeros((1, 70, columns + columns % 2), np.uint16)
+    rounding.store_operands(weight[np.newaxis], row, 0, 70)
+    stored = wide(row[0, :, :columns])
+    np.testing.assert_array_equal(np.isnan(stored), nan)
+    assert np.isinf(stored[np.isinf(weight)]).all()
+    assert (stored[bits == 0x3F80FFFF] == np.float32(1.0078125)).all()
+    for transposed in (False, True):
+        for often in (True, False):
+            of_weight = np.ascontiguousarray(weight.T) if transposed else weight
+            made = Packed(of_weight, 0, 70 if transposed else columns, np.dtype(np.uint16), transposed=transposed)
+            job = made.job(often=often)
+            job.work(0, job.count, 0)
+            pairs = np.concatenate(list(made.panels), axis=1)[:, :columns]
+            halves = np.stack([pairs & 0xFFFF, pairs >> np.uint32(16)], axis=1).reshape(70, columns)
+            np.testing.assert_array_equal(wide(halves), stored)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from charrnn import checkpoint
-from charrnn.runtime.compile import CACHED, user_cache_directory
+from charrnn.runtime.compile import kernel_cache, user_cache_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -129,7 +129,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("readme")
     for name in ("bin", "cache", "work"):
         (home / name).mkdir()
-    if CACHED:
+    if kernel_cache():
         (home / "cache" / "kernels").symlink_to(user_cache_directory() / "kernels")
     tiny = " ".join(TINY)
     script(home / "bin" / "python3", f'exec "{sys.executable}" "$@"')

@@ -20,7 +20,7 @@ import pytest
 from charrnn import checkpoint
 from charrnn.cli import signals
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.runtime.threads import Job, ThreadPool, alone
+from charrnn.runtime.threads import Job, ThreadPool, single_threaded
 from charrnn.training import events, setup
 from charrnn.training import run as run_module
 from charrnn.training import task as task_module
@@ -290,7 +290,7 @@ def test_new_kernels_compile_in_the_thread_that_signals_interrupt() -> None:
 
     threads = ThreadPool(3)
     assert len(threads_used()) == 3
-    with alone():
+    with single_threaded():
         assert threads_used() == {threading.get_ident()}
     assert len(threads_used()) == 3
 

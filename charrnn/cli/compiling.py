@@ -20,7 +20,7 @@ def announce_compilation() -> None:
     """
     from numba.core import event
 
-    from charrnn.runtime.compile import CACHED
+    from charrnn.runtime.compile import kernel_cache
 
     class Announcer(event.Listener):  # type: ignore[misc]
         compiled = 0
@@ -29,7 +29,7 @@ def announce_compilation() -> None:
         def on_start(self, event: object) -> None:
             now = time.perf_counter()
             if self.spoke is None:
-                kept = "; it is kept for the next time" if CACHED else ""
+                kept = "; it is kept for the next time" if kernel_cache() else ""
                 streams.note(f"compiling the numerical code for this processor{kept}")
                 self.spoke = now
             elif now - self.spoke >= INTERVAL:

@@ -1,60 +1,46 @@
-"""Kernels by module, each imported when it is first used: what only describes a network needs no Numba.
+"""Kernels: arrays in, arrays out, compiled by Numba.
 
-`from charrnn import kernels`, then `kernels.lstm.lstm_forward(…)`.
+`from charrnn import kernels` imports nothing; `kernels.lstm` does, when it is first used, so that what only describes a
+network starts without Numba.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from charrnn.kernels import (
-        draw as draw,
-    )
-    from charrnn.kernels import (
-        dropout as dropout,
-    )
-    from charrnn.kernels import (
-        generate as generate,
-    )
-    from charrnn.kernels import (
-        gru as gru,
-    )
-    from charrnn.kernels import (
-        inputs as inputs,
-    )
-    from charrnn.kernels import (
-        lstm as lstm,
-    )
-    from charrnn.kernels import (
-        matmul as matmul,
-    )
-    from charrnn.kernels import (
-        optimizers as optimizers,
-    )
-    from charrnn.kernels import (
-        packing as packing,
-    )
-    from charrnn.kernels import (
-        rnn as rnn,
-    )
-    from charrnn.kernels import (
-        rounding as rounding,
-    )
-    from charrnn.kernels import (
-        softmax as softmax,
-    )
-    from charrnn.kernels import (
-        text as text,
+        draw,
+        dropout,
+        functions,
+        generate,
+        gru,
+        inputs,
+        lstm,
+        matmul,
+        normalise,
+        optimizers,
+        packing,
+        rnn,
+        rounding,
+        softmax,
+        state,
+        text,
+        tile,
     )
 
+__all__ = [
+    "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "normalise", "optimizers", "packing",
+    "rnn", "rounding", "softmax", "state", "text", "tile",
+]  # fmt: skip
 
-def __getattr__(name: str) -> Any:
-    """Import the submodule of that name (PEP 562)."""
-    try:
-        return importlib.import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> ModuleType:
+        """A module of kernels, imported when it is first asked for (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module(f"{__name__}.{name}")

@@ -1,4 +1,5 @@
-"""Dropout (Srivastava et al. 2014) with a mask that is computed, not drawn: a hash of seed, step, layer and place.
+"""Dropout (Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15) with a
+mask that is computed, not drawn: a hash of seed, step, layer and place.
 
 The backward pass asks the same hash again, so that no mask is stored, and a mask depends on neither threads nor
 history.
@@ -14,13 +15,18 @@ from charrnn.runtime.arrays import Array
 from charrnn.runtime.compile import inline, kernel
 
 _STREAM = np.uint32(0x9E3779B9)
-_A, _B = np.uint32(0x21F0AAAD), np.uint32(0x735A2D97)  # Ettinger's constants for a 32-bit mixer with low bias
+# Tommy Ettinger's constants, for a mixer as in Wellons 2018, "Prospecting for hash functions".
+_A, _B = np.uint32(0x21F0AAAD), np.uint32(0x735A2D97)
 _15, _16 = np.uint32(15), np.uint32(16)
 
 
 @inline
 def mix(x: Any) -> Any:
-    """A bijection of 32-bit numbers in which every input bit flips each output bit about half of the time."""
+    """A bijection of 32-bit numbers in which every input bit flips each output bit about half of the time.
+
+    Of a larger x the lower 32 bits count: Numba computes sums and products of 32-bit numbers in 64 bits.
+    """
+    x = np.uint32(x)
     x = np.uint32((x ^ (x >> _16)) * _A)
     x = np.uint32((x ^ (x >> _15)) * _B)
     return np.uint32(x ^ (x >> _15))

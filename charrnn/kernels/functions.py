@@ -20,7 +20,7 @@ from charrnn.runtime.compile import OPTIONS
 # tanh(x) = x p(x²) / q(x²) on ±8, whose largest relative error is least: 6e-9, far below what rounding adds (least
 # squares, weighted until the extremes were level; both scaled alike so that rounding adds little). Beyond, it stays as
 # it is there.
-_LIMIT = np.float32(8)
+_TANH_BOUND = np.float32(8)
 _P = tuple(np.float32(a) for a in (1.612499952e00, 2.167926431e-01, 5.759215448e-03, 3.530536560e-05, 2.455935899e-08))
 _Q = tuple(np.float32(b) for b in (1.612499952e00, 7.542925477e-01, 4.219021648e-02, 5.500730476e-04, 1.374257181e-06))
 
@@ -51,8 +51,6 @@ def exp(x: Any) -> Any:
 def _scale(typingctx: Any, x: Any, n: Any) -> Any:
     """x 2^n for a float32 x and an int32 n, none of x and the result below 2^-126 or above 2^127: n is added to the
     exponent bits.
-
-    A NaN converted to n is -2^31, no bit of which arrives there: x stays as it is.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -64,8 +62,24 @@ def _scale(typingctx: Any, x: Any, n: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _within(typingctx: Any, x: Any, least: Any, most: Any) -> Any:
-    """x, or the limit beyond which it lies; a NaN stays one.
+def _to_int(typingctx: Any, x: Any) -> Any:
+    """A float32 that int32 can hold as int32; a NaN as 0.
+
+    LLVM's plain conversion is undefined for a NaN. Its saturating one (`llvm.fptosi.sat`) is not, but loops with it are
+    not vectorised: sigmoid would take three times as long.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (x,) = args
+        number = builder.select(builder.fcmp_ordered("ord", x, x), x, ir.Constant(x.type, 0.0))
+        return builder.fptosi(number, ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _clamp(typingctx: Any, x: Any, least: Any, most: Any) -> Any:
+    """x clamped to [least, most]; a NaN stays one.
 
     LLVM makes one instruction of each comparison in this order only, where NaN is what is compared last.
     """
@@ -84,7 +98,7 @@ def _tanh(x):  # type: ignore[no-untyped-def]
         return lambda x: np.tanh(x)
 
     def rational(x):  # type: ignore[no-untyped-def]
-        x = _within(x, -_LIMIT, _LIMIT)
+        x = _clamp(x, -_TANH_BOUND, _TANH_BOUND)
         y = x * x
         p = ((((_P[4] * y + _P[3]) * y + _P[2]) * y + _P[1]) * y + _P[0]) * x
         return p / ((((_Q[4] * y + _Q[3]) * y + _Q[2]) * y + _Q[1]) * y + _Q[0])
@@ -98,11 +112,11 @@ def _exp(x):  # type: ignore[no-untyped-def]
         return lambda x: np.exp(x)
 
     def polynomial(x):  # type: ignore[no-untyped-def]
-        x = _within(x, _LOWEST, _HIGHEST)
+        x = _clamp(x, _LOWEST, _HIGHEST)
         n = np.rint(x * _LOG2_E)
         r = x - n * _LN_2
         p = ((((_E[5] * r + _E[4]) * r + _E[3]) * r + _E[2]) * r + _E[1]) * r + _E[0]
-        return _scale(p, np.int32(n))
+        return _scale(p, _to_int(n))
 
     return polynomial
 
@@ -118,11 +132,11 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
         return lambda x: 1 / (1 + np.exp(-x))
 
     def by_powers_of_two(x):  # type: ignore[no-untyped-def]
-        t = _within(x * -_LOG2_E, -_MOST, _MOST)
+        t = _clamp(x * -_LOG2_E, -_MOST, _MOST)
         n = np.rint(t)
         r = t - n
         p = ((((_T[5] * r + _T[4]) * r + _T[3]) * r + _T[2]) * r + _T[1]) * r + _T[0]
-        return _1 / (_1 + _scale(p, np.int32(n)))
+        return _1 / (_1 + _scale(p, _to_int(n)))
 
     return by_powers_of_two
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from charrnn.kernels.rounding import pair, pairs_of_rows
+from charrnn.kernels.rounding import emit_rounded, pair, pairs_of_rows
 from charrnn.kernels.tile import emit_prefetch
 from charrnn.runtime.arrays import CACHE_LINE, Array
 from charrnn.runtime.compile import OPTIONS, inline, kernel
@@ -104,9 +104,8 @@ def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, step: A
         def splat(n: int) -> ir.Constant:
             return ir.Constant(vector, [n] * lanes)
 
-        def round_half_even(bits: Any) -> Any:
-            odd = builder.and_(builder.lshr(bits, splat(16)), splat(1))
-            return builder.add(builder.add(bits, splat(0x7FFF)), odd)
+        def rounded(bits: Any) -> Any:
+            return emit_rounded(builder, builder.bitcast(bits, ir.VectorType(ir.FloatType(), lanes)))
 
         rows = []
         for n in range(lanes):
@@ -114,8 +113,8 @@ def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, step: A
             numbers = load(here)
             if pairs:
                 following = load(builder.add(here, ir.Constant(here.type, VECTOR_BYTES)))
-                first = round_half_even(pick(numbers, following, list(range(0, 2 * lanes, 2))))
-                second = round_half_even(pick(numbers, following, list(range(1, 2 * lanes, 2))))
+                first = rounded(pick(numbers, following, list(range(0, 2 * lanes, 2))))
+                second = rounded(pick(numbers, following, list(range(1, 2 * lanes, 2))))
                 numbers = builder.or_(builder.lshr(first, splat(16)), builder.and_(second, splat(0xFFFF0000)))
             rows.append(numbers)
         # Swap ever larger blocks across the diagonal: single numbers, squares of two, of four, ...

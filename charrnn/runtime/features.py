@@ -1,28 +1,55 @@
-"""The features of the processor that code is generated for, and the sizes of vectors and tiles that follow."""
+"""The features of the processor that code is generated for, and the sizes of vectors and tiles that follow.
+
+They are found out when one of them is first asked for: only then is llvmlite imported.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from llvmlite import binding
+FEATURES: frozenset[str]
+VECTOR_BYTES: int  # of a vector register
+TILE_ROWS: int  # of a register tile, see `kernels/tile.py`
+TILE_VECTORS: int  # its width
+PANEL_BYTES: int  # the same in bytes
+HAS_BFLOAT16: bool  # there is an instruction for products of bfloat16
 
 
-def host_features() -> set[str]:
+def host_features() -> frozenset[str]:
     """CPU features that code is generated for, as Numba sees them."""
     if (chosen := os.environ.get("NUMBA_CPU_FEATURES")) is not None:
-        return {f[1:] for f in chosen.split(",") if f.startswith("+")}
+        return frozenset(f[1:] for f in chosen.split(",") if f.startswith("+"))
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
-        return set()
-    return {name for name, present in binding.get_host_cpu_features().items() if present}
+        return frozenset()
+    from llvmlite import binding
+
+    return frozenset(name for name, present in binding.get_host_cpu_features().items() if present)
 
 
-FEATURES = host_features()
-if "avx512f" in FEATURES:
-    VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 64, 6, 4  # 24 accumulators of 32 registers
-elif "avx2" in FEATURES and "fma" in FEATURES:
-    VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 32, 6, 2  # 12 of 16
-else:
-    VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 16, 6, 2  # SSE2, NEON
+def derive(features: frozenset[str]) -> dict[str, object]:
+    """All values of this module that follow from the features."""
+    if "avx512f" in features:
+        vector_bytes, rows, vectors = 64, 6, 4  # 24 accumulators of 32 registers
+    elif "avx2" in features and "fma" in features:
+        vector_bytes, rows, vectors = 32, 6, 2  # 12 of 16
+    else:
+        vector_bytes, rows, vectors = 16, 6, 2  # SSE2, NEON
+    return {
+        "FEATURES": features,
+        "VECTOR_BYTES": vector_bytes,
+        "TILE_ROWS": rows,
+        "TILE_VECTORS": vectors,
+        "PANEL_BYTES": vector_bytes * vectors,
+        "HAS_BFLOAT16": "avx512bf16" in features and vector_bytes == 64,
+    }
 
-HAS_BFLOAT16 = "avx512bf16" in FEATURES and VECTOR_BYTES == 64
-PANEL_BYTES = VECTOR_BYTES * TILE_VECTORS
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """The values above, when one is first asked for (PEP 562)."""
+        if name not in derive(frozenset()):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals().update(derive(host_features()))
+        return globals()[name]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +22,7 @@ class Job:
 
 
 def in_sequence(*works: Work) -> Work:
-    """All of `works` on the same things."""
+    """All of `works` on the same things, one after the other."""
 
     def work(first: int, last: int, thread: int) -> None:
         for part in works:
@@ -30,33 +31,65 @@ def in_sequence(*works: Work) -> Work:
     return work
 
 
-_alone = False
+_single_threaded: ContextVar[bool] = ContextVar("single_threaded", default=False)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Meanwhile the calling thread does all the work: kernels that are new compile where a signal can interrupt it."""
-    global _alone
-    _alone = True
+def single_threaded() -> Iterator[None]:
+    """Meanwhile all pools do the work that the calling thread gives them in that thread itself: kernels that are new
+    compile where a signal can interrupt them. Other threads are not affected."""
+    token = _single_threaded.set(True)
     try:
         yield
     finally:
-        _alone = False
+        _single_threaded.reset(token)
 
 
 class ThreadPool:
-    """A fixed number of threads, this one among them. No result may depend on how the work is divided."""
+    """A fixed number of threads, the calling one among them. No result may depend on how the work is divided."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1, "charrnn") if count > 1 else None
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Do all jobs, divided into one run of neighbouring things a thread, of about equal cost; wait for all."""
-        if self._pool is None or _alone:
+        """Do all jobs, divided into one run of neighbouring things a thread, of about equal cost; wait for all.
+
+        Raises what the first thread that failed raised, once no thread is at work any more.
+        """
+        if self._pool is None or _single_threaded.get():
             for job in jobs:
                 job.work(0, job.count, 0)
             return
+        shares = self._divide(jobs)
+
+        def do(thread: int) -> None:
+            for job, first, last in shares[thread]:
+                job.work(first, last, thread)
+
+        failure: BaseException | None = None
+        waiting: list[Future[None]] = []
+        try:
+            for thread in range(1, self.count):
+                if shares[thread]:
+                    waiting.append(self._pool.submit(do, thread))
+            do(0)
+        except BaseException as error:
+            failure = error
+        for future in waiting:
+            while True:
+                try:
+                    failed = future.exception()
+                except BaseException as interruption:  # a signal while waiting: the workers still write
+                    failure = failure or interruption
+                else:
+                    failure = failure or failed
+                    break
+        if failure is not None:
+            raise failure
+
+    def _divide(self, jobs: Sequence[Job]) -> list[list[tuple[Job, int, int]]]:
+        """For each thread its jobs and which things of each."""
         total = sum(job.count * job.cost for job in jobs)
         bounds = [total * thread / self.count for thread in range(self.count + 1)]
         shares: list[list[tuple[Job, int, int]]] = [[] for _ in range(self.count)]
@@ -68,14 +101,4 @@ class ThreadPool:
                 if first < last:
                     shares[thread].append((job, first, last))
             done += job.count * job.cost
-
-        def do(thread: int) -> None:
-            for job, first, last in shares[thread]:
-                job.work(first, last, thread)
-
-        waiting = [self._pool.submit(do, thread) for thread in range(1, self.count) if shares[thread]]
-        try:
-            do(0)
-        finally:
-            for future in waiting:
-                future.result()
+        return shares

@@ -11,7 +11,7 @@ from charrnn.runtime.arrays import Array, Ids, zeros
 
 
 class Workspace:
-    """Named scratch arrays of one number type; each grows to the largest size asked for.
+    """Named scratch arrays, mostly of one number type; each grows to the largest size asked for.
 
     `operand` is the type in which products read them: the same, or bfloat16 (stored as uint16).
     """
@@ -21,11 +21,12 @@ class Workspace:
         self._flat: dict[str, np.ndarray[Any, Any]] = {}
 
     def get(self, name: str, *shape: int, dtype: np.typing.DTypeLike | None = None) -> Array:
-        """The array of that name with this shape; what it holds is left over from its last use, at first zeros."""
-        size = prod(shape)
+        """The array of that name with this shape and type; what it holds is left over from its last use, at first
+        zeros. A name belongs to one type: with another one it starts anew."""
+        size, wanted = prod(shape), np.dtype(dtype or self.dtype)
         flat = self._flat.get(name)
-        if flat is None or flat.size < size:
-            flat = self._flat[name] = zeros(size, dtype or self.dtype)
+        if flat is None or flat.size < size or flat.dtype != wanted:
+            flat = self._flat[name] = zeros(size, wanted)
         array: Array = flat[:size].reshape(shape)
         return array
 

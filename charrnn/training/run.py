@@ -10,7 +10,7 @@ from typing import Any
 from charrnn.errors import CharrnnError, DivergedError
 from charrnn.models import LanguageModel
 from charrnn.nn.dropout import DropoutKey
-from charrnn.runtime.threads import alone
+from charrnn.runtime.threads import single_threaded
 from charrnn.tasks.sampling import SamplingConfig, sample
 from charrnn.text.batches import Batches
 from charrnn.training import advice, events
@@ -121,7 +121,7 @@ class Run:
         """One update of the weights, or the way back if its numbers are not finite."""
         progress, config, number = self.progress, self.config, self.progress.step
         # The first step, which may take long to compile, has nothing to lose: a signal need not wait.
-        with uninterrupted() if self._started else alone():
+        with uninterrupted() if self._started else single_threaded():
             start = self.task.elapsed()
             batch = dataclasses.replace(self.batches.batch(number), state=self.learner.carried)
             dropout = DropoutKey(config.dropout, config.seed, number) if config.dropout else None

@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.config import ModelConfig, TrainingConfig
 from charrnn.models import LanguageModel, resolve_precision
 from charrnn.nn.dropout import DropoutKey
-from charrnn.runtime.threads import alone
+from charrnn.runtime.threads import single_threaded
 from charrnn.text.batch import Batch
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Part
@@ -41,7 +41,7 @@ def arithmetic_speed(threads: int, precision: str) -> float:
     model.initialise(0)
     ids = np.arange(T * B, dtype=np.int32).reshape(T, B) % 64
     batch = Batch(ids, ids, state=model.zero_state(B))
-    with alone():  # compile, or read what was compiled
+    with single_threaded():  # compile, or read what was compiled
         model.loss(batch)
     durations = []
     for _ in range(5):
@@ -68,7 +68,7 @@ def measure(
     """
     before, updates = learner.copy(), learner.optimizer.updates
     try:
-        with alone():
+        with single_threaded():
             _step(learner, batches, config.dropout, first)
             if validation is not None:
                 evaluate(learner.model, validation, limit=STREAMS)

@@ -16,7 +16,7 @@ from llvmlite import binding
 from charrnn import __version__
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.runtime.features import HAS_BFLOAT16, VECTOR_BYTES
+from charrnn.runtime import features
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus
 from charrnn.training.clock import stopwatch
@@ -81,7 +81,9 @@ def versions() -> dict[str, str]:
 def instruction_set() -> str:
     """The processor that kernels are compiled for: its name decides how sums are cut up, and so on their last bits."""
     name = numba.config.CPU_NAME or binding.get_host_cpu_name()
-    return f"{platform.machine()} {name}, vectors of {VECTOR_BYTES} bytes{', bfloat16' * HAS_BFLOAT16}"
+    return (
+        f"{platform.machine()} {name}, vectors of {features.VECTOR_BYTES} bytes{', bfloat16' * features.HAS_BFLOAT16}"
+    )
 
 
 def describe_start(
