@@ -1,8 +1,8 @@
 """Training that is killed again and again, and resumed, ends with the same bits: `python -m tests.kills --count 50`.
 
-Prints each kill, and at the end how many tensors differ from those of the run that nobody disturbed. SIGKILL, SIGTERM
-and SIGINT come at random moments: while Python starts, while the corpus is read, between and within steps, validations
-and saves. The number of threads changes from one session to the next.
+Prints each kill, and at the end how many tensors differ from those of the run that nobody disturbed. SIGKILL and
+all signals that are handled come at random moments: while Python starts, while the corpus is read, between and within
+steps, validations and saves. The number of threads changes from one session to the next.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from charrnn.runtime.signals import TERMINATION_SIGNALS
 from tests.conftest import sentences
 
 # Checkpoints between validations come every few minutes, which is too rare for this.
@@ -38,7 +39,7 @@ def hurry(*args):
 train.start_or_resume = hurry
 sys.exit(main.main())
 """
-SIGNALS = ("SIGKILL", "SIGKILL", "SIGTERM", "SIGINT")
+SIGNALS = ("SIGKILL", "SIGKILL", *(number.name for number in TERMINATION_SIGNALS))
 NETWORK = (
     *("--cell", "lstm,gru", "--hidden-size", "24", "--embedding-size", "8", "--dropout", "0.1"),
     *("--schedule", "plateau", "--lr", "0.01", "--batch-size", "8", "--seq-length", "16"),
