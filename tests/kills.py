@@ -154,8 +154,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20_000, help="of training: enough to last for all kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
     options = parser.parse_args()
-    # Where the shell starts this in the background, SIGINT is ignored, and would be by what is started from here.
+    # Where the shell starts this in the background, SIGINT is ignored, and would be by what is started from here; with
+    # `nohup` SIGHUP is.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in TERMINATION_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         killer = Killer(folder, seed=options.seed, steps=options.steps, say=lambda line: print(line, flush=True))
