@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ DEFAULT_FOLDER = Path("checkpoints")
 DEMO_NAME = "demo.safetensors"
 ENVIRONMENT_VARIABLE = "CHARRNN_CHECKPOINT"
 
-Config = TypeVar("Config", ModelConfig, TextConfig)
+Record = TypeVar("Record")
 
 
 @dataclass
@@ -176,7 +176,7 @@ class _NewerFormatError(Exception):
 
 def _parse_metadata(text: str) -> Checkpoint:
     """The checkpoint described by the metadata, without tensors. Raises `ValueError` or `CharrnnError`: the defect."""
-    metadata = _table(safefile.strict_json(text), "its metadata")
+    metadata = table(safefile.strict_json(text), "its metadata")
     version = metadata.get("format_version")
     if type(version) is not int or version < 1:
         raise ValueError(f"its format_version is {str(version)[:20]}; it must be a whole number from 1")
@@ -184,47 +184,59 @@ def _parse_metadata(text: str) -> Checkpoint:
         raise _NewerFormatError(
             f"was written by a newer charrnn (format {version}; this one reads up to {FORMAT_VERSION}); upgrade charrnn"
         )
-    texts = _table(metadata.get("text"), "text")
-    model = _parse_config(ModelConfig, _table(metadata.get("model"), "model"), "model")
+    texts = table(metadata.get("text"), "text")
+    model = record_from_json(ModelConfig, table(metadata.get("model"), "model"), "model")
     names = {f.name for f in dataclasses.fields(TextConfig)}
-    text_config = _parse_config(TextConfig, {k: v for k, v in texts.items() if k in names}, "text")
+    text_config = record_from_json(TextConfig, {k: v for k, v in texts.items() if k in names}, "text")
     vocabulary = Vocabulary.from_json(texts)
     if len(vocabulary) != model.vocabulary_size:
         raise ValueError(
             f"its vocabulary has {len(vocabulary)} units and its model is made for {model.vocabulary_size}"
         )
-    training = _table(metadata.get("training"), "training")
-    return Checkpoint(model, vocabulary, text_config, training, _table(metadata.get("timings", {}), "timings"))
+    training = table(metadata.get("training"), "training")
+    return Checkpoint(model, vocabulary, text_config, training, table(metadata.get("timings", {}), "timings"))
 
 
-def _table(value: Any, name: str) -> dict[str, Any]:
+def table(value: Any, name: str) -> dict[str, Any]:
+    """`value`, which must be a JSON object. Raises `ValueError`, in which it is called `name`."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} is missing or is not a table of names and values")
     return value
 
 
-def _parse_config(kind: type[Config], values: dict[str, Any], name: str) -> Config:
-    """A record of `kind` from JSON values of exactly the types of its fields."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+def record_from_json(
+    kind: type[Record], values: dict[str, Any], name: str, *, largest: int = LARGEST_NUMBER
+) -> Record:  # fmt: skip
+    """The dataclass `kind` from JSON values of exactly the types of its fields: numbers, texts, flags, None and tuples.
+
+    A field that is a float may be a whole number; no integer is beyond `largest`. `name` is what messages call the
+    record. Raises `ValueError`, and what `kind` itself raises.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind))}
     for key, value in values.items():
         if key not in fields:
             raise ValueError(f"{name} has an unknown entry {key[:40]!r}")
         wanted = str(fields[key].type)
-        if wanted.startswith("tuple"):
-            item_type = wanted.removeprefix("tuple[").partition(",")[0]
-            good = isinstance(value, list) and all(type(item).__name__ == item_type for item in value)
-        else:
-            good = type(value).__name__ == wanted
-        if not good:
+        if not any(_is_of(value, choice) for choice in wanted.split(" | ")):
             raise ValueError(f"{name}.{key} is {str(value)[:40]!r}, which is not of the type {wanted}")
         for item in value if isinstance(value, list) else [value]:
-            if type(item) is int and abs(item) > LARGEST_NUMBER:
+            if type(item) is int and abs(item) > largest:
                 raise ValueError(f"{name}.{key} is {str(item)[:40]}, which is too large")
     for key, entry in fields.items():
-        if key not in values and entry.default is dataclasses.MISSING:
+        if key not in values and entry.default is entry.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name} lacks the entry {key!r}")
-    record: Callable[..., Config] = kind
+    record: Callable[..., Record] = kind
     return record(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _is_of(value: Any, wanted: str) -> bool:
+    """Whether a JSON value has the type of that name."""
+    if wanted.startswith("tuple"):
+        item_type = wanted.removeprefix("tuple[").partition(",")[0]
+        return isinstance(value, list) and all(_is_of(item, item_type) for item in value)
+    if wanted == "None":
+        return value is None
+    return type(value).__name__ == wanted or (wanted == "float" and type(value) is int)
 
 
 def _check_shapes(shapes: Mapping[str, Shape], model: ModelConfig) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from unittest import mock
 
 import pytest
 
+from charrnn.runtime.signals import TERMINATION_SIGNALS
 from tests.runs import TEXT
 
 VARIABLES = ("CHARRNN_CHECKPOINT", "CHARRNN_THREADS", "CHARRNN_DEBUG")
@@ -80,6 +82,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     compiled = kernel_cache()  # chosen here for the whole process
     if compiled:
         (cache / "kernels").symlink_to(compiled.parent.resolve(), target_is_directory=True)
+    # Where a shell starts the tests in the background they ignore SIGINT, and so would the programs that they interrupt.
+    for number in TERMINATION_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
         for name in VARIABLES:
             patch.delenv(name, raising=False)

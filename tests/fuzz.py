@@ -3,7 +3,8 @@
     python -m tests.fuzz --count 2000 --seed 1
 
 prints how often each thing happened, and ends with status 1 if something did that must not: an error that is not the
-project's own or not one line, more than a second, more than 200 MB of memory.
+project's own or not one line, more than a second, more than 200 MB of memory. A file with the state of a training run
+is resumed too, with its corpus at hand, and takes a step.
 """
 
 from __future__ import annotations
@@ -20,20 +21,26 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
 from charrnn import checkpoint as ckpt
+from charrnn.checkpoint import Checkpoint
 from charrnn.cli import info, streams
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import SamplingConfig, sample
 from charrnn.tasks.score_records import Line
-from charrnn.text.vocabulary import EOS
-from tests.mutations import MUTATIONS, good_files
+from charrnn.training import setup
+from charrnn.training.events import Diverged, End, Sampled, Step
+from charrnn.training.loop import train
+from charrnn.training.setup import Request
+from tests.mutations import CORPUS, MUTATIONS, RESUMABLE, good_files, training_entry, training_tensors
 
 SECONDS = 1.0
 MEGABYTES = 200
@@ -43,30 +50,57 @@ class Hung(BaseException):
     """The time was up."""
 
 
-def use(path: Path) -> None:
-    """All that the commands do with a checkpoint: describe it, write five units, score a line, read it to resume."""
+def use(path: Path) -> str:
+    """All that the commands do with a checkpoint: describe it, write five units, score a line, go on with its training.
+
+    Returns "works", or "resumes" where it had a run to go on with.
+    """
     description = info.describe(str(path), ckpt.read_contents(path))
     json.dumps(description, ensure_ascii=False, allow_nan=False)
     for line in info.as_text(description):
         assert streams.printable(line).isprintable()
     loaded = ckpt.load(path, with_training=True)
-    model = LanguageModel(loaded.model, boundary=EOS if loaded.text.lines else -1)
+    model = LanguageModel(loaded.model)
     model.load(loaded.weights)
-    pieces = list(sample(model, loaded.vocabulary, [b"a"], SamplingConfig(length=5)))
+    pieces = list(sample(model, loaded.vocabulary, [b"a"], SamplingConfig(length=5, lines=loaded.text.lines)))
     assert pieces[-1].tokens <= 5
     assert pieces[-1].stopped_by is not None
     for ((score,),) in [list(score_lines(model, loaded.vocabulary, [[Line(b"a w1 \xc3\xa9 zz")]], per_token=True))]:
         assert np.isfinite([score.logprob, score.bits_per_byte, score.perplexity, *score.unit_logprobs]).all()
+    if not loaded.training_tensors:
+        return "works"
+    resume(path, loaded)
+    return "resumes"
+
+
+def resume(path: Path, run: Checkpoint) -> None:
+    """Go on with a run for a step, as `charrnn train --resume` would. Raises `CharrnnError` where it is refused."""
+    corpus, cache = path.with_name("corpus.txt"), path.with_name("cache")
+    if not corpus.exists():
+        corpus.write_text(CORPUS)
+    request = Request([str(corpus)], path, {}, cache=cache)
+    json.dumps(setup.recorded_source(run), allow_nan=False)
+    result = setup.finished_result(replace(request, corpora=[]), run)
+    if result is not None:
+        json.dumps(result, allow_nan=False)
+        shown = f"{result['checkpoint']} {result['stopped_by']} {result['val_loss']:.3f} {result['seconds']:.1f}"
+        assert streams.printable(shown).isprintable()
+    # A sample after each step is what tells that one was taken.
+    request = replace(request, given={"sample_every": 1} if result is None else {"sample_every": 1, "steps": 30})
+    training = train(*setup.resume(request, run, lambda: 0.0))
+    happened = list(takewhile(lambda event: not isinstance(event, Step | Sampled | Diverged | End), training))
+    training.close()
+    for event in happened:
+        json.dumps(event.to_json(), allow_nan=False)
 
 
 def outcome(path: Path) -> str:
-    """ "works", "refused", or what must not happen."""
+    """ "works", "resumes", "refused", or what must not happen."""
     start = time.process_time()
     try:
         with limits(), warnings.catch_warnings():
             warnings.simplefilter("error")
-            use(path)
-        result = "works"
+            result = use(path)
     except CharrnnError as error:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             streams.complain(str(error))
@@ -74,7 +108,7 @@ def outcome(path: Path) -> str:
         result = "refused" if line[:-1].isprintable() and len(line) < 3000 else f"DEFECT: the message {line[:80]!r}"
     except (Exception, Hung) as error:
         result = f"DEFECT: {type(error).__name__}: {str(error)[:80]}"
-    if time.process_time() - start > SECONDS and result in ("works", "refused"):
+    if time.process_time() - start > SECONDS and not result.startswith("DEFECT"):
         result = "DEFECT: slow"
     return result
 
@@ -125,8 +159,8 @@ def fuzz(count: int, seed: int, keep: Path | None = None) -> Counter[tuple[str, 
         path = Path(folder, "m.safetensors")
         for number in range(count):
             choose = Random(f"{seed} {number}")
-            kind = choose.choice(list(files))
             mutation = choose.choice(MUTATIONS)
+            kind = choose.choice(RESUMABLE if mutation in (training_entry, training_tensors) else list(files))
             data = mutation(files[kind], choose)
             path.write_bytes(data)
             result = outcome(path)

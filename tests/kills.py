@@ -1,8 +1,8 @@
 """Training that is killed again and again, and resumed, ends with the same bits: `python -m tests.kills --count 50`.
 
-Prints each kill, and at the end how many tensors differ from those of the run that nobody disturbed. SIGKILL, SIGTERM
-and SIGINT come at random moments: while Python starts, while the corpus is read, between and within steps, validations
-and saves. The number of threads changes from one session to the next.
+Prints each kill, and at the end how many tensors differ from those of the run that nobody disturbed. SIGKILL and
+all signals that are handled come at random moments: while Python starts, while the corpus is read, between and within
+steps, validations and saves. The number of threads changes from one session to the next.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from charrnn.runtime.signals import TERMINATION_SIGNALS
 from tests.conftest import sentences
 
 # Checkpoints between validations come every few minutes, which is too rare for this.
@@ -38,7 +39,7 @@ def hurry(*args):
 train.start_or_resume = hurry
 sys.exit(main.main())
 """
-SIGNALS = ("SIGKILL", "SIGKILL", "SIGTERM", "SIGINT")
+SIGNALS = ("SIGKILL", "SIGKILL", *(number.name for number in TERMINATION_SIGNALS))
 NETWORK = (
     *("--cell", "lstm,gru", "--hidden-size", "24", "--embedding-size", "8", "--dropout", "0.1"),
     *("--schedule", "plateau", "--lr", "0.01", "--batch-size", "8", "--seq-length", "16"),
@@ -153,8 +154,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20_000, help="of training: enough to last for all kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
     options = parser.parse_args()
-    # Where the shell starts this in the background, SIGINT is ignored, and would be by what is started from here.
+    # Where the shell starts this in the background, SIGINT is ignored, and would be by what is started from here; with
+    # `nohup` SIGHUP is.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in TERMINATION_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         killer = Killer(folder, seed=options.seed, steps=options.steps, say=lambda line: print(line, flush=True))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -17,6 +19,10 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig
 from charrnn.nn.layout import tensor_shapes
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.training import keeper, setup
+from charrnn.training.events import Saved
+from charrnn.training.loop import train
+from charrnn.training.setup import Request
 
 # Values of every type, small and huge; texts that a terminal would obey, that no encoding can write, that end a line.
 VALUES: list[Any] = [
@@ -35,7 +41,6 @@ def good_files() -> dict[str, bytes]:
         "word": (TextConfig(unit="word", min_count=2), words, {"cells": ("gru",), "embedding_size": 3}),
         "byte": (TextConfig(unit="byte"), {}, {"cells": ("rnn",), "activation": "relu", "embedding_size": 4}),
         "adaptive": (TextConfig(unit="word", max_vocab=40), words, {"cells": ("gru", "lstm"), "cutoffs": (8, 20)}),
-        "training": (TextConfig(), {"\n": 9, "a": 7, "b": 3}, {"cells": ("lstm",), "peepholes": True}),
     }
     files = {}
     numbers = np.random.default_rng(0)
@@ -46,14 +51,32 @@ def good_files() -> dict[str, bytes]:
             weights = {
                 name: numbers.normal(size=shape).astype(np.float32) for name, shape in tensor_shapes(config).items()
             }
-            progress = {"step": 30, "best": {"loss": 1.5}, "history": [[10, 2.5, 2.25], [20, None, 2.0]]}
-            training = {"options": {"seed": 1, "steps": None}, "progress": progress, "source": {"corpora": ["a.txt"]}}
-            tensors = {"parameters": np.ones(50, np.float32), "carried": np.zeros((2, 3, 16), np.float32)}
             file = Path(folder, kind)
-            state = tensors if kind == "training" else {}
-            ckpt.save(file, Checkpoint(config, vocabulary, text, training, {"seconds": 1.5}, weights, state))
+            ckpt.save(file, Checkpoint(config, vocabulary, text, {"source": {}}, {"seconds": 1.5}, weights))
             files[kind] = file.read_bytes()
+        files |= trained_files(Path(folder))
     return files
+
+
+# What the files of `RESUMABLE` were trained on.
+CORPUS = "".join(f"the {animal} {verb}s.\n" for animal in ("cat", "dog", "hen") for verb in ("sit", "run", "eat")) * 8
+RESUMABLE = ("training", "finished")
+
+
+def trained_files(folder: Path) -> dict[str, bytes]:
+    """Two files of one small run: saved between two validations, and at its end."""
+    corpus = folder / "corpus.txt"
+    corpus.write_text(CORPUS)
+    options: dict[str, Any] = {"hidden_size": 16, "layers": 1, "embedding_size": 4, "peepholes": True}
+    options |= {"batch_size": 3, "seq_length": 8}
+    options |= {"steps": 20, "eval_every": 10, "dropout": 0.1, "precision": "float32"}
+    output = folder / "run"
+    files = {}
+    with mock.patch.multiple(keeper, SAVE_SECONDS=0.0, SAVE_SHARE=math.inf):
+        for event in train(*setup.prepare(Request([str(corpus)], output, options, cache=folder), lambda: 0.0)):
+            if isinstance(event, Saved) and event.step == 13:
+                files["training"] = output.read_bytes()
+    return {**files, "finished": output.read_bytes()}
 
 
 # ---- what can be changed
@@ -240,7 +263,54 @@ def weights(data: bytes, choose: Random) -> bytes:
     return data[:start] + numbers.tobytes()
 
 
+def training_entry(data: bytes, choose: Random) -> bytes:
+    """An entry of what resuming reads, of another type, out of range or missing."""
+    header, metadata, body = take_apart(data)
+    training = metadata["training"]
+    names = ("progress", "progress", "good", "options", "source", "corpus", "result")
+    section = training.get(choose.choice(names)) or training["progress"]
+    for _ in range(choose.choice([1, 1, 2])):
+        table, key = choose.choice([(training, name) for name in training] + [*places(section)] * 3)
+        value = table[key]
+        if choose.random() < 0.2:
+            del table[key]
+        elif type(value) in (int, float) and abs(value) < 2**53 and choose.random() < 0.7:
+            table[key] = choose.choice(
+                [-value, value + 1, value - 1, value * 1000, value + 0.5, float(value), str(value)]
+            )
+        else:
+            table[key] = copy.deepcopy(choose.choice(VALUES))
+    if choose.random() < 0.1:
+        metadata["timings"][choose.choice(["seconds", "tokens_per_second"])] = copy.deepcopy(choose.choice(VALUES))
+    return put_together(header, metadata, body)
+
+
+def training_tensors(data: bytes, choose: Random) -> bytes:
+    """The state that training goes on from: numbers, shapes and names of its tensors."""
+    header, metadata, body = take_apart(data)
+    names = [name for name in header if name.startswith("training.")]
+    name = choose.choice(names)
+    entry = header[name]
+    first, last = entry["data_offsets"]
+    match choose.randrange(5):
+        case 0 | 1:
+            numbers = np.frombuffer(body[first:last], np.float32).copy()
+            where = slice(None) if choose.random() < 0.5 else choose.randrange(len(numbers))
+            numbers[where] = choose.choice([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e30, 1e-45, -1.0, 0.0])
+            body = body[:first] + numbers.tobytes() + body[last:]
+        case 2:
+            entry["shape"] = choose.choice(
+                [entry["shape"][::-1], [*entry["shape"], 1], [1, *entry["shape"]], [2, -1], []]
+            )
+        case 3:
+            other = choose.choice(names)
+            header[name], header[other] = header[other], header[name]
+        case _:
+            header[choose.choice([name + "x", "training." + name, "training.good", "training."])] = header.pop(name)
+    return put_together(header, metadata, body)
+
+
 MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
     truncated, flipped, pieces_moved, header_length, tensor_entry, tensor_names, metadata_value, metadata_value,
-    metadata_key, metadata_text, vocabulary, sizes, weights,
+    metadata_key, metadata_text, vocabulary, sizes, weights, training_entry, training_entry, training_tensors,
 )  # fmt: skip

@@ -340,6 +340,7 @@ def test_killed_by_a_signal_it_saves_and_dies_of_it(
     monkeypatch.delenv("CHARRNN_CACHE_DIR")  # where compiled code is, too
     # Enough steps that it is still at it when the signal comes, and no validation before that.
     args = ["text.txt", "--steps", "200000", "--eval-every", "200000", "--sample-every", "5", "-o", "x.safetensors"]
+    args += ["--log", "log.jsonl"]
     command = [sys.executable, "-m", "charrnn", "train", *args, *SMALL]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as process:
         assert process.stderr is not None
@@ -350,8 +351,14 @@ def test_killed_by_a_signal_it_saves_and_dies_of_it(
         rest = process.stderr.read().splitlines()
     assert process.returncode == -number
     assert rest[-1].endswith("to go on: charrnn train --resume -o x.safetensors")
-    step = checkpoint.load("x.safetensors").training["progress"]["step"]
-    assert 0 < step < 200000
+    log = [json.loads(line) for line in Path("log.jsonl").read_text(encoding="utf-8").splitlines()]
+    progress = checkpoint.load("x.safetensors").training["progress"]
+    sampled = [line["step"] for line in log if line["event"] == "sample"]
+    assert sampled == [*range(5, sampled[-1] + 1, 5)]
+    # The step that was under way is done, and nothing after it: the next sample would have come within five steps.
+    assert sampled[-1] <= progress["step"] <= sampled[-1] + 5
+    assert (log[-1]["event"], log[-1]["step"]) == ("checkpoint", progress["step"])
+    assert progress["updates"] == progress["step"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")

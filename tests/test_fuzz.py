@@ -16,7 +16,7 @@ from tests import fuzz, mutations
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_what_strangers_send_is_refused_or_works() -> None:
     found = fuzz.fuzz(300, seed=0)
-    assert {result for _, result in found} == {"refused", "works"}
+    assert {result for _, result in found} == {"refused", "works", "resumes"}
     assert {name for name, _ in found} == {mutation.__name__ for mutation in mutations.MUTATIONS}
 
 
@@ -25,6 +25,9 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     file = tmp_path / "m"
     file.write_bytes(fuzz.prepared()["char"])
     assert fuzz.outcome(file) == "works"
+
+    file.write_bytes(fuzz.prepared()["training"])
+    assert fuzz.outcome(file) == "resumes"
 
     def crash(path: Path) -> None:
         raise KeyError("a")
@@ -47,7 +50,7 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         assert "Hung" in fuzz.outcome(file)
 
 
-@pytest.mark.parametrize("kind", ["char", "byte", "adaptive", "training"])
+@pytest.mark.parametrize("kind", ["char", "byte", "adaptive", "training", "finished"])
 def test_weights_that_overflow_end_in_one_error(kind: str, tmp_path: Path) -> None:
     """Finite weights of which no finite probability comes: neither a number nor text is made up."""
     file = tmp_path / "m"

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import TextConfig
-from charrnn.text import EOS, UNKNOWN, Vocabulary, reader
+from charrnn.text import EOS, UNKNOWN, Vocabulary, coding, reader
 from charrnn.text.coding import CharacterCoder, WordCoder, code_points, split_points
 from charrnn.text.reader import whole_words
 from charrnn.text.spool import spaces_before
@@ -134,6 +134,23 @@ def test_compiled_code_knows_every_character(between: str) -> None:
 def compiled_split(text: str, *, pretokenized: bool) -> list[str]:
     starts, stops = split_points(code_points(text), pretokenized)
     return [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+@pytest.mark.parametrize("pretokenized", [False, True])
+def test_a_text_longer_than_int32_counts_has_places_of_64_bits(
+    monkeypatch: pytest.MonkeyPatch, pretokenized: bool
+) -> None:
+    assert np.iinfo(np.int32).max == coding.SHORT_TEXT  # the greatest place is the length
+    text = code_points(" one two, don't\n<unk>  «three» one\n" * 3)
+    places = split_points(text, pretokenized)
+    codes, spaces = WordCoder(pretokenized).encode(text)
+    for longest, kind in ((len(text), np.int32), (len(text) - 1, np.int64)):
+        monkeypatch.setattr(coding, "SHORT_TEXT", longest)
+        for found, expected in zip(split_points(text, pretokenized), places, strict=True):
+            assert found.dtype == kind
+            assert found.tolist() == expected.tolist()
+        again = WordCoder(pretokenized).encode(text)
+        assert (again[0].tolist(), again[1]) == (codes.tolist(), spaces)
 
 
 def test_words_get_numbers_in_the_order_they_appear() -> None:

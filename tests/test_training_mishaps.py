@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterable
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from charrnn import checkpoint
+from charrnn.cli.signals import catch_signals
 from charrnn.errors import CharrnnError, DivergedError
+from charrnn.runtime.signals import TERMINATION_SIGNALS
 from charrnn.training import events
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.loop import train
@@ -107,19 +110,35 @@ def test_a_signal_in_the_middle_of_a_step(text_file: Path, hooked: type[Hooked],
     assert_same(whole.output, task.output)
 
 
-def test_uninterrupted_delivers_signals_afterwards() -> None:
+@pytest.mark.parametrize("number", TERMINATION_SIGNALS, ids=lambda number: number.name)
+def test_uninterrupted_delivers_signals_afterwards(number: signal.Signals) -> None:
     received: list[int] = []
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    previous = signal.signal(number, lambda number, frame: received.append(number))
     try:
         with uninterrupted():
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
+            signal.raise_signal(number)
             assert received == []
-        assert received == [signal.SIGTERM]
-        signal.raise_signal(signal.SIGTERM)
-        assert received == [signal.SIGTERM] * 2
+        assert received == [number]
+        signal.raise_signal(number)
+        assert received == [number] * 2
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.signal(number, previous)
+
+
+def test_what_is_held_back_is_what_the_command_line_handles() -> None:
+    """One list: a signal that only one of the two knew could tear a step."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+    def others() -> set[int]:
+        return {number for number, handler in before.items() if signal.getsignal(number) != handler}
+
+    with catch_signals(saves=True):
+        handled = others()
+        before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        with uninterrupted():
+            assert others() == handled == set(TERMINATION_SIGNALS)
+    assert len(handled) == (2 if os.name == "nt" else 3)
 
 
 def test_another_thread_leaves_signals_alone() -> None:

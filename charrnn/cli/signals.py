@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from charrnn.runtime.signals import TERMINATION_SIGNALS
+
 # A signal that comes twice within this time was sent once: `timeout` signals its child and then the whole group.
 SAME_SIGNAL_SECONDS = 0.2
-# SIGHUP, which Windows has not, comes when the terminal is closed; `nohup` has it ignored.
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -89,7 +89,7 @@ def catch_signals(*, saves: bool) -> Iterator[Signals]:
     _caught = signals = Signals(saves=saves)
     previous = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+        for number in TERMINATION_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, signals.handle)
     try:

@@ -1,7 +1,8 @@
 """From code points to units and their numbers, for texts of any size.
 
-Texts are arrays of code points, uint32. The rules by which words are cut are those of `text/units.py`, written once
-more without regular expressions; a test compares the two on all of Unicode.
+Texts are arrays of code points, uint32; places in them are int32 for short texts and int64 for those of more than 2^31
+characters. The rules by which words are cut are those of `text/units.py`, written once more without regular
+expressions; a test compares the two on all of Unicode.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from charrnn.runtime.compile import kernel
 Points: TypeAlias = npt.NDArray[np.uint32]
 Classes: TypeAlias = npt.NDArray[np.uint8]
 Counts: TypeAlias = npt.NDArray[np.int64]
+Places: TypeAlias = npt.NDArray[np.signedinteger]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -81,7 +83,7 @@ def copy_lines(source: Bytes, starts: Counts, stops: Counts, copy: Bytes) -> Non
 
 
 @kernel
-def split_words(text: Points, classes: Classes, starts: Ids, stops: Ids) -> int:
+def split_words(text: Points, classes: Classes, starts: Places, stops: Places) -> int:
     """Cut text (N) as `units.word_pattern` does; unit i is text[starts[i] : stops[i]]. Returns how many there are.
 
     classes (0x110000): the flags of each code point. starts, stops: room for N.
@@ -152,7 +154,7 @@ def _while_class(text: Points, classes: Classes, start: int, kind: int) -> int:
 
 
 @kernel
-def split_pretokenized(text: Points, starts: Ids, stops: Ids) -> int:
+def split_pretokenized(text: Points, starts: Places, stops: Places) -> int:
     """Cut text (N) at white space of ASCII, newlines being units; otherwise as `split_words`."""
     count, start, N = 0, 0, text.size
     while start < N:
@@ -201,7 +203,9 @@ def _slot(text: Points, start: int, stop: int, slots: Ids, letters: Points, ends
 
 
 @kernel
-def find_words(text: Points, starts: Ids, stops: Ids, slots: Ids, letters: Points, ends: Counts, found: Ids) -> None:
+def find_words(
+    text: Points, starts: Places, stops: Places, slots: Ids, letters: Points, ends: Counts, found: Ids
+) -> None:
     """found (N): the number of each word text[starts[n] : stops[n]], -1 where the table (see `_slot`) lacks it."""
     for n in range(found.size):
         found[n] = slots[_slot(text, starts[n], stops[n], slots, letters, ends)]

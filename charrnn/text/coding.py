@@ -16,11 +16,12 @@ from charrnn.text.vocabulary import Vocabulary
 
 # Dictionaries of words are the one thing that grows with the corpus; this many take about 200 MB.
 MOST_WORDS = 1_000_000
+SHORT_TEXT = 2**31 - 1  # characters, whose places int32 holds; a line is split as a whole, and may have more
 UNSPELLED = ""  # in place of a unit whose spelling is not kept
 
 Codes: TypeAlias = NDArray[np.unsignedinteger]
 Points: TypeAlias = NDArray[np.uint32]
-Places: TypeAlias = NDArray[np.int32]
+Places: TypeAlias = NDArray[np.signedinteger]
 Number = TypeVar("Number", bound=np.generic)
 
 
@@ -202,7 +203,8 @@ def split_points(text: Points, pretokenized: bool) -> tuple[Places, Places]:
     """Where the units of a text begin and end: those of `units.split_pretokenized` or `units.split_words`."""
     from charrnn.kernels import text as kernels
 
-    starts, stops = np.empty(len(text), np.int32), np.empty(len(text), np.int32)
+    places: type[np.signedinteger] = np.int32 if len(text) <= SHORT_TEXT else np.int64
+    starts, stops = np.empty(len(text), places), np.empty(len(text), places)
     if pretokenized:
         count = kernels.split_pretokenized(text, starts, stops)
     else:

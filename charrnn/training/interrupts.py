@@ -1,4 +1,4 @@
-"""Keeping SIGINT and SIGTERM out of the moments in which the training state is half changed."""
+"""Keeping the signals to end out of the moments in which the training state is half changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from charrnn.runtime.signals import TERMINATION_SIGNALS
+
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block is done; whoever handled them before gets them then.
+    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; whoever handled them before gets them then.
 
     An exception from a signal handler can arise between any two instructions. Outside such blocks the training state is
     always that of a whole number of steps, so it can be saved there and resumed exactly.
@@ -20,7 +22,7 @@ def uninterrupted() -> Iterator[None]:
         return
     waiting: list[int] = []
     handlers = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in TERMINATION_SIGNALS:
         if callable(signal.getsignal(number)):
             handlers[number] = signal.signal(number, lambda got, frame: waiting.append(got))
     try:

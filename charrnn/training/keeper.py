@@ -49,15 +49,23 @@ class Keeper:
         if good is not None:
             arrays = {name.removeprefix(GOOD): array for name, array in tensors.items() if name.startswith(GOOD)}
             progress_then = Progress.from_json(good)
-            self.learner.restore(arrays, progress_then.updates)
+            self._restore(arrays, progress_then.updates)
             self.good.take(progress_then)
-        self.learner.restore(tensors, progress.updates)
+        self._restore(tensors, progress.updates)
         if good is None:
             self.good.take(progress)
         resumed.training_tensors = {}  # copied by now
         if progress.best is not None:
             self.best_weights = resumed.weights
         return progress
+
+    def _restore(self, arrays: Arrays, updates: int) -> None:
+        self.learner.restore(arrays, updates)
+        if not self.learner.finite():
+            raise CharrnnError(
+                f"cannot resume: the training state in {self.task.output} has weights that are not finite numbers; "
+                "`init_from` starts a new run from its weights"
+            )
 
     def due(self) -> bool:
         """Whether too much would be lost by a sudden end. Never of weights that the next step will go back from."""

@@ -19,6 +19,7 @@ from charrnn.training.interrupts import uninterrupted
 from charrnn.training.keeper import Keeper
 from charrnn.training.meter import Meter
 from charrnn.training.plan import Planner
+from charrnn.training.recorded import recorded_seconds
 from charrnn.training.schedule import learning_rate
 from charrnn.training.speed import Speed, measure
 from charrnn.training.state import Learner, Progress
@@ -57,7 +58,7 @@ class Run:
         self._ready = 0.0  # seconds before the first step under a limit of time
         if task.resumed is not None:
             self.progress = self.keeper.resume(task.resumed)
-            self.spent = float(task.resumed.timings.get("seconds", 0.0))
+            self.spent = recorded_seconds(task.resumed)
         else:
             self.keeper.good.take(self.progress)
 

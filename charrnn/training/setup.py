@@ -19,7 +19,7 @@ from charrnn.text.corpus import Corpus, load_corpus
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import defaults
 from charrnn.training.defaults import BUDGETS, Options
-from charrnn.training.events import RESULT
+from charrnn.training.recorded import recorded_digest, recorded_options, recorded_result, recorded_seconds
 from charrnn.training.speed import arithmetic_speed
 from charrnn.training.task import Task, instruction_set, versions
 
@@ -115,7 +115,7 @@ def resume(
     source = recorded_source(run)
     config = resumed_config(request, run)
     limit, before = config.max_time, _recorded(run).get("max_time")
-    spent = float(run.timings.get("seconds", 0.0))
+    spent = recorded_seconds(run)
     if limit is not None and spent >= limit and limit != before:
         raise UsageError(f"the run has taken {spent:.0f} seconds and the limit is {limit:g}; give a larger `max_time`")
     remarks = _changed_versions(run)
@@ -137,7 +137,7 @@ def resume(
     again = dataclasses.replace(request, corpora=corpora, val=request.val or source["val"])
     vocabulary = None if source.get("own_vocabulary", True) else run.vocabulary
     corpus = _read(again, run.text, config.val_fraction, config.seed, vocabulary)
-    if corpus.digest != run.training.get("corpus", {}).get("digest") or corpus.vocabulary.units != run.vocabulary.units:
+    if corpus.digest != recorded_digest(run) or corpus.vocabulary.units != run.vocabulary.units:
         raise CharrnnError(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
             "give that one, or start a new run with `init_from`"
@@ -190,29 +190,25 @@ def resumed_config(request: Request, run: Checkpoint) -> TrainingConfig:
     free = {name: request.given[name] for name in FREE_OPTIONS if name in request.given}
     if any(budget in free for budget in BUDGETS):  # a new budget replaces the old ones
         free = dict.fromkeys(BUDGETS) | free
-    try:
-        return dataclasses.replace(TrainingConfig(**run.training["options"]), **free)
-    except (TypeError, KeyError):
-        raise CharrnnError(f"cannot resume {request.output}: its training options cannot be read") from None
+    return dataclasses.replace(recorded_options(run), **free)
 
 
 def finished_result(request: Request, run: Checkpoint) -> dict[str, Any] | None:
     """The result of a run that is over, unless a new budget lets it go on or another corpus is named."""
     if request.corpora and request.corpora != recorded_source(run)["corpora"]:
         return None
-    result = run.training.get("result")
-    if not isinstance(result, dict) or dataclasses.asdict(resumed_config(request, run)) != run.training["options"]:
+    result = recorded_result(run)
+    if result is None or resumed_config(request, run) != recorded_options(run):
         return None
-    found = {name: result.get(name, run.timings.get(name)) for name in RESULT}
-    return found | {"checkpoint": str(request.output)}  # which may have been moved
+    return result | {"checkpoint": str(request.output)}  # which may have been moved
 
 
 def recorded_source(run: Checkpoint) -> dict[str, Any]:
     """What the checkpoint remembers of where its text came from."""
     source = run.training.get("source", {})
     match source:
-        case {"corpora": [*names], "val": val}:
-            if all(isinstance(name, str) for name in (*names, val or "", source.get("init_from") or "")):
+        case {"corpora": [str(), *names], "val": str() | None} if all(isinstance(name, str) for name in names):
+            if isinstance(source.get("init_from"), str | None) and type(source.get("own_vocabulary", True)) is bool:
                 return dict(source)
     raise CharrnnError(
         "cannot resume: the checkpoint does not say what it was trained on; `init_from` takes its weights"
@@ -236,11 +232,10 @@ MODEL_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name !
 
 def _recorded(run: Checkpoint, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """The options in a checkpoint (only those named), the cells as `cell` and `layers` give them."""
-    options = run.training.get("options")
     everything = dataclasses.asdict(run.text) | dataclasses.asdict(run.model)
-    if isinstance(options, dict) and names is None:
-        everything |= options
-    return everything if names is None else {name: everything[name] for name in names}
+    if names is None:
+        return everything | dataclasses.asdict(recorded_options(run))
+    return {name: everything[name] for name in names}
 
 
 def _require_same(given: Options, recorded: Options, file: str, advice: str) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charrnn.checkpoint import record_from_json, table
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
 from charrnn.training.evaluation import Evaluation
 from charrnn.training.optimizer import Optimizer
+from charrnn.training.recorded import LARGEST_COUNT, rows
 from charrnn.training.schedule import Plan
 
 if TYPE_CHECKING:
@@ -74,14 +76,38 @@ class Progress:
     def from_json(cls, data: Any) -> Progress:
         """Raises CharrnnError when `data` is not what `to_json` gave."""
         try:
-            fields = {name: data[name] for name in cls.__dataclass_fields__}
-            fields["plans"] = [Plan(int(step), int(total)) for step, total in fields["plans"]]
-            fields["best"] = None if fields["best"] is None else Evaluation(**fields["best"])
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
+            values = {name: table(data, "progress")[name] for name in cls.__dataclass_fields__}
+            plans, best, history = (values.pop(name) for name in ("plans", "best", "history"))
+            progress = record_from_json(cls, values, "progress", largest=LARGEST_COUNT)
+            progress.plans = [Plan(*row) for row in rows(plans, "progress.plans", (int, int))]
+            if best is not None:
+                progress.best = record_from_json(Evaluation, table(best, "progress.best"), "progress.best")
+            progress.history = rows(history, "progress.history", (int, (float, None), float))
+            progress.check()
+        except (KeyError, ValueError) as error:
+            found = f"progress lacks the entry {error}" if isinstance(error, KeyError) else str(error)
             raise CharrnnError(
-                f"the training state in the checkpoint is damaged ({error!r}); train again with `force`"
+                f"the training state in the checkpoint is damaged: {found}; train again with `force`"
             ) from None
+        return progress
+
+    def check(self) -> None:
+        """Raise ValueError where numbers are out of range or contradict each other."""
+        for name in ("step", "validated", "updates", "halvings", "divergences", "stale", "loss_count"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"progress.{name} is {getattr(self, name)}; it must be at least 0")
+        for name in ("validated", "updates", "best_step"):
+            if (getattr(self, name) or 0) > self.step:
+                raise ValueError(f"progress.{name} is {getattr(self, name)}, and progress.step only {self.step}")
+        if (self.best is None) != (self.best_step is None) or (self.best_step or 0) < 0:
+            raise ValueError(f"progress.best_step is {self.best_step}, which does not go with progress.best")
+        if self.best is not None and (self.best.tokens < 1 or self.best.loss < 0):
+            raise ValueError(f"progress.best has a loss of {self.best.loss} over {self.best.tokens} tokens")
+        begins = [0, *(plan.step for plan in self.plans)]
+        if not self.plans or begins != sorted(begins) or any(plan.total < 1 for plan in self.plans):
+            raise ValueError("progress.plans is empty or not in order")
+        if len(self.history) > HISTORY_LENGTH:
+            raise ValueError(f"progress.history has {len(self.history)} entries; at most {HISTORY_LENGTH} are stored")
 
 
 class Learner:

@@ -1,0 +1,78 @@
+"""What a checkpoint says about the run that wrote it, checked: nothing read from a file is trusted.
+
+Each function raises `CharrnnError` with one line where an entry is missing, of another type or out of range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from charrnn.checkpoint import Checkpoint, record_from_json, table
+from charrnn.config import TrainingConfig
+from charrnn.errors import CharrnnError
+from charrnn.training.events import RESULT, End
+
+LARGEST_COUNT = 10**100  # of steps: who wants training to go on for ever gives as many as come to mind
+Kinds = type | tuple[type | None, ...]
+
+
+def rows(value: Any, name: str, kinds: Sequence[Kinds]) -> list[list[Any]]:
+    """`value`, which must be a list of rows with an entry of each of `kinds`. Raises `ValueError`."""
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, which is not a list")
+    for row in value:
+        if not isinstance(row, list) or len(row) != len(kinds) or not all(map(_is_number, row, kinds)):
+            raise ValueError(f"{name} has the entry {str(row)[:40]!r}")
+    return value
+
+
+def _is_number(value: Any, kinds: Kinds) -> bool:
+    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+    if value is None:
+        return None in allowed
+    return type(value) in (allowed if int in allowed else (*allowed, int)) and abs(value) <= LARGEST_COUNT
+
+
+def recorded_options(run: Checkpoint) -> TrainingConfig:
+    """How the weights are learned."""
+    try:
+        options = table(run.training.get("options"), "options")
+        return record_from_json(TrainingConfig, options, "options", largest=LARGEST_COUNT)
+    except (ValueError, CharrnnError) as error:
+        raise CharrnnError(
+            f"cannot resume: its training options cannot be read ({error}); `init_from` takes its weights"
+        ) from None
+
+
+def recorded_seconds(run: Checkpoint) -> float:
+    """How long training has taken so far."""
+    seconds = run.timings.get("seconds", 0.0)
+    if type(seconds) not in (int, float) or not 0 <= seconds <= LARGEST_COUNT:
+        raise CharrnnError(
+            f"cannot resume: timings.seconds is {str(seconds)[:40]!r}, which is no time; `init_from` takes its weights"
+        )
+    return float(seconds)
+
+
+def recorded_digest(run: Checkpoint) -> str | None:
+    """The digest of the text that was trained on; None where there is none."""
+    corpus = run.training.get("corpus")
+    digest = corpus.get("digest") if isinstance(corpus, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def recorded_result(run: Checkpoint) -> dict[str, Any] | None:
+    """The result of a run that is over, None for one that is not."""
+    result = run.training.get("result")
+    if result is None:
+        return None
+    try:
+        entries = table(result, "result")
+        found = {name: entries.get(name, run.timings.get(name)) for name in RESULT}
+        record_from_json(End, found, "result", largest=LARGEST_COUNT)
+    except ValueError as error:
+        raise CharrnnError(
+            f"cannot resume: the result in the checkpoint is damaged: {error}; `init_from` takes its weights"
+        ) from None
+    return found
