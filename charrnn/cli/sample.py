@@ -7,7 +7,7 @@ import math
 import os
 from contextlib import nullcontext
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from charrnn.cli import streams
 from charrnn.cli.model import open_model
@@ -17,15 +17,15 @@ from charrnn.cli.options import (
     QuietOption,
     SeedOption,
     ThreadsOption,
-    number,
     option,
     resolve_seed,
     resolve_threads,
-    unescape,
-    whole_number,
 )
-from charrnn.cli.options import length as parse_length
+from charrnn.cli.parsers import length as parse_length
+from charrnn.cli.parsers import unescape, whole_number
+from charrnn.cli.table import given, with_settings
 from charrnn.cli.visible import TerminalFilter, visible
+from charrnn.config import DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.memory import readable, require_memory
 
@@ -42,41 +42,9 @@ _ROWS_A_THREAD = 16
 _PIPE_STRIDE = 64  # units drawn between two writes into a pipe
 
 
+@with_settings(SamplingConfig, groups=("Model", DISTRIBUTION, "Samples", "Prompt", "Output", RUN))
 def sample(
     checkpoint: CheckpointOption = None,
-    temperature: Annotated[
-        float,
-        option(
-            "-t",
-            "--temperature",
-            metavar="X",
-            parser=number(0),
-            group="Distribution",
-            help="Below 1 safer, above 1 wilder, 0 greedy.",
-        ),
-    ] = 1.0,
-    top_k: Annotated[
-        int | None,
-        option(
-            "-k",
-            "--top-k",
-            metavar="N",
-            parser=whole_number(1),
-            group="Distribution",
-            help="Only the N best units.",
-            default="all",
-        ),
-    ] = None,
-    top_p: Annotated[
-        float,
-        option(
-            "--top-p",
-            metavar="P",
-            parser=number(0, 1, above=True),
-            group="Distribution",
-            help="Only the best units that make up P of all.",
-        ),
-    ] = 1.0,
     length: Annotated[
         float | None,
         option(
@@ -131,6 +99,7 @@ def sample(
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
     quiet: QuietOption = False,
+    **settings: Any,
 ) -> None:
     """Write text like the text a checkpoint was trained on."""
     streams.set_quiet(quiet)
@@ -166,15 +135,13 @@ def sample(
             streams.note(f"seed {seed}")
         one_line = loaded.text.lines and length is None
         units = length or (sampling.LINE_LIMIT if one_line else DEFAULT_LENGTH)
-        config = sampling.SamplingConfig(
+        config = SamplingConfig(
             length=None if units == math.inf else int(units),
             one_line=one_line,
             lines=loaded.text.lines,
-            temperature=temperature,
-            top_k=top_k or 0,
-            top_p=top_p,
             stops=stops,
             seed=seed,
+            **given(settings),
         )
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
