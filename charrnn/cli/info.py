@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli import streams
+from charrnn.cli.model import find_checkpoint
 from charrnn.cli.options import CheckpointOption, QuietOption, option
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
@@ -37,9 +38,9 @@ def info(
     if path and checkpoint:
         raise UsageError(f"two checkpoints are named, {path} and {checkpoint}; leave one out")
 
-    from charrnn.checkpoint import find, read_contents
+    from charrnn.checkpoint import read_contents
 
-    file = find(checkpoint if path is None else path)
+    file = find_checkpoint(checkpoint if path is None else path)
     if not path:
         streams.note(f"checkpoint {file}")
     description = describe(str(file), read_contents(file))
