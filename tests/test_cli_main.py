@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from charrnn import __version__
 from charrnn.cli import main as cli
+from charrnn.cli import versions
 from charrnn.cli.commands import COMMANDS
 from charrnn.errors import CharrnnError, DivergedError, UsageError
 from tests.stand_in import one_line_error
@@ -41,7 +48,45 @@ def test_help_of_a_command_has_groups_and_defaults(run: Any, flag: str) -> None:
 
 def test_version(run: Any) -> None:
     result = run("--version")
-    assert (result.status, result.out) == (0, f"charrnn {__version__}\n")
+    assert (result.status, result.err) == (0, "")
+    first, second = result.out.splitlines()
+    assert first == f"charrnn {__version__}"
+    assert second.startswith(
+        f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {metadata.version('numba')}, "
+    )
+    assert second.endswith(f"{platform.system()} {versions.instruction_set()}")
+
+
+def test_the_instruction_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "machine")
+    for listed, shown in (
+        ("model name : x\nflags\t\t: fpu sse2 avx512f avx2 fma ht\n", "machine with sse2, fma, avx2, avx512f"),
+        ("Features\t: fp asimd bf16\n", "machine with asimd, bf16"),
+        ("nothing", "machine"),
+    ):
+        (tmp_path / "cpuinfo").write_text(listed)
+        monkeypatch.setattr(versions, "PROCESSORS", tmp_path / "cpuinfo")
+        assert versions.instruction_set() == shown
+    monkeypatch.setattr(versions, "PROCESSORS", tmp_path / "none")
+    assert versions.instruction_set() == "machine"
+
+
+def test_the_versions_are_told_without_importing_what_is_named() -> None:
+    script = (
+        "import sys; from charrnn.cli.main import main; status = main(['--version']);"
+        "assert not {'numba', 'llvmlite', 'numpy'} & sys.modules.keys(); sys.exit(status)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_alone_it_prints_the_help(run: Any) -> None:
+    result = run()
+    shown = run("--help").out
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"{shown}\ncharrnn: error: no command given; it must be one of {', '.join(COMMANDS)} " + (
+        "(charrnn --help lists what there is)\n"
+    )
 
 
 # ---- usage errors
@@ -50,7 +95,6 @@ def test_version(run: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "no command given; it must be one of train, sample, score, info"),
         (["trian"], "no such command trian; did you mean train?"),
         (["--quiet", "train"], "no such option --quiet"),
         (["train", "--stesp", "3"], "no such option --stesp; did you mean --steps?"),

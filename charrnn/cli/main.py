@@ -18,7 +18,6 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn import __version__
 from charrnn.cli import streams
 from charrnn.cli.commands import COMMANDS, load_command
 from charrnn.cli.parsers import nearest
@@ -78,13 +77,16 @@ def _shell() -> str | None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"charrnn {__version__}")
+        from charrnn.cli.versions import version_lines
+
+        typer.echo("\n".join(version_lines()))
         raise typer.Exit
 
 
 def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the versions and leave."),
     ] = False,
 ) -> None:
     pass
@@ -146,6 +148,8 @@ def _run(args: Sequence[str]) -> int:
     except CharrnnError as error:
         return _fail(str(error), error.exit_status)
     except ParserError as error:
+        if not args and getattr(error, "ctx", None) is not None:
+            streams.say_lines(error.ctx.get_help())
         return _fail(_one_line(error, args), 2 if isinstance(error, ParserUsageError) else 1)
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # `charrnn --help | head -1`

@@ -64,7 +64,14 @@ def sample(
         ),
     ] = 1,
     prompt: Annotated[
-        str | None, option("-p", "--prompt", metavar="TEXT", group="Prompt", help="Text to go on from, taken as it is.")
+        list[str] | None,
+        option(
+            "-p",
+            "--prompt",
+            metavar="TEXT",
+            group="Prompt",
+            help="Text to go on from, taken as it is. Can be repeated; completions come in order.",
+        ),
     ] = None,
     prompt_file: Annotated[
         str | None,
@@ -110,22 +117,22 @@ def sample(
         raise UsageError("--delimiter is for --format text, and --format is jsonl; leave it out")
     if format == "jsonl" and length == math.inf and not stops:
         raise UsageError("--length is inf and --format is jsonl, whose record would never end; give a number or --stop")
-    if prompt is not None and prompt_file is not None:
+    if prompt and prompt_file is not None:
         raise UsageError("--prompt and --prompt-file are both given; leave one of them out")
-    if echo and prompt is None and prompt_file is None:
+    if echo and not prompt and prompt_file is None:
         raise UsageError("--echo prints the prompt, and there is none; give --prompt or --prompt-file, or leave it out")
     if length == math.inf and count > 1:
         raise UsageError(f"--length is inf and {count} samples are wanted; the first would never end: give a number")
 
     from charrnn.cli.lines import open_lines
 
-    single = [os.fsencode(prompt or "")]
+    typed = [os.fsencode(text) for text in prompt or [""]]
     with nullcontext() if prompt_file is None else open_lines(prompt_file) as chunks:
-        prompts = iter([single]) if chunks is None else _prompts(chunks)
+        prompts = iter([typed]) if chunks is None else _prompts(chunks)
         if length == math.inf:
             prompts = iter([_only_one(prompts)])
         # The rows of a batch are split between the threads: a few rows are faster on one.
-        rows = count // _ROWS_A_THREAD if prompt_file is None else math.inf
+        rows = count * len(typed) // _ROWS_A_THREAD if prompt_file is None else math.inf
         model, loaded = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
 
         from charrnn.tasks import sampling

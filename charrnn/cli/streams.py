@@ -134,6 +134,12 @@ def note(message: str) -> None:
         _to_stderr(_line(message))
 
 
+def say_lines(text: str) -> None:
+    """Several lines on standard error, such as a command's help, and an empty one."""
+    for line in (*text.splitlines(), ""):
+        _to_stderr(printable(line))
+
+
 def warn(message: str) -> None:
     """One line `charrnn: warning: …` on standard error."""
     _to_stderr(f"charrnn: warning: {_line(message)}")
