@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
 
 .NOTPARALLEL:
-.PHONY: help demo test test-peers kills fuzz lint types wheel-check checkpoint clean
+.PHONY: help demo test test-peers kills fuzz lint types wheel-check checkpoint options-page clean
 
 help:
 	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
@@ -20,6 +20,7 @@ help:
 	@echo "make types        check types with mypy"
 	@echo "make wheel-check  build the wheel and try it outside this folder"
 	@echo "make checkpoint   train checkpoints/demo.safetensors again"
+	@echo "make options-page write docs/options.md again"
 	@echo "make clean        remove .venv and what the tools leave behind (models in checkpoints/ stay)"
 
 demo: $(VENV)/.installed
@@ -57,6 +58,10 @@ checkpoint: $(VENV)/.installed
 	    checkpoint.save(Path("checkpoints/demo.safetensors"), checkpoint.load(Path("checkpoints/demo-training.safetensors")))'
 	rm checkpoints/demo-training.safetensors
 	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
+
+# The page of all options, from the options.
+options-page: $(VENV)/.installed
+	$(BIN)/python -m charrnn.cli.options_page docs/options.md
 
 clean:
 	rm -rf $(VENV) build dist charrnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

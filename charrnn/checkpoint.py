@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError
 from charrnn.nn.layout import tensor_shapes
 from charrnn.runtime import safefile
 from charrnn.runtime.safefile import Shape
@@ -38,10 +37,6 @@ TRAINING_PREFIX = "training."
 MAX_VOCABULARY_BYTES = 90_000_000
 
 LARGEST_NUMBER = 2**53  # of the integers that describe a model: float64 holds them exactly
-
-DEFAULT_FOLDER = Path("checkpoints")
-DEMO_NAME = "demo.safetensors"
-ENVIRONMENT_VARIABLE = "CHARRNN_CHECKPOINT"
 
 Record = TypeVar("Record")
 
@@ -141,33 +136,6 @@ def read_contents(path: str | Path) -> Contents:
     except (ValueError, CharrnnError) as error:
         raise CharrnnError(f"{path} is a damaged checkpoint: {error}") from error
     return Contents(checkpoint, header.shapes, header.file_size)
-
-
-def find(explicit: str | None) -> Path:
-    """Which checkpoint to use: `explicit`, else $CHARRNN_CHECKPOINT, else the most recently modified file
-    checkpoints/*.safetensors other than demo.safetensors, else that one.
-
-    Raises `UsageError` when `explicit` is empty, as an unset variable of the shell would leave it, and `CharrnnError`
-    when there is none. Whether the file is a good one is for `load` to say.
-    """
-    if explicit == "":
-        raise UsageError("the name of the checkpoint is empty; give one, or leave out the option")
-    if chosen := explicit or os.environ.get(ENVIRONMENT_VARIABLE):
-        return Path(chosen)
-    newest: tuple[bool, int, str] | None = None
-    for path in DEFAULT_FOLDER.glob("*.safetensors"):
-        try:
-            candidate = (path.name != DEMO_NAME, path.stat().st_mtime_ns, path.name)
-        except OSError:  # a link to nothing, or removed just now
-            continue
-        if path.is_file() and (newest is None or candidate > newest):
-            newest = candidate
-    if newest is None:
-        raise CharrnnError(
-            f"there is no checkpoint in {DEFAULT_FOLDER}{os.sep}; make one with: charrnn train corpus.txt, "
-            "or name one with -c FILE"
-        )
-    return DEFAULT_FOLDER / newest[2]
 
 
 class _NewerFormatError(Exception):

@@ -1,16 +1,16 @@
-"""What a model is, how text is cut into units and how training runs: frozen records, validated once.
+"""What a model is, how text is cut into units and how training and sampling run: frozen records, checked when made.
 
-Each record raises `UsageError` with one line that says what was found and what is needed.
+Each field that a user may set is a `setting`: its meaning, range and default are written here and nowhere else (see
+`charrnn/settings.py`). Each record raises `UsageError` with one line that says what was found and what is needed.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
 from charrnn.errors import UsageError
+from charrnn.settings import check_settings, require_choice, require_range, setting
 
 # Each kind of recurrent layer, and the module whose class `Layer` it is.
 CELLS = {"lstm": "charrnn.nn.lstm", "gru": "charrnn.nn.gru", "rnn": "charrnn.nn.rnn"}
@@ -20,23 +20,13 @@ UNITS = ("char", "word", "byte")
 OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
+MAX_SEED = 2**63 - 1
 TAIL_DIVISOR = 4  # of the width of an adaptive softmax, from each cluster to the next
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-
-def require_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Raise `UsageError` unless `value` is one of `choices`."""
-    if value not in choices:
-        raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-
-
-def require_range(name: str, value: float, low: float, high: float = math.inf, *, above: bool = False) -> None:
-    """Raise `UsageError` unless `value` is finite and in [low, high], or in (low, high] with `above`."""
-    if not math.isfinite(value) or value < low or value > high or (above and value == low):
-        need = f"more than {low:g}" if above else f"at least {low:g}"
-        if high != math.inf:
-            need += f" and at most {high:g}"
-        raise UsageError(f"{name} is {value:g}; it must be {need}")
+TEXT, MODEL, REGULARISATION, OPTIMISATION = "Text", "Model", "Regularisation", "Optimisation"
+BUDGET, VALIDATION, RUN, DISTRIBUTION = "Budget", "Validation", "Run", "Distribution"
+BY_CORPUS = "by corpus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +34,38 @@ class ModelConfig:
     """The network: input (one-hot, or an embedding), a stack of recurrent layers, a softmax over the vocabulary.
 
     `cells` has one entry a layer; `embedding_size` 0 is one-hot input. `cutoffs` of an adaptive softmax (see
-    `models/adaptive.py`) are the ids at which its clusters begin; none is a full softmax.
+    `nn/adaptive_softmax.py`) are the ids at which its clusters begin; none is a full softmax.
     """
 
     vocabulary_size: int
     cells: tuple[str, ...]
-    hidden_size: int
-    embedding_size: int = 0
-    peepholes: bool = False
-    rms_norm: bool = False
-    reset_gate: str = "after"
-    activation: str = "tanh"
-    tie_weights: bool = False
-    cutoffs: tuple[int, ...] = ()
+    hidden_size: int = setting(help="Width of the layers.", group=MODEL, low=1, shown=BY_CORPUS)
+    embedding_size: int = setting(
+        0,
+        help="Width of the embedding; 0 is one-hot input.",
+        group=MODEL,
+        low=0,
+        shown="64; words: the hidden size",
+    )
+    peepholes: bool = setting(False, help="LSTM gates see the cell.", group=MODEL)
+    rms_norm: bool = setting(False, help="Normalise the hidden state of LSTM layers: learns faster.", group=MODEL)
+    reset_gate: str = setting("after", help="Where a GRU resets.", group=MODEL, choices=RESET_GATES)
+    activation: str = setting("tanh", help="Of the plain RNN.", group=MODEL, choices=ACTIVATIONS)
+    tie_weights: bool = setting(False, help="The output layer uses the embedding.", group=MODEL)
+    cutoffs: tuple[int, ...] = setting(
+        (),
+        help="Ids at which the clusters of an adaptive softmax begin; none is a full softmax.",
+        group=MODEL,
+        keywords=("auto", "none"),
+        shown="auto: for large vocabularies",
+    )
 
     def __post_init__(self) -> None:
         require_range("vocabulary size", self.vocabulary_size, 2)
         require_range("`layers`", len(self.cells), 1, MAX_LAYERS)
         for cell in self.cells:
             require_choice("`cell`", cell, CELLS)
-        require_range("`hidden_size`", self.hidden_size, 1)
-        require_range("`embedding_size`", self.embedding_size, 0)
-        require_choice("`reset_gate`", self.reset_gate, RESET_GATES)
-        require_choice("`activation`", self.activation, ACTIVATIONS)
+        check_settings(self)
         for option, given in (("`peepholes`", self.peepholes), ("`rms_norm`", self.rms_norm)):
             if given and "lstm" not in self.cells:
                 raise UsageError(f"{option} is for LSTM layers, and `cell` is {','.join(self.cells)}; leave it out")
@@ -115,25 +114,29 @@ class ModelConfig:
 class TextConfig:
     """How text becomes units. `max_vocab` 0 is no limit."""
 
-    unit: str = "char"
-    pretokenized: bool = False
-    lines: bool = False
-    min_count: int = 1
-    max_vocab: int = 0
-    encoding: str = "utf-8"
-    errors: str = "strict"
+    unit: str = setting("char", help="What text is cut into.", group=TEXT, choices=UNITS)
+    pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
+    lines: bool = setting(False, help="Each line is a text of its own.", group=TEXT)
+    min_count: int = setting(1, help="Units seen fewer times become <unk>.", group=TEXT, low=1, shown="1; words 2")
+    max_vocab: int = setting(
+        0, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0, shown="0; words 100000"
+    )
+    encoding: str = setting("utf-8", help="Encoding of the corpus.", group=TEXT, placeholder="NAME")
+    errors: str = setting("strict", help="What to do with invalid bytes.", group=TEXT, choices=("strict", "replace"))
 
     def __post_init__(self) -> None:
-        require_choice("`unit`", self.unit, UNITS)
+        check_settings(self)
         if self.pretokenized and self.unit != "word":
             raise UsageError(f"`pretokenized` is for `unit` word, and `unit` is {self.unit}; leave it out")
-        require_range("`min_count`", self.min_count, 1)
-        require_range("`max_vocab`", self.max_vocab, 0)
-        require_choice("`errors`", self.errors, ("strict", "replace"))
-        try:
-            "".encode(self.encoding)
-        except LookupError:
-            raise UsageError(f"`encoding` is {self.encoding!r}, which Python does not know; try utf-8") from None
+        require_encoding(self.encoding)
+
+
+def require_encoding(name: str) -> None:
+    """Raise `UsageError` unless Python knows an encoding of text of this name."""
+    try:
+        "".encode(name)
+    except LookupError:
+        raise UsageError(f"`encoding` is {name!r}, which Python does not know; try utf-8") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,48 +146,128 @@ class TrainingConfig:
     `epochs`, `steps` and `max_time` are budgets: the first to be reached ends training.
     """
 
-    batch_size: int
-    seq_length: int
-    learning_rate: float
-    optimizer: str = "adamw"
-    momentum: float = 0.9
-    schedule: str = "cosine"
-    warmup: int = 0
-    dropout: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-    clip_value: float = 0.0
-    epochs: float | None = None
-    steps: int | None = None
-    max_time: float | None = None
-    patience: int = 0
-    val_fraction: float = 0.1
-    eval_every: int = 0
-    seed: int = 0
-    sample_every: int = 0
-    precision: str = "float32"
+    batch_size: int = setting(help="Parallel streams of text.", group=OPTIMISATION, low=1, shown=BY_CORPUS)
+    seq_length: int = setting(
+        help="Steps of truncated backpropagation through time.", group=OPTIMISATION, low=1, shown=BY_CORPUS
+    )
+    learning_rate: float = setting(
+        help="Its highest value.",
+        group=OPTIMISATION,
+        low=0,
+        above=True,
+        shown="by optimizer",
+        names=("lr", "learning_rate"),
+    )
+    optimizer: str = setting("adamw", help="Update rule.", group=OPTIMISATION, choices=OPTIMIZERS)
+    momentum: float = setting(0.9, help="Of sgd.", group=OPTIMISATION, low=0, high=0.999999)
+    schedule: str = setting(
+        "cosine",
+        help="How the learning rate falls; plateau halves it when validation does not improve.",
+        group=OPTIMISATION,
+        choices=SCHEDULES,
+    )
+    warmup: int = setting(
+        0,
+        help="Steps until the learning rate is reached, at most a quarter of all.",
+        group=OPTIMISATION,
+        low=0,
+        shown="100",
+    )
+    dropout: float = setting(
+        0.0,
+        help="Share of activations dropped.",
+        group=REGULARISATION,
+        low=0,
+        high=0.99,
+        shown=BY_CORPUS,
+        placeholder="P",
+    )
+    weight_decay: float = setting(
+        0.0,
+        help="On matrices; decoupled with adamw, else an L2 penalty.",
+        group=REGULARISATION,
+        low=0,
+        shown="0.1 with adamw, else 0",
+    )
+    clip_norm: float = setting(0.0, help="Longest gradient; 0 is no limit.", group=REGULARISATION, low=0, shown="1")
+    clip_value: float = setting(
+        0.0, help="Largest element of the gradient; 0 is no limit.", group=REGULARISATION, low=0
+    )
+    epochs: float | None = setting(
+        None,
+        help="Passes over the corpus. The first budget reached ends training.",
+        group=BUDGET,
+        low=0,
+        above=True,
+        shown="by corpus, if no budget is given or the corpus is small",
+    )
+    steps: int | None = setting(None, help="Updates of the weights.", group=BUDGET, low=1)
+    max_time: float | None = setting(
+        None, help="Of the whole command: 90s, 10m, 2h.", group=BUDGET, low=0, above=True, seconds=True
+    )
+    patience: int = setting(
+        0,
+        help="Validations without improvement that end training; 0 is no end.",
+        group=BUDGET,
+        low=0,
+        shown="6 if no budget is given, else 0",
+    )
+    val_fraction: float = setting(
+        0.1,
+        help="Share held out, the end of each file or, with `lines`, lines all over; 0 is no validation.",
+        group=VALIDATION,
+        low=0,
+        high=0.9,
+    )
+    eval_every: int = setting(
+        0,  # chosen when the number of steps is known
+        help="Steps between validations.",
+        group=VALIDATION,
+        low=1,
+        shown="about 20 in a run, fewer in a short one",
+    )
+    seed: int = setting(0, help="Same seed, same bits.", group=RUN, low=0, high=MAX_SEED)
+    sample_every: int = setting(
+        0, help="Steps between samples of text.", group=RUN, low=0, shown="on a terminal, at validations"
+    )
+    precision: str = setting("float32", help="Precision of the products.", group=RUN, choices=PRECISIONS, shown="auto")
 
     def __post_init__(self) -> None:
-        require_range("`batch_size`", self.batch_size, 1)
-        require_range("`seq_length`", self.seq_length, 1)
-        require_range("`learning_rate`", self.learning_rate, 0, above=True)
-        require_choice("`optimizer`", self.optimizer, OPTIMIZERS)
-        require_range("`momentum`", self.momentum, 0, 0.999999)
-        require_choice("`schedule`", self.schedule, SCHEDULES)
-        require_range("`warmup`", self.warmup, 0)
-        require_range("`dropout`", self.dropout, 0, 0.99)
-        require_range("`weight_decay`", self.weight_decay, 0)
-        require_range("`clip_norm`", self.clip_norm, 0)
-        require_range("`clip_value`", self.clip_value, 0)
-        if self.epochs is not None:
-            require_range("`epochs`", self.epochs, 0, above=True)
-        if self.steps is not None:
-            require_range("`steps`", self.steps, 1)
-        if self.max_time is not None:
-            require_range("`max_time`", self.max_time, 0, above=True)
-        require_range("`patience`", self.patience, 0)
-        require_range("`val_fraction`", self.val_fraction, 0, 0.9)
-        require_range("`eval_every`", self.eval_every, 0)
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """How samples are drawn.
+
+    `length` counts new units, None is without end; `one_line` ends a sample at its end-of-line, which is not part of
+    it. `lines`: the state is reset where a line begins, as in training. `temperature` 0 takes the most probable unit,
+    `top_k` 0 and `top_p` 1 leave the distribution whole. A sample ends before the first of `stops` that it writes.
+    """
+
+    length: int | None = 500
+    one_line: bool = False
+    lines: bool = False
+    temperature: float = setting(
+        1.0, help="Below 1 safer, above 1 wilder, 0 greedy.", group=DISTRIBUTION, low=0, names=("t", "temperature")
+    )
+    top_k: int = setting(0, help="Only the N best units.", group=DISTRIBUTION, low=1, shown="all", names=("k", "top_k"))
+    top_p: float = setting(
+        1.0,
+        help="Only the best units that make up P of all.",
+        group=DISTRIBUTION,
+        low=0,
+        high=1,
+        above=True,
+        placeholder="P",
+    )
+    stops: tuple[bytes, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length is not None:
+            require_range("`length`", self.length, 0)
+        check_settings(self)
         require_range("`seed`", self.seed, 0)
-        require_range("`sample_every`", self.sample_every, 0)
-        require_choice("`precision`", self.precision, PRECISIONS)
+        if b"" in self.stops:
+            raise UsageError("`stop` is empty; it must be at least one character")

@@ -22,15 +22,15 @@ def overfitting(train: float, losses: list[float], dropout: float = 0.0) -> str 
 
 def underfitting(train: float, losses: list[float], dropout: float = 0.0) -> str | None:
     history = [[10 * number, train, loss] for number, loss in enumerate(losses, 1)]
-    return advice.underfitting(train, history, 10 * (losses.index(min(losses)) + 1), dropout, "--epochs")
+    return advice.underfitting(train, history, 10 * (losses.index(min(losses)) + 1), dropout, "`epochs`")
 
 
 def test_overfitting_is_a_wide_gap_and_a_validation_that_got_worse() -> None:
     said = overfitting(1.0, [2.0, 1.6, 1.9])
     assert said is not None
     assert "training loss is 1.000, the validation loss 1.900, and it was 1.600 at step 20" in said
-    assert "--dropout than 0 or" in said
-    assert "--hidden-size" in said
+    assert "`dropout` than 0 or" in said
+    assert "`hidden_size`" in said
     assert overfitting(1.75, [2.0, 1.6, 1.9]) is None  # worse, but no gap
     assert overfitting(1.0, [2.0, 1.9, 1.6]) is None  # a gap, and still improving
     assert overfitting(1.0, [2.0, 1.6, 1.601]) is None  # no worse than by chance
@@ -39,8 +39,8 @@ def test_overfitting_is_a_wide_gap_and_a_validation_that_got_worse() -> None:
 def test_dropout_hides_overfitting_but_does_not_feign_it() -> None:
     said = overfitting(1.0, [2.0, 1.6, 1.9], dropout=0.3)
     assert said is not None
-    assert "more --dropout than 0.3" in said
-    assert "--dropout" not in (overfitting(1.0, [2.0, 1.6, 1.9], dropout=0.5) or "--dropout")
+    assert "more `dropout` than 0.3" in said
+    assert "`dropout`" not in (overfitting(1.0, [2.0, 1.6, 1.9], dropout=0.5) or "`dropout`")
     assert overfitting(2.1, [2.0, 1.6, 1.9], dropout=0.5) is None
 
 
@@ -48,8 +48,8 @@ def test_underfitting_is_no_gap_and_a_validation_that_still_improved() -> None:
     said = underfitting(1.99, [3.0, 2.2, 2.1, 2.0])
     assert said is not None
     assert "from 2.200 to 2.000" in said
-    assert "larger --epochs" in said
-    assert "larger --hidden-size" in said
+    assert "larger `epochs`" in said
+    assert "larger `hidden_size`" in said
     assert underfitting(1.5, [3.0, 2.2, 2.1, 2.0]) is None  # training is ahead: more of it would overfit
     assert underfitting(1.99, [3.0, 2.03, 2.01, 2.0]) is None  # as little as the end of a schedule brings
     assert underfitting(1.99, [3.0, 2.2, 2.0, 2.01]) is None  # the best is over
@@ -59,8 +59,8 @@ def test_underfitting_is_no_gap_and_a_validation_that_still_improved() -> None:
 def test_with_dropout_nothing_is_concluded_about_the_size() -> None:
     said = underfitting(2.3, [3.0, 2.2, 2.1, 2.0], dropout=0.3)
     assert said is not None
-    assert "less --dropout" in said
-    assert "--hidden-size" not in said
+    assert "less `dropout`" in said
+    assert "`hidden_size`" not in said
 
 
 def test_no_run_is_both() -> None:
@@ -73,15 +73,15 @@ def test_unknown_units() -> None:
     said = advice.unknown_units(0.123, "word", 2, 10_000, initialised=False)
     assert said is not None
     assert "12% of the words" in said
-    assert all(way in said for way in ("more text", "--min-count 1", "--max-vocab than 10,000", "--unit char"))
+    assert all(way in said for way in ("more text", "`min_count` 1", "`max_vocab` than 10,000", "`unit` char"))
     said = advice.unknown_units(0.123, "word", 1, None, initialised=False)
     assert said is not None
-    assert "--min-count" not in said
-    assert "--max-vocab" not in said
+    assert "`min_count`" not in said
+    assert "`max_vocab`" not in said
     said = advice.unknown_units(0.89, "char", 1, None, initialised=True)
     assert said is not None
     assert "89% of the characters" in said
-    assert "without --init-from" in said
+    assert "without `init_from`" in said
     assert advice.unknown_units(0.04, "word", 2, None, initialised=False) is None
 
 
@@ -140,7 +140,7 @@ def test_a_vocabulary_that_came_with_the_weights_is_not_chosen_anew(tmp_path: Pa
         ((_, said),) = advice.at_end(
             Progress(), corpus, config, TrainingConfig(4, 8, 0.01), "steps", initialised=initialised
         )
-        assert ("--min-count" in said, "--max-vocab" in said) == (not initialised, not initialised)
+        assert ("`min_count`" in said, "`max_vocab`" in said) == (not initialised, not initialised)
 
 
 def test_what_a_run_says_about_its_losses(tmp_path: Path) -> None:

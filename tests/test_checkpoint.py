@@ -229,38 +229,6 @@ def test_float64_is_a_mistake_of_the_program(tmp_path: Path) -> None:
         ckpt.save(tmp_path / "a", made)
 
 
-# ---- which checkpoint
-
-
-def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CHARRNN_CHECKPOINT", raising=False)
-    with pytest.raises(CharrnnError, match=r"there is no checkpoint in checkpoints.*charrnn train corpus\.txt"):
-        ckpt.find(None)
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    (folder / "folder.safetensors").mkdir()
-    (folder / "notes.txt").write_text("")
-    (folder / "nothing.safetensors").symlink_to("gone")
-    with pytest.raises(CharrnnError, match="there is no checkpoint"):
-        ckpt.find(None)
-    for time, name in enumerate(("old", "new", "demo")):
-        (folder / f"{name}.safetensors").write_text("")
-        os.utime(folder / f"{name}.safetensors", (time, time))
-    assert ckpt.find(None) == Path("checkpoints/new.safetensors")
-    os.utime(folder / "old.safetensors", (5, 5))
-    assert ckpt.find(None) == Path("checkpoints/old.safetensors")
-    monkeypatch.setenv("CHARRNN_CHECKPOINT", "elsewhere")
-    assert ckpt.find(None) == Path("elsewhere")
-    assert ckpt.find("this one") == Path("this one")
-    with pytest.raises(CharrnnError, match="is empty; give one"):
-        ckpt.find("")
-    monkeypatch.setenv("CHARRNN_CHECKPOINT", "")
-    (folder / "old.safetensors").unlink()
-    (folder / "new.safetensors").unlink()
-    assert ckpt.find(None) == Path("checkpoints/demo.safetensors")
-
-
 def test_reading_contents_leaves_the_tensors(tmp_path: Path) -> None:
     write_golden(tmp_path / "a")
     contents = ckpt.read_contents(tmp_path / "a")

@@ -86,7 +86,7 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
     "hidden size 2**53": (edit_metadata(lambda m: m["model"].update(hidden_size=2**53)), "its model needs"),
     "hidden size above": (edit_metadata(lambda m: m["model"].update(hidden_size=2**53 + 1)), "which is too large"),
     "cutoffs far below": (edit_metadata(lambda m: m["model"].update(cutoffs=[-(2**53) - 1])), "which is too large"),
-    "hidden size 0": (edit_metadata(lambda m: m["model"].update(hidden_size=0)), "--hidden-size is 0"),
+    "hidden size 0": (edit_metadata(lambda m: m["model"].update(hidden_size=0)), "`hidden_size` is 0"),
     "no hidden size": (edit_metadata(lambda m: m["model"].pop("hidden_size")), "lacks the entry 'hidden_size'"),
     "cell": (edit_metadata(lambda m: m["model"].update(cells=["lstn"])), "'lstn'; it must be one of"),
     "cell types": (edit_metadata(lambda m: m["model"].update(cells=[1])), "not of the type tuple"),
@@ -94,7 +94,7 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
     "cutoff booleans": (edit_metadata(lambda m: m["model"].update(cutoffs=[True])), "not of the type tuple"),
     "cutoffs": (
         edit_metadata(lambda m: m["model"].update(cutoffs=[9])),
-        "--cutoffs is 9; it must",
+        "`cutoffs` is 9; it must",
     ),
     "many cutoffs": (edit_metadata(lambda m: m["model"].update(cutoffs=[2, 3])), "for the last"),
     "many cells": (edit_metadata(lambda m: m["model"].update(cells=["lstm"] * 1000)), "1000 layers"),
@@ -104,7 +104,7 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
     "vocabulary surrogate": (edit_metadata(lambda m: m["text"]["vocabulary"].__setitem__(3, "\ud800")), "vocabulary"),
     "fallback": (edit_metadata(lambda m: m["text"].pop("fallback")), "fallback"),
     "encoding": (edit_metadata(lambda m: m["text"].update(encoding="no\0such")), "damaged"),
-    "unit": (edit_metadata(lambda m: m["text"].update(unit="syllable")), "--unit is 'syllable'"),
+    "unit": (edit_metadata(lambda m: m["text"].update(unit="syllable")), "`unit` is 'syllable'"),
 }
 
 

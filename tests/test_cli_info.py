@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charrnn import checkpoint as ckpt
+from charrnn.cli.curve import HEIGHT, curve
 from charrnn.cli.main import main
 from charrnn.config import ModelConfig, TextConfig
 from charrnn.nn.layout import parameter_count
@@ -24,6 +28,7 @@ PATH = str(GOLDEN / "version-1.safetensors")
 def _no_checkpoint_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CHARRNN_CHECKPOINT", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def test_for_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +44,7 @@ def test_for_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
     assert 'frequent    a é \\x1b "' in lines
     assert "training    32 bytes of state: --resume can go on" in lines
     assert any(line.split() == ["rnn.weight_ih_l0", "12", "x", "2", "24"] for line in lines)
-    assert any(line.split() == ["options.learning_rate", "0.002"] for line in lines)
+    assert not any("learning_rate" in line for line in lines)  # raw entries are for --json
     assert all(line.isprintable() for line in lines)
 
 
@@ -64,19 +69,65 @@ def test_stripped_word_model_with_history(tmp_path: Path, capsys: pytest.Capture
     made = make_checkpoint(text=TextConfig(unit="word"), counts={" the": 9, "odd": 2, "\n": 2})
     made.training_tensors = {}
     made.training = {
-        "progress": {"step": 99, "best": {"loss": 1.25}, "history": [[s, None, 1 / s] for s in range(1, 100)]}
-    }
+        "source": {"corpora": ["a.txt", "-"]},
+        "corpus": {"training": {"tokens": 1234, "bytes": 5678}, "validation": {"tokens": 99, "bytes": 345}},
+        "progress": {
+            "step": 990, "best_step": 980, "best": {"loss": 1.25, "bits_per_byte": 2.0},
+            "history": [[10 * s, None, 1 / s] for s in range(1, 100)],
+        },
+        "epoch": 3.0,
+    }  # fmt: skip
+    made.timings = {"seconds": 83.2}
     ckpt.save(tmp_path / "a.safetensors", made)
     assert main(["info", "-c", "a.safetensors"]) == 0
     out, _ = capsys.readouterr()
     lines = out.splitlines()
     assert "frequent    ' the' odd" in lines
     assert "training    finished, no state kept" in lines
-    assert any(line.split() == ["progress.best.loss", "1.25"] for line in lines)
-    start = lines.index("    step  training loss  validation loss")
-    rows = [line.split() for line in lines[start + 1 : lines.index("", start)]]
-    assert len(rows) == 12
-    assert rows[-1] == ["99", "-", "0.010101"]
+    assert lines[lines.index("corpus      a.txt, standard input") :][1:5] == [
+        "learned     1,234 tokens, 5.7 kB",
+        "held out    99 tokens, 345 bytes",
+        "best        validation loss 1.2500, 2.000 bits per byte, at step 980",
+        "length      990 steps, 3 epochs, 1m 23s",
+    ]
+    start = lines.index("validation loss by step")
+    picture = lines[start + 1 : lines.index("", start)]
+    assert len(picture) == HEIGHT + 1
+    assert max(map(len, picture)) <= 80
+    assert picture[0].startswith("     1 │█")
+    assert picture[-2].startswith("0.0101 │█")
+    assert picture[-2].endswith("▁▁▁")
+    assert picture[-1].split() == ["10", "990"]
+
+
+@given(st.lists(st.tuples(st.floats(), st.floats())), st.integers(1, 300))
+def test_a_curve_fits_in_its_width(points: list[tuple[float, float]], width: int) -> None:
+    lines = list(curve(points, width))
+    assert all(len(line) <= width for line in lines)
+    assert len(lines) in (0, HEIGHT + 1)
+
+
+@pytest.mark.parametrize("count", [2, 30, 77, 500])
+def test_a_curve_has_its_values(count: int) -> None:
+    drawn = list(curve([(step, count - step) for step in range(count)], 80))[:-1]
+    columns = [sum(" ▁▂▃▄▅▆▇█".index(cell) for cell in column) for column in zip_longest(*(
+        line.partition("│")[2] for line in drawn), fillvalue=" ")]  # fmt: skip
+    assert columns == sorted(columns, reverse=True)
+    assert (columns[0], columns[-1]) == (8 * HEIGHT, 1)
+    assert len(columns) <= 80
+    # A curve that does not move is a line at the bottom.
+    flat = list(curve([(1, 2.0), (2, 2.0)], 40))
+    assert [line.partition("│")[2].strip() for line in flat[:-1]] == ["", "", "", "", "", "▁▁▁▁▁▁▁▁"]
+
+
+def test_without_held_out_text_the_training_loss_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_checkpoint()
+    made.training = {"progress": {"train_loss": 1.5, "history": [[5, 3.0, None], [9, 1.5, None]]}}
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "best        training loss 1.5000; nothing was held out" in lines
+    assert "training loss by step" in lines
 
 
 def test_adaptive_softmax(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

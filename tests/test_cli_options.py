@@ -10,7 +10,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.cli import options
+from charrnn.cli import options, parsers
 from charrnn.errors import UsageError
 
 
@@ -18,27 +18,27 @@ from charrnn.errors import UsageError
     ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1.5h", 5400), (".5", 0.5), (7, 7)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert options.duration(text) == seconds
+    assert parsers.duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1e3", "nan", "inf", "0", "1 0s", True, "9" * 400])
 def test_wrong_durations(text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        options.duration(text)
+        parsers.duration(text)
 
 
 def test_length() -> None:
-    assert options.length("5") == 5
-    assert options.length("inf") == math.inf
+    assert parsers.length("5") == 5
+    assert parsers.length("inf") == math.inf
     for wrong in ("0", "-inf", "nan", "1.5", ""):
         with pytest.raises(typer.BadParameter, match=r"whole number from 1, or inf"):
-            options.length(wrong)
+            parsers.length(wrong)
 
 
 @given(st.floats() | st.integers() | st.text())
 def test_numbers_are_finite_and_in_range(value: Any) -> None:
     try:
-        result = options.number(0, 1, above=True)(value)
+        result = parsers.number(0, 1, above=True)(value)
     except typer.BadParameter:
         return
     assert 0 < result <= 1
@@ -47,8 +47,8 @@ def test_numbers_are_finite_and_in_range(value: Any) -> None:
 @given(st.text())
 def test_text_without_backslashes_is_literal(text: str) -> None:
     plain = text.replace("\\", "/")
-    assert options.unescape(plain) == plain
-    assert options.unescape(text.replace("\\", "\\\\")) == text
+    assert parsers.unescape(plain) == plain
+    assert parsers.unescape(text.replace("\\", "\\\\")) == text
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

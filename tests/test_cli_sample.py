@@ -123,6 +123,16 @@ def test_prompts_from_a_file_are_completed_in_order(run: Run, tmp_path: Path) ->
     assert {(r["tokens"], r["stopped_by"], r["seed"], len(r["text"])) for r in records} == {(12, "length", 3, 12)}
 
 
+def test_several_prompts_are_completed_in_order(run: Run, tmp_path: Path) -> None:
+    args = ("-n", "12", "--seed", "3", "--count", "2", "--echo")
+    (tmp_path / "prompts").write_text("the\n\nlazy dog\n")
+    given = run("-p", "the", "-p", "", "--prompt", "lazy dog", *args)
+    assert given == run("--prompt-file", str(tmp_path / "prompts"), *args)
+    assert given[0] == 0
+    assert given[1] == b"".join(run("-p", prompt, *args)[1] for prompt in ("the", "", "lazy dog"))
+    assert run("-p", "the", "-p", "lazy", "-n", "inf")[0] == 2
+
+
 def test_thousands_of_prompts_are_completed_in_order(run: Run, tmp_path: Path) -> None:
     prompts = [f"{'the quick fox'[: n % 13]}" for n in range(3000)]
     file = tmp_path / "prompts"

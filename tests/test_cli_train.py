@@ -162,7 +162,7 @@ def test_resume(charrnn_train: Any) -> None:
 
 
 def test_resume_with_nothing_to_resume(charrnn_train: Any) -> None:
-    assert charrnn_train("--resume").status == 1  # what `checkpoint.find` says
+    assert charrnn_train("--resume").status == 1  # what `find_checkpoint` says
     assert charrnn_train("--resume", "-o", "none.safetensors").status == 2
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ FLOORS = (
     {"kernels"},
     {"runtime"},
     {"config"},
+    {"settings"},
     {"errors"},
     {""},  # charrnn/__init__.py: the version
 )
@@ -162,12 +165,34 @@ def test_talking_is_found(source: str) -> None:
     assert talking(ast.parse(source)) != []
 
 
+def option_names(source: bytes) -> list[str]:
+    """The strings and comments of a module that have an option of the command line in them."""
+    tokens = tokenize.tokenize(io.BytesIO(source).readline)
+    kinds = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+    return [token.string for token in tokens if token.type in kinds and "--" in token.string]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_names_options(path: Path) -> None:
+    """Below it a message names a field in backticks, which `with_option_names` turns into the option."""
+    if part_of(module_name(path)) not in COMMAND_LINE:
+        assert option_names(path.read_bytes()) == []
+
+
+@pytest.mark.parametrize(
+    "source", ["'lower --steps'", "f'{1} --steps'", "# of --steps", '"""See --steps."""', "'-' '--'"]
+)
+def test_an_option_in_the_library_is_found(source: str) -> None:
+    assert len(option_names(source.encode())) == 1
+    assert option_names(b"x = 3 - -2  # `steps` - 1") == []
+
+
 def test_reading_text_and_checkpoints_does_not_import_numba() -> None:
     """`info`, `--help` and usage errors go through these modules and must start at once."""
     light = [
         module_name(path)
         for path in sources()
-        if part_of(module_name(path)) in {"cli", "checkpoint", "text", "config", "errors"}
+        if part_of(module_name(path)) in {"cli", "checkpoint", "text", "config", "settings", "errors"}
     ]
     code = (
         f"import importlib, sys\nfor name in {light!r}: importlib.import_module(name)\n"

@@ -274,11 +274,11 @@ def test_binary_data_is_noticed(tmp_path: Path, unit: str) -> None:
     assert notes(text) == []
     assert notes(text + "\0") == []
     assert "looks like binary" in notes(text.replace(" of", "\0"))[0]
-    assert "--unit byte" in notes(data, encoding="latin-1")[0]
+    assert "`unit` byte" in notes(data, encoding="latin-1")[0]
     assert notes(text.replace("text", "écrit").encode("latin-1"), encoding="latin-1") == []
     said = notes(text.replace("text", "écrit").encode("latin-1"), errors="replace")[0]
     assert "U+FFFD" in said
-    assert "--encoding" in said
+    assert "`encoding`" in said
     assert load(tmp_path, data, TextConfig(unit="byte")).notes == []
 
 
@@ -295,16 +295,16 @@ def test_binary_data_is_noticed(tmp_path: Path, unit: str) -> None:
         ("\x01" * 9, TextConfig(unit="byte"), ["one byte only, '01'"]),
         ("\n\n\n", TextConfig(), ["nothing but line ends"]),
         (" \n \n", TextConfig(unit="word", pretokenized=True), ["nothing but line ends"]),
-        ("a" * 90 + "b" * 10, TextConfig(), ["one character only", "--val-fraction 0"]),
-        (b"ab\xff", TextConfig(), ["byte 0xff at offset 2", "--unit byte", "--errors replace"]),
-        ("a b c", TextConfig(unit="word", min_count=2), ["lower --min-count"]),
+        ("a" * 90 + "b" * 10, TextConfig(), ["one character only", "`val_fraction` 0"]),
+        (b"ab\xff", TextConfig(), ["byte 0xff at offset 2", "`unit` byte", "`errors` replace"]),
+        ("a b c", TextConfig(unit="word", min_count=2), ["lower `min_count`"]),
     ],
 )
 def test_too_little_text(tmp_path: Path, data: bytes | str, config: TextConfig, words: list[str]) -> None:
     message = failure(tmp_path, data, config)
     for word in words:
         assert word in message
-    assert ("--val-fraction 0" in message) == ("--val-fraction 0" in words)
+    assert ("`val_fraction` 0" in message) == ("`val_fraction` 0" in words)
     assert list((tmp_path / "cache" / "corpora").iterdir()) == []
 
 

@@ -193,8 +193,8 @@ def test_invalid_utf8_names_file_offset_and_ways_out(data: bytes, offset: int, b
         decoded(data, block=block)
     message = str(raised.value)
     assert message.startswith(f"f.txt: byte {byte} at offset {offset} is not valid UTF-8; ")
-    assert "--unit byte" in message
-    assert "--errors replace" in message
+    assert "`unit` byte" in message
+    assert "`errors` replace" in message
     assert "\ufffd" in decoded(data, errors="replace", block=block)[0]
 
 

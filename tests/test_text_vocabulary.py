@@ -53,7 +53,7 @@ def test_rare_units_and_those_beyond_the_limit_are_unknown() -> None:
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [(TextConfig(min_count=9), "lower --min-count"), (TextConfig(max_vocab=2), "--max-vocab 2 leaves no character")],
+    [(TextConfig(min_count=9), "lower `min_count`"), (TextConfig(max_vocab=2), "`max_vocab` 2 leaves no character")],
 )
 def test_limits_that_leave_nothing_are_refused(config: TextConfig, message: str) -> None:
     with pytest.raises(CharrnnError, match=message):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli import streams
+from charrnn.cli.curve import curve
+from charrnn.cli.model import find_checkpoint
 from charrnn.cli.options import CheckpointOption, QuietOption, option
+from charrnn.cli.progress import duration_text
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
@@ -20,8 +24,6 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 FREQUENT_UNITS = 20
-HISTORY_ROWS = 12
-PROGRESS = ("step", "train_loss", "best_step", "best", "halvings", "divergences")  # what a reader can use
 
 
 def info(
@@ -29,17 +31,17 @@ def info(
         str | None, typer.Argument(metavar="CHECKPOINT", help="A file made by charrnn train.", show_default=False)
     ] = None,
     checkpoint: CheckpointOption = None,
-    as_json: Annotated[bool, option("--json", help="One JSON object instead.")] = False,
+    as_json: Annotated[bool, option("--json", help="One JSON object instead, with every entry of the file.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Describe a checkpoint: model, vocabulary, training history, parameters by tensor, file size."""
+    """Describe a checkpoint: what it is, what it learned from and how well, its parameters by tensor."""
     streams.set_quiet(quiet)
     if path and checkpoint:
         raise UsageError(f"two checkpoints are named, {path} and {checkpoint}; leave one out")
 
-    from charrnn.checkpoint import find, read_contents
+    from charrnn.checkpoint import read_contents
 
-    file = find(checkpoint if path is None else path)
+    file = find_checkpoint(checkpoint if path is None else path)
     if not path:
         streams.note(f"checkpoint {file}")
     description = describe(str(file), read_contents(file))
@@ -48,7 +50,7 @@ def info(
             text = json.dumps(description, ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
         else:
-            for line in as_text(description):
+            for line in as_text(description, shutil.get_terminal_size().columns):
                 out.write(streams.printable(line) + "\n")
 
 
@@ -76,11 +78,27 @@ def describe(path: str, contents: Contents) -> dict[str, Any]:
     }
 
 
-def as_text(description: dict[str, Any]) -> Iterator[str]:
-    """The lines for a person to read."""
-    model, text, vocabulary = description["model"], description["text"], description["vocabulary"]
+def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
+    """The lines for a person to read, the curve at most `width` columns wide.
+
+    Of what a checkpoint says of its training nothing is taken on trust: what is missing or of another kind is left out.
+    """
     yield f"{description['checkpoint']}: {_bytes(description['file_size'])}, format {description['format_version']}"
     yield ""
+    yield from _network(description)
+    yield ""
+    yield from _training(description)
+    progress = _dict(description["training"].get("progress"))
+    yield from _curve(progress.get("history"), width)
+    yield ""
+    longest = max(len(name) for name in description["tensors"])
+    for name, shape in description["tensors"].items():
+        yield f"{name:{longest}}  {' x '.join(map(str, shape)):>16}  {math.prod(shape):>14,}"
+
+
+def _network(description: dict[str, Any]) -> Iterator[str]:
+    """What the model is."""
+    model, text, vocabulary = description["model"], description["text"], description["vocabulary"]
     cells = model["cells"]
     kind = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
     yield f"model       {kind}, {_count(len(cells), 'layer')} of {model['hidden_size']:,}"
@@ -95,18 +113,53 @@ def as_text(description: dict[str, Any]) -> Iterator[str]:
     words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
     yield f"text        {', '.join(words)}; {_count(vocabulary['size'], 'unit')}"
     yield f"frequent    {' '.join(_unit(unit) for unit in vocabulary['most_frequent'])}"
+
+
+def _training(description: dict[str, Any]) -> Iterator[str]:
+    """What the model learned from, how well and for how long."""
+    training, timings = description["training"], description["timings"]
+    names = _dict(training.get("source")).get("corpora")
+    if isinstance(names, list) and names:
+        yield f"corpus      {', '.join('standard input' if name == '-' else str(name) for name in names)}"
+    for label, part in (("learned", "training"), ("held out", "validation")):
+        sizes = _dict(_dict(training.get("corpus")).get(part))
+        if (tokens := _number(sizes.get("tokens"))) is not None:
+            size = _number(sizes.get("bytes"))
+            yield f"{label:11} {tokens:,} tokens{f', {_bytes(size)}' if size is not None else ''}"
+    progress = _dict(training.get("progress"))
+    best = _dict(progress.get("best"))
+    if (loss := _number(best.get("loss"))) is not None:
+        bits, step = _number(best.get("bits_per_byte")), _number(progress.get("best_step"))
+        yield (
+            f"best        validation loss {loss:.4f}"
+            + (f", {bits:.3f} bits per byte" if bits is not None else "")
+            + (f", at step {step:,}" if step is not None else "")
+        )
+    elif (loss := _number(progress.get("train_loss"))) is not None:
+        yield f"best        training loss {loss:.4f}; nothing was held out"
+    step, epochs, seconds = (
+        _number(value) for value in (progress.get("step"), training.get("epoch"), timings.get("seconds"))
+    )
+    lengths = [
+        f"{step:,} steps" if step is not None else "",
+        f"{epochs:.3g} epochs" if epochs is not None else "",
+        duration_text(seconds) if seconds is not None else "",
+    ]
+    if any(lengths):
+        yield f"length      {', '.join(filter(None, lengths))}"
     state = description["training_state_bytes"]
     yield f"training    {f'{_bytes(state)} of state: --resume can go on' if state else 'finished, no state kept'}"
-    yield ""
-    progress = _dict(description["training"].get("progress"))
-    shown = {**description["training"], "good": None, "progress": {name: progress.get(name) for name in PROGRESS}}
-    for name, value in (*_flatten(shown), *_flatten(description["timings"], "timings.")):
-        yield f"{name:34} {_value(value)}"
-    yield from _history(progress.get("history"))
-    yield ""
-    width = max(len(name) for name in description["tensors"])
-    for name, shape in description["tensors"].items():
-        yield f"{name:{width}}  {' x '.join(map(str, shape)):>16}  {math.prod(shape):>14,}"
+
+
+def _curve(history: Any, width: int) -> Iterator[str]:
+    """The validation loss over the steps, or the training loss where nothing was held out."""
+    rows = [row for row in history if isinstance(row, list) and len(row) == 3] if isinstance(history, list) else []
+    for title, column in (("validation loss", 2), ("training loss", 1)):
+        pairs = [(_number(row[0]), _number(row[column])) for row in rows]
+        lines = list(curve([(step, loss) for step, loss in pairs if step is not None and loss is not None], width))
+        if lines:
+            yield from ("", f"{title} by step", *lines)
+            return
 
 
 def _frequent(vocabulary: Vocabulary) -> list[str]:
@@ -122,52 +175,26 @@ def _input(model: dict[str, Any]) -> str:
     return f"embedding of {model['embedding_size']:,}" if model["embedding_size"] else "one-hot"
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` as `a.b`, 1; lists of records are summed up."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
-            yield f"{prefix}{name}", _count(len(value), "record")
-        elif value is not None:
-            yield f"{prefix}{name}", value
-
-
-def _history(history: Any) -> Iterator[str]:
-    """A table of the validations, at most HISTORY_ROWS of them, evenly spread, the last one included."""
-    if not isinstance(history, list) or not all(isinstance(row, list) and len(row) == 3 for row in history):
-        return
-    count = min(HISTORY_ROWS, len(history))
-    if count:
-        yield ""
-        yield "    step  training loss  validation loss"
-    for i in range(count):
-        step, training, validation = (_value(cell) for cell in history[(i + 1) * len(history) // count - 1])
-        yield f"{step:>8}  {training:>13}  {validation:>15}"
-
-
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
 def _value(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(map(_value, value))
-    return str(value)
+    return "yes" if value is True else str(value)
+
+
+def _number(value: Any) -> float | None:
+    """The value if it is a finite number, which can be written in a few digits."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18
+    return value if good else None
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _bytes(number: int) -> str:
+def _bytes(number: float) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if number >= size:
             return f"{number / size:.1f} {unit}"
-    return f"{number} bytes"
+    return f"{number:g} bytes"

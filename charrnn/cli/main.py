@@ -7,7 +7,6 @@ SIGHUP the process dies of that signal. A command's module is imported when the 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import sys
 import traceback
@@ -19,20 +18,12 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn import __version__
 from charrnn.cli import streams
-from charrnn.cli.options import nearest
+from charrnn.cli.commands import COMMANDS, load_command
+from charrnn.cli.parsers import nearest
 from charrnn.cli.signals import catch_signals, die_of
 from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
-
-# Each command is the function of this name in the module charrnn.cli.<name>.
-COMMANDS = {
-    "train": "Learn from text files and write a checkpoint.",
-    "sample": "Write text like the text a checkpoint was trained on.",
-    "score": "Say how probable each line of a text is.",
-    "info": "Describe a checkpoint.",
-}
 
 COMPLETION = ("--install-completion", "--show-completion")
 COMPLETED_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
@@ -40,41 +31,6 @@ COMPLETED_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 # The parser's own exceptions. Only some have a public name; what they have in common is found from one that does.
 ParserUsageError: Any = typer.BadParameter.__bases__[0]
 ParserError: Any = ParserUsageError.__bases__[0]
-
-
-class Command(typer.core.TyperCommand):
-    """A command whose help lists its options under the headings of their groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, then each group of options in order of appearance."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if parameter.param_type_name == "argument":
-                text = str(getattr(parameter, "help", None) or "")
-                sections.setdefault("Arguments", []).append((parameter.metavar or str(parameter.name).upper(), text))
-            elif record is not None:
-                title = getattr(parameter, "rich_help_panel", None) or "Options"
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """`[OPTIONS] [CORPUS]...`, the same with every version of typer."""
-        pieces = [str(self.options_metavar)]
-        for parameter in self.params:
-            if parameter.param_type_name == "argument":
-                name = parameter.metavar or str(parameter.name).upper()
-                pieces.append((name if parameter.required else f"[{name}]") + ("..." if parameter.nargs != 1 else ""))
-        return pieces
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command. A closed pipe other than standard output is a failure (typer would leave without a word)."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise CharrnnError(f"{error.filename or 'a pipe'}: nobody reads it any more") from error
 
 
 class Group(typer.core.TyperGroup):
@@ -119,23 +75,18 @@ def _shell() -> str | None:
         return None
 
 
-def load_command(name: str) -> Any:
-    """The function `name` of charrnn.cli.`name` as a command."""
-    function = getattr(importlib.import_module(f"charrnn.cli.{name}"), name)
-    single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, cls=Command, help=function.__doc__ or COMMANDS[name])(function)
-    return typer.main.get_command(single)
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"charrnn {__version__}")
+        from charrnn.cli.versions import version_lines
+
+        typer.echo("\n".join(version_lines()))
         raise typer.Exit
 
 
 def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the versions and leave."),
     ] = False,
 ) -> None:
     pass
@@ -197,6 +148,8 @@ def _run(args: Sequence[str]) -> int:
     except CharrnnError as error:
         return _fail(str(error), error.exit_status)
     except ParserError as error:
+        if not args and getattr(error, "ctx", None) is not None:
+            streams.say_lines(error.ctx.get_help())
         return _fail(_one_line(error, args), 2 if isinstance(error, ParserUsageError) else 1)
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # `charrnn --help | head -1`

@@ -1,15 +1,49 @@
-"""Opening the model that `sample` and `score` read."""
+"""Which checkpoint a command takes, and the model in it."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli import streams
 from charrnn.cli.options import resolve_threads
+from charrnn.errors import CharrnnError, UsageError
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
     from charrnn.models import LanguageModel
+
+DEFAULT_FOLDER = Path("checkpoints")
+DEMO_NAME = "demo.safetensors"
+ENVIRONMENT_VARIABLE = "CHARRNN_CHECKPOINT"
+
+
+def find_checkpoint(explicit: str | None) -> Path:
+    """Which checkpoint to use: `explicit`, else $CHARRNN_CHECKPOINT, else the most recently modified file
+    checkpoints/*.safetensors other than demo.safetensors, else that one.
+
+    Raises `UsageError` when `explicit` is empty, as an unset variable of the shell would leave it, and `CharrnnError`
+    when there is none. Whether the file is a good one is for `checkpoint.load` to say.
+    """
+    if explicit == "":
+        raise UsageError("the name of the checkpoint is empty; give one, or leave out the option")
+    if chosen := explicit or os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(chosen)
+    newest: tuple[bool, int, str] | None = None
+    for path in DEFAULT_FOLDER.glob("*.safetensors"):
+        try:
+            candidate = (path.name != DEMO_NAME, path.stat().st_mtime_ns, path.name)
+        except OSError:  # a link to nothing, or removed just now
+            continue
+        if path.is_file() and (newest is None or candidate > newest):
+            newest = candidate
+    if newest is None:
+        raise CharrnnError(
+            f"there is no checkpoint in {DEFAULT_FOLDER}{os.sep}; make one with: charrnn train corpus.txt, "
+            "or name one with -c FILE"
+        )
+    return DEFAULT_FOLDER / newest[2]
 
 
 def open_model(
@@ -24,7 +58,7 @@ def open_model(
 
     from charrnn import checkpoint
 
-    path = checkpoint.find(checkpoint_option)
+    path = find_checkpoint(checkpoint_option)
     streams.note(f"{called} {path}")
     loaded = checkpoint.load(path)
 

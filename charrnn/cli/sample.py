@@ -7,7 +7,7 @@ import math
 import os
 from contextlib import nullcontext
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from charrnn.cli import streams
 from charrnn.cli.model import open_model
@@ -17,15 +17,15 @@ from charrnn.cli.options import (
     QuietOption,
     SeedOption,
     ThreadsOption,
-    number,
     option,
     resolve_seed,
     resolve_threads,
-    unescape,
-    whole_number,
 )
-from charrnn.cli.options import length as parse_length
+from charrnn.cli.parsers import length as parse_length
+from charrnn.cli.parsers import unescape, whole_number
+from charrnn.cli.table import given, with_settings
 from charrnn.cli.visible import TerminalFilter, visible
+from charrnn.config import DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.memory import readable, require_memory
 
@@ -42,41 +42,9 @@ _ROWS_A_THREAD = 16
 _PIPE_STRIDE = 64  # units drawn between two writes into a pipe
 
 
+@with_settings(SamplingConfig, groups=("Model", DISTRIBUTION, "Samples", "Prompt", "Output", RUN))
 def sample(
     checkpoint: CheckpointOption = None,
-    temperature: Annotated[
-        float,
-        option(
-            "-t",
-            "--temperature",
-            metavar="X",
-            parser=number(0),
-            group="Distribution",
-            help="Below 1 safer, above 1 wilder, 0 greedy.",
-        ),
-    ] = 1.0,
-    top_k: Annotated[
-        int | None,
-        option(
-            "-k",
-            "--top-k",
-            metavar="N",
-            parser=whole_number(1),
-            group="Distribution",
-            help="Only the N best units.",
-            default="all",
-        ),
-    ] = None,
-    top_p: Annotated[
-        float,
-        option(
-            "--top-p",
-            metavar="P",
-            parser=number(0, 1, above=True),
-            group="Distribution",
-            help="Only the best units that make up P of all.",
-        ),
-    ] = 1.0,
     length: Annotated[
         float | None,
         option(
@@ -96,7 +64,14 @@ def sample(
         ),
     ] = 1,
     prompt: Annotated[
-        str | None, option("-p", "--prompt", metavar="TEXT", group="Prompt", help="Text to go on from, taken as it is.")
+        list[str] | None,
+        option(
+            "-p",
+            "--prompt",
+            metavar="TEXT",
+            group="Prompt",
+            help="Text to go on from, taken as it is. Can be repeated; completions come in order.",
+        ),
     ] = None,
     prompt_file: Annotated[
         str | None,
@@ -131,6 +106,7 @@ def sample(
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
     quiet: QuietOption = False,
+    **settings: Any,
 ) -> None:
     """Write text like the text a checkpoint was trained on."""
     streams.set_quiet(quiet)
@@ -141,22 +117,22 @@ def sample(
         raise UsageError("--delimiter is for --format text, and --format is jsonl; leave it out")
     if format == "jsonl" and length == math.inf and not stops:
         raise UsageError("--length is inf and --format is jsonl, whose record would never end; give a number or --stop")
-    if prompt is not None and prompt_file is not None:
+    if prompt and prompt_file is not None:
         raise UsageError("--prompt and --prompt-file are both given; leave one of them out")
-    if echo and prompt is None and prompt_file is None:
+    if echo and not prompt and prompt_file is None:
         raise UsageError("--echo prints the prompt, and there is none; give --prompt or --prompt-file, or leave it out")
     if length == math.inf and count > 1:
         raise UsageError(f"--length is inf and {count} samples are wanted; the first would never end: give a number")
 
     from charrnn.cli.lines import open_lines
 
-    single = [os.fsencode(prompt or "")]
+    typed = [os.fsencode(text) for text in prompt or [""]]
     with nullcontext() if prompt_file is None else open_lines(prompt_file) as chunks:
-        prompts = iter([single]) if chunks is None else _prompts(chunks)
+        prompts = iter([typed]) if chunks is None else _prompts(chunks)
         if length == math.inf:
             prompts = iter([_only_one(prompts)])
         # The rows of a batch are split between the threads: a few rows are faster on one.
-        rows = count // _ROWS_A_THREAD if prompt_file is None else math.inf
+        rows = count * len(typed) // _ROWS_A_THREAD if prompt_file is None else math.inf
         model, loaded = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
 
         from charrnn.tasks import sampling
@@ -166,15 +142,13 @@ def sample(
             streams.note(f"seed {seed}")
         one_line = loaded.text.lines and length is None
         units = length or (sampling.LINE_LIMIT if one_line else DEFAULT_LENGTH)
-        config = sampling.SamplingConfig(
+        config = SamplingConfig(
             length=None if units == math.inf else int(units),
             one_line=one_line,
             lines=loaded.text.lines,
-            temperature=temperature,
-            top_k=top_k or 0,
-            top_p=top_p,
             stops=stops,
             seed=seed,
+            **given(settings),
         )
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE

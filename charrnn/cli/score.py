@@ -21,8 +21,8 @@ from charrnn.cli.options import (
     QuietOption,
     ThreadsOption,
     option,
-    whole_number,
 )
+from charrnn.cli.parsers import whole_number
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 

@@ -25,15 +25,6 @@ PIECE_SECONDS = 0.1
 # What a hostile file makes a message quote is cut off here.
 LONGEST_MESSAGE = 2000
 
-# Fields that messages of the library name in backticks, each set by the option of the same name.
-OPTION_FIELDS = frozenset(
-    """activation batch_size cell clip_norm clip_value cutoffs dropout dry_run embedding_size encoding epochs errors
-    eval_every force hidden_size init_from layers learning_rate length max_time max_vocab min_count momentum
-    optimizer output patience peepholes precision pretokenized reset_gate resume rms_norm sample_every schedule seed
-    seq_length steps stop temperature threads tie_weights top_k top_p unit val val_fraction warmup
-    weight_decay""".split()  # noqa: SIM905
-)
-
 _quiet = False
 
 
@@ -123,12 +114,13 @@ def _to_stderr(line: str) -> None:
 
 
 def with_option_names(message: str) -> str:
-    """The message with the options that fields of the library, such as `hidden_size`, are set by."""
-    return re.sub(r"`([a-z_]+)`", lambda found: _option_name(found[1]), message)
+    """The message with the options in place of the fields that the library names, as `hidden_size` in backticks."""
+    if "`" not in message:
+        return message
 
+    from charrnn.cli.commands import option_names  # loads the commands
 
-def _option_name(field: str) -> str:
-    return f"--{field.replace('_', '-')}" if field in OPTION_FIELDS else f"`{field}`"
+    return re.sub(r"`([a-z_]+)`", lambda found: option_names().get(found[1], found[0]), message)
 
 
 def _line(message: str) -> str:
@@ -140,6 +132,12 @@ def note(message: str) -> None:
     """One line for the user on standard error, unless `--quiet`."""
     if not _quiet:
         _to_stderr(_line(message))
+
+
+def say_lines(text: str) -> None:
+    """Several lines on standard error, such as a command's help, and an empty one."""
+    for line in (*text.splitlines(), ""):
+        _to_stderr(printable(line))
 
 
 def warn(message: str) -> None:

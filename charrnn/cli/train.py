@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli import model_options, streams
+from charrnn.cli import streams
 from charrnn.cli import train_options as options
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
 from charrnn.cli.progress import duration_text, make_display, start_lines
 from charrnn.cli.signals import raise_if_received
+from charrnn.cli.table import given, with_settings
 from charrnn.cli.train_files import check_names, choose_output
 from charrnn.cli.train_log import TrainingLog
 from charrnn.cli.visible import visible
+from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.lock import only_writer
 from charrnn.training import events
@@ -32,25 +34,8 @@ if TYPE_CHECKING:
     from charrnn.training.setup import Request
     from charrnn.training.task import Task
 
-# Parameters that say where things are or what is shown; all others are options of text, model and training.
-NOT_SETTINGS = {
-    *(
-        "corpus",
-        "output",
-        "resume",
-        "force",
-        "init_from",
-        "val",
-        "threads",
-        "dry_run",
-        "log",
-        "as_json",
-        "config",
-        "quiet",
-    )
-}
 
-
+@with_settings(TextConfig, ModelConfig, TrainingConfig, groups=options.GROUPS)
 def train(
     context: typer.Context,
     corpus: options.Corpora = None,
@@ -58,50 +43,17 @@ def train(
     resume: options.Resume = False,
     force: options.Force = False,
     init_from: options.InitFrom = None,
-    unit: model_options.Unit = None,
-    pretokenized: model_options.Pretokenized = False,
-    lines: model_options.Lines = False,
-    min_count: model_options.MinCount = None,
-    max_vocab: model_options.MaxVocab = None,
-    encoding: model_options.Encoding = None,
-    errors: model_options.Errors = None,
-    cell: model_options.Cell = None,
-    hidden_size: model_options.HiddenSize = None,
-    layers: model_options.Layers = None,
-    embedding_size: model_options.EmbeddingSize = None,
-    peepholes: model_options.Peepholes = False,
-    rms_norm: model_options.RmsNorm = False,
-    reset_gate: model_options.ResetGate = None,
-    activation: model_options.Activation = None,
-    tie_weights: model_options.TieWeights = False,
-    cutoffs: model_options.Cutoffs = None,
-    dropout: options.Dropout = None,
-    weight_decay: options.WeightDecay = None,
-    clip_norm: options.ClipNorm = None,
-    clip_value: options.ClipValue = None,
-    optimizer: options.OptimizerName = None,
-    momentum: options.Momentum = None,
-    learning_rate: options.LearningRate = None,
-    schedule: options.Schedule = None,
-    warmup: options.Warmup = None,
-    batch_size: options.BatchSize = None,
-    seq_length: options.SeqLength = None,
-    epochs: options.Epochs = None,
-    steps: options.Steps = None,
-    max_time: options.MaxTime = None,
-    patience: options.Patience = None,
+    cell: options.Cell = None,
+    layers: options.Layers = None,
     val: options.Val = None,
-    val_fraction: options.ValFraction = None,
-    eval_every: options.EvalEvery = None,
-    seed: options.Seed = None,
+    *,
     threads: ThreadsOption = None,
-    precision: options.Precision = None,
     dry_run: options.DryRun = False,
     log: options.Log = None,
     as_json: options.Json = False,
-    sample_every: options.SampleEvery = None,
     config: ConfigOption = None,
     quiet: QuietOption = False,
+    **settings: Any,
 ) -> None:
     """Learn from text files and write a checkpoint, for charrnn sample and charrnn score.
 
@@ -111,11 +63,7 @@ def train(
     """
     elapsed = stopwatch(already=time.process_time())  # until now the process was busy with imports
     streams.set_quiet(quiet)
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if name not in NOT_SETTINGS and value is not None and value is not False
-    }
+    asked = given({"cell": cell, "layers": layers, **settings})
     path = choose_output(corpus, output, resume)
     written = str(path) if output is None else output
     check_names(written, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
@@ -132,7 +80,7 @@ def train(
     from charrnn.training.setup import Request
 
     announce_compilation()
-    request = Request(corpus or [], path, given, val, init_from, count)
+    request = Request(corpus or [], path, asked, val, init_from, count)
     if dry_run:
         with tempfile.TemporaryDirectory() as nothing_kept:
             show_estimate(dataclasses.replace(request, cache=Path(nothing_kept)), elapsed, as_json)
@@ -143,7 +91,7 @@ def train(
             result = started
         else:
             task, model = started
-            result = run(request, task, model, log, repeat=max_time is not None)
+            result = run(request, task, model, log, repeat="max_time" in asked)
     if as_json:
         with streams.Output() as out:
             text = json.dumps(result, ensure_ascii=False, allow_nan=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from charrnn.cli.model import DEFAULT_FOLDER, DEMO_NAME, find_checkpoint
 from charrnn.errors import CharrnnError, UsageError
 
 
@@ -41,15 +42,13 @@ def choose_output(corpora: list[str] | None, output: str | None, resume: bool) -
     if corpora:
         return default_output(corpora[0])
     if resume:
-        from charrnn.checkpoint import DEMO_NAME, find
-
         try:
-            path = find(None)
+            path = find_checkpoint(None)
         except CharrnnError:
             raise CharrnnError("there is no run to resume in checkpoints; name its file with --output") from None
         if path.name != DEMO_NAME:
             return path
-    return Path("checkpoints") / "stdin.safetensors"
+    return DEFAULT_FOLDER / "stdin.safetensors"
 
 
 def default_output(corpus: str) -> Path:
@@ -57,4 +56,4 @@ def default_output(corpus: str) -> Path:
     name = "stdin" if corpus == "-" else Path(corpus).name
     if name.lower().endswith((".gz", ".bz2", ".xz")):
         name = Path(name).stem
-    return Path("checkpoints") / f"{Path(name).stem or 'corpus'}.safetensors"
+    return DEFAULT_FOLDER / f"{Path(name).stem or 'corpus'}.safetensors"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import require_range
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.config import SamplingConfig
+from charrnn.errors import CharrnnError
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
@@ -27,35 +27,6 @@ LINE_LIMIT = 10_000  # units at which a line that does not end is cut
 _PROMPT_WINDOW = 256  # steps of a prompt read in one call
 _BATCH_ROWS = 256
 _BATCH_LOGITS = 4_000_000  # samples times vocabulary: 32 MB of float64
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingConfig:
-    """How samples are drawn.
-
-    `length` counts new units, None is without end; `one_line` ends a sample at its end-of-line, which is not part of
-    it. `lines`: the state is reset where a line begins, as in training. `temperature` 0 takes the most probable unit, `top_k` 0 and `top_p` 1 leave the distribution whole. A sample
-    ends before the first of `stops` that it writes.
-    """
-
-    length: int | None = 500
-    one_line: bool = False
-    lines: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    stops: tuple[bytes, ...] = ()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.length is not None:
-            require_range("`length`", self.length, 0)
-        require_range("`temperature`", self.temperature, 0)
-        require_range("`top_k`", self.top_k, 0)
-        require_range("`top_p`", self.top_p, 0, 1, above=True)
-        require_range("`seed`", self.seed, 0)
-        if b"" in self.stops:
-            raise UsageError("`stop` is empty; it must be at least one character")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""What `charrnn --version` says: all that a bug report needs, found without importing what is named."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from charrnn import __version__
+
+PROCESSORS = Path("/proc/cpuinfo")
+# Those that the kernels make use of, in the names of Linux.
+_INSTRUCTIONS = ("sse2", "avx", "fma", "avx2", "avx512f", "avx512_bf16", "asimd", "bf16")
+
+
+def version_lines() -> Iterator[str]:
+    """`charrnn 0.1.0`, then a line with the versions of Python and the numerical packages, and the processor."""
+    yield f"charrnn {__version__}"
+    packages = ", ".join(f"{name} {_version(name)}" for name in ("NumPy", "Numba"))
+    yield f"Python {platform.python_version()}, {packages}, {platform.system()} {instruction_set()}"
+
+
+def instruction_set() -> str:
+    """`x86_64 with sse2, avx, fma, avx2`; the architecture alone where Linux does not list the instructions."""
+    try:
+        listed = PROCESSORS.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.machine()
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", listed, re.MULTILINE)
+    known = found[1].split() if found else []
+    used = [name for name in _INSTRUCTIONS if name in known]
+    return f"{platform.machine()} with {', '.join(used)}" if used else platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
