@@ -82,7 +82,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     compiled = kernel_cache()  # chosen here for the whole process
     if compiled:
         (cache / "kernels").symlink_to(compiled.parent.resolve(), target_is_directory=True)
-    # Where a shell starts the tests in the background they ignore SIGINT, and so would the programs that they interrupt.
+    # In the background of a shell the tests ignore SIGINT, and so would the programs that they interrupt.
     for number in TERMINATION_SIGNALS:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -17,7 +17,7 @@ from charrnn.nn.embedding import Embedding
 from charrnn.nn.init import uniform, zeros
 from charrnn.nn.packed import flat
 from charrnn.nn.parameters import Parameter
-from charrnn.nn.recurrent import RecurrentLayer, layer_class
+from charrnn.nn.recurrent import Call, RecurrentLayer, layer_class
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
@@ -38,7 +38,10 @@ class Layer(RecurrentLayer):
         found: Array = self.below.value[t, rows] @ self.weights[self.weight_ih.name] + self.b
         return found
 
-    def forward_cell(self, begin: int, end: int) -> None:
+    def forward_call(self) -> Call:
+        return self.forward_steps, ()
+
+    def forward_steps(self, begin: int, end: int) -> None:
         rows, U = slice(begin, end), self.weights[self.weight_hh.name]
         for t in range(len(self.signal.value)):
             self.h[t, rows] *= self.mask[t, rows, np.newaxis]
@@ -48,7 +51,10 @@ class Layer(RecurrentLayer):
             self.h[t + 1, rows] = (before + squashed) / 2
             self.signal.value[t, rows] = self.h[t + 1, rows]
 
-    def backward_cell(self, begin: int, end: int) -> None:
+    def backward_call(self) -> Call:
+        return self.backward_steps, ()
+
+    def backward_steps(self, begin: int, end: int) -> None:
         rows, U, W = slice(begin, end), self.weights[self.weight_hh.name], self.weights[self.weight_ih.name]
         dh = np.zeros_like(self.dh[rows])
         for t in range(len(self.dout) - 1, -1, -1):

@@ -8,7 +8,7 @@ is the sum over the steps that read it. For the layers above, the table has one 
 from __future__ import annotations
 
 from charrnn.kernels.matmul import NOTHING, OWN, Rows, add_product, memory_of, rows_of
-from charrnn.kernels.rounding import widen
+from charrnn.kernels.rounding import store_gemm_input, widen
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.compile import inline, kernel
 
@@ -39,6 +39,16 @@ def gather_rows(table: Array, distinct: Ids, rows: Array) -> None:
         source, target = table[distinct[u]], rows[u]
         for j in range(target.size):
             target[j] = source[j]
+
+
+@kernel
+def look_up_rows(table: Array, distinct: Ids, rows: Array, rows_gemm: Array, first: int, last: int) -> None:
+    """rows[u] = table[distinct[u]] for u from `first` to `last`: table (V, E), rows (U, E); rows_gemm: gemm input."""
+    for u in range(first, last):
+        source, target = table[distinct[u]], rows[u]
+        for j in range(target.size):
+            target[j] = source[j]
+        store_gemm_input(target, rows_gemm[u])
 
 
 @kernel
@@ -104,10 +114,12 @@ def fill_rows(gates: Array, bias: Array, begin: int, end: int) -> None:
 
 
 @kernel
-def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int) -> None:
+def sum_by_unit(
+    dgates: Array, local: Ids, dtable: Array, dtable_gemm: Array, dbias: Array, first: int, last: int
+) -> None:  # fmt: skip
     """dtable[u] = sum of dgates (T, B, G) over the places that read unit u, for the columns from `first` to `last`.
 
-    dgates as an operand, its rows may be longer.
+    dgates as gemm input, its rows may be longer. dtable_gemm: dtable as gemm input. dbias (G) += the sum of dtable.
     """
     T, B, _ = dgates.shape
     dtable[:, first:last] = 0
@@ -116,6 +128,12 @@ def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int)
             source, target = dgates[t, b, first:last], dtable[local[t, b], first:last]
             for j in range(last - first):
                 target[j] += widen(source[j])
+    bias = dbias[first:last]
+    for u in range(dtable.shape[0]):
+        row = dtable[u, first:last]
+        for j in range(last - first):
+            bias[j] += row[j]
+        store_gemm_input(row, dtable_gemm[u, first:last])
 
 
 @kernel

@@ -9,6 +9,7 @@ import math
 
 from charrnn.kernels.functions import exp, largest
 from charrnn.kernels.matmul import NOTHING, Memory, add_product, memory_of, row_of
+from charrnn.kernels.rounding import store_gemm_input
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.compile import inline, kernel
 
@@ -25,10 +26,13 @@ def exponentials(row: Array, top: float) -> float:
 
 
 @kernel
-def cross_entropy(logits: Array, targets: Ids, scales: Array, log_probs: Array, begin: int, end: int) -> None:
+def cross_entropy(
+    logits: Array, targets: Ids, scales: Array, log_probs: Array, dlogits: Array, begin: int, end: int
+) -> None:  # fmt: skip
     """logits (T, B, V): in, logits; out, the gradient of Σ scales loss. targets (T, B), scales (T, B) float64.
 
-    log_probs (T, B) float64: log p of the targets. Only the rows from `begin` to `end`.
+    log_probs (T, B) float64: log p of the targets. dlogits (T, B, V or one more): the gradient as products read it,
+    rounded or `logits` itself. Only the rows from `begin` to `end`.
     """
     for t in range(logits.shape[0]):
         for b in range(begin, end):
@@ -43,6 +47,7 @@ def cross_entropy(logits: Array, targets: Ids, scales: Array, log_probs: Array, 
             for v in range(row.size):
                 row[v] *= factor
             row[y] -= logits.dtype.type(scale)
+            store_gemm_input(row, dlogits[t, b])
 
 
 @inline

@@ -167,9 +167,8 @@ class Tail:
             logits = scratch[:, :n] if self.rounded else dlogits
             self.compute_logits(logits, at, rows.stop)
             kernels.softmax.cross_entropy(
-                logits, self.targets[:, rows], self.scales[:, rows], self.log_probs[:, rows], 0, n
-            )  # fmt: skip
-            kernels.rounding.store_operands(logits, dlogits, 0, n)
+                logits, self.targets[:, rows], self.scales[:, rows], self.log_probs[:, rows], dlogits, 0, n
+            )
         self.dprojection[:, first:last] = 0
         kernels.matmul.add_products(self.dlogits, up, self.dprojection, first, last)
         kernels.rounding.store_operands(self.dprojection, self.dprojection_operand, first, last)

@@ -13,7 +13,7 @@ from charrnn.nn.packed import ADDITION
 from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Ids
-from charrnn.runtime.threads import Job
+from charrnn.runtime.threads import WORTH_THREADS, Job
 
 
 def require_ids(ids: Ids, V: int) -> None:
@@ -43,7 +43,8 @@ class OneHot(Block):
         workspace = self.context.workspace
         self.window = window
         self._distinct = workspace.ids("input.distinct", window.mask.size)
-        self.lookup = Lookup(self._distinct, workspace.ids("input.index", *window.shape))
+        rows = self.V if self.whole else min(window.mask.size, self.V)
+        self.lookup = Lookup(self._distinct, workspace.ids("input.index", *window.shape), rows)
         return self.lookup
 
     def begin(self) -> None:
@@ -86,13 +87,12 @@ class Embedding(OneHot):
         self.table, self.dtable = weights[self.weight.name], gradients[self.weight.name]
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
-        # Whole rows of all ids may be those of an earlier window.
-        U = max(window.mask.size, self.V) if self.whole else window.mask.size
-        workspace = self.context.workspace
+        lookup, workspace = super().prepare(below, window), self.context.workspace
+        U = lookup.rows
         self._rows = workspace.get("input.rows", 1, U, self.E)
         self._operand = workspace.operand_of("input.rows", self._rows)
         self._drows = workspace.get("input.drows", 1, U, self.E) if window.gradient else None
-        return super().prepare(below, window)
+        return lookup
 
     def begin(self) -> None:
         super().begin()
@@ -101,14 +101,9 @@ class Embedding(OneHot):
         self.lookup.gradient = None if self._drows is None else self._drows[:, :U]
 
     def look_up(self, distinct: Ids) -> None:
-        U, inputs = distinct.size, kernels.inputs
-        rows, operand = self._rows[:, :U], self._operand[:, :U]
-
-        def work(first: int, last: int, thread: int) -> None:
-            inputs.gather_rows(self.table, distinct[first:last], rows[0, first:last])
-            kernels.rounding.store_operands(rows, operand, first, last)
-
-        self.context.run([Job(U, ADDITION * self.E, work)])
+        arguments = (self.table, distinct, self._rows[0], self._operand[0])
+        job = Job(distinct.size, ADDITION * self.E, kernels.inputs.look_up_rows, arguments)
+        self.context.pool.run([job], least=WORTH_THREADS)
 
     def finish_gradient(self) -> None:
         assert self.lookup.gradient is not None

@@ -13,7 +13,7 @@ from charrnn.nn.context import Context
 from charrnn.nn.init import LONGEST_MEMORY, second_gate_bias, zeros
 from charrnn.nn.packed import flat, product_job, sum_job
 from charrnn.nn.parameters import Init, Parameter, Stored
-from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.nn.recurrent import Call, RecurrentLayer
 from charrnn.runtime.threads import Job
 
 
@@ -62,23 +62,22 @@ class Layer(RecurrentLayer):
         self.side = self.array("side", self.stored, B, self.H)
         self.side_operand = self.operand("side", self.side)
 
-    def forward_cell(self, begin: int, end: int) -> None:
+    def forward_call(self) -> Call:
         rz, n = self.recurrent[0].panels, self.recurrent[-1].panels
-        kernels.gru.gru_forward(
+        return kernels.gru.gru_forward, (
             *self.x, self.gate_values, rz, n, self.b_hn, self.reset, self.h, self.h_operand, self.side,
-            self.side_operand, self.signal.value, self.mask, self.reverse, begin, end,
+            self.side_operand, self.signal.value, self.mask, self.reverse,
         )  # fmt: skip
 
-    def prepare_backward(self) -> None:
-        super().prepare_backward()
+    def prepare_cell_backward(self) -> None:
         self.drh = self.array("drh", *self.dh.shape)
 
-    def backward_cell(self, begin: int, end: int) -> None:
+    def backward_call(self) -> Call:
         rz, n = self.transposes[0][0].panels, self.transposes[0][-1].panels
-        kernels.gru.gru_backward(
+        return kernels.gru.gru_backward, (
             self.gate_values, self.dgates, rz, n, self.reset, self.h, self.side, self.side_operand, self.dout,
             self.down, self.dx, self.overwrite, self.row, self.dh, self.drh, self.mask, self.reverse,
-            self.window.first_state, begin, end,
+            self.window.first_state,
         )  # fmt: skip
 
     def recurrent_jobs(self) -> list[Job]:

@@ -9,7 +9,7 @@ from charrnn.nn.context import Context
 from charrnn.nn.init import NORMALISED, orthogonal_gates, second_gate_bias, zeros
 from charrnn.nn.packed import ADDITION
 from charrnn.nn.parameters import Init, Parameter
-from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.nn.recurrent import Call, RecurrentLayer
 from charrnn.runtime.arrays import Array
 from charrnn.runtime.threads import Job
 
@@ -49,21 +49,20 @@ class Layer(RecurrentLayer):
         step = self.state_step(last=last)
         return [self.h[step], self.c[step % len(self.c)]]
 
-    def forward_cell(self, begin: int, end: int) -> None:
-        kernels.lstm.lstm_forward(
+    def forward_call(self) -> Call:
+        return kernels.lstm.lstm_forward, (
             *self.x, self.gate_values, self.recurrent[0].panels, self.p, self.factors, self.h, self.h_operand, self.c,
-            self.signal.value, self.mask, self.reverse, begin, end,
+            self.signal.value, self.mask, self.reverse,
         )  # fmt: skip
 
-    def prepare_backward(self) -> None:
-        super().prepare_backward()
+    def prepare_cell_backward(self) -> None:
         self.dc = self.array("dc", *self.dh.shape)
 
-    def backward_cell(self, begin: int, end: int) -> None:
-        kernels.lstm.lstm_backward(
+    def backward_call(self) -> Call:
+        return kernels.lstm.lstm_backward, (
             self.gate_values, self.dgates, self.transposes[0][0].panels, self.p, self.factors, self.c, self.dout,
             self.down, self.dx, self.overwrite, self.row, self.dh, self.dc, self.mask, self.reverse,
-            self.window.first_state, begin, end,
+            self.window.first_state,
         )  # fmt: skip
 
     def state_gradient(self) -> list[Array]:

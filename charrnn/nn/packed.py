@@ -34,16 +34,11 @@ class Packed:
         """
         count, K, width = self.panels.shape
         packing = kernels.packing
-        pack = packing.pack_transposed if self.transposed else packing.pack
-
-        def work(first: int, last: int, thread: int) -> None:
-            if often:
-                pack(self.weight, self.column, self.size, self.panels, first, last)
-            else:
-                part = self.weight[:, self.column : self.column + self.size]
-                packing.pack_uncompiled(part.T if self.transposed else part, self.panels, first, last)
-
-        return Job(count, K * width, work)
+        if often:
+            pack = packing.pack_transposed if self.transposed else packing.pack
+            return Job(count, K * width, pack, (self.weight, self.column, self.size, self.panels))
+        part = self.weight[:, self.column : self.column + self.size]
+        return Job(count, K * width, packing.pack_uncompiled, (part.T if self.transposed else part, self.panels))
 
 
 def product_job(
@@ -52,20 +47,13 @@ def product_job(
     """C += A' B for A = a[:, :M] (R, M) and `size` columns of b (R, ·) and c (M, ·); divided by panels of C."""
     matmul = kernels.matmul
     count, _, width = matmul.panels_shape(1, size, a.dtype)
-
-    def work(first: int, last: int, thread: int) -> None:
-        matmul.add_transposed_product(a, M, b, b_column, c, c_column, size, first, last, *context.scratch[thread])
-
-    return Job(count, a.shape[0] * M * width, work)
+    arguments = (a, M, b, b_column, c, c_column, size)
+    return Job(count, a.shape[0] * M * width, matmul.add_transposed_product, arguments, context.scratch)
 
 
 def sum_job(rows: Array, sums: Array) -> Job:
     """sums (G) += Σ rows (N, G or more) over the rows, divided by columns."""
-
-    def work(first: int, last: int, thread: int) -> None:
-        kernels.inputs.add_column_sums(rows, sums, first, last)
-
-    return Job(sums.size, ADDITION * rows.shape[0], work)
+    return Job(sums.size, ADDITION * rows.shape[0], kernels.inputs.add_column_sums, (rows, sums))
 
 
 def flat(array: Array) -> Array:

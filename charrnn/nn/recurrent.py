@@ -11,6 +11,8 @@ step reads its row of it; its gradient is summed by row before it is multiplied 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,9 @@ from charrnn.nn.packed import ADDITION, Packed, flat, product_job, sum_job
 from charrnn.nn.parameters import Init, Parameter, Stored
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import CACHE_LINE, Array, Ids
-from charrnn.runtime.threads import Job
+from charrnn.runtime.threads import WORTH_THREADS, Job
 
+Call = tuple[Callable[..., None], tuple[Any, ...]]  # a kernel, and its arguments but the last
 Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `kernels.inputs.start_gates`
 
 
@@ -175,38 +178,39 @@ class RecurrentLayer(Block):
             assert self.input is not None
             zeros = self.context.workspace.ids("zeros", T, B)
             self.x: Input = (self.b[np.newaxis], zeros, below.operand, self.input.panels)
+        else:
+            U = below.rows
+            # As long as nothing is read of them, rows of large arrays take no memory.
+            self._table = self.array("table", 1, U, self.G)
+            self.x = self._table[0], below.index, self.h_operand[:-1], self._no_panels
+            if window.gradient:
+                self._dtable = self.array("dtable", 1, U, self.G)
+                self._dtable_operand = self.operand("dtable", self._dtable)
         self.prepare_cell(T, B)
+        self._forward = self.forward_call()
         return self.signal
 
     def prepare_cell(self, T: int, B: int) -> None:
         """Take the arrays that only this cell has."""
 
     def begin(self) -> None:
-        if isinstance(self.below, Lookup):
-            self._build_table(self.below)
-            self.x = self.table[0], self.below.index, self.h_operand[:-1], self._no_panels
-
-    def _build_table(self, below: Lookup) -> None:
-        """table (1, U, G) = x W_ih + b for each of the U distinct rows."""
-        U, inputs = below.distinct.size, kernels.inputs
-        self.table = self.array("table", 1, U, self.G)
-        if self.window.gradient:
-            self.dtable = self.array("dtable", 1, U, self.G)
-        if below.whole and self._all == self.context.version:
+        """Where the input is a `Lookup`, compute table (1, U, G) = x W_ih + b for each of the U distinct rows."""
+        below, context, inputs = self.below, self.context, kernels.inputs
+        if isinstance(below, Signal):
             return
-        self._all = self.context.version if below.whole else -1
-        table, b, W_ih = self.table, self.b, self.weights[self.weight_ih.name]
-
-        def work(first: int, last: int, thread: int) -> None:
-            if below.operand is None:
-                inputs.gather_rows(W_ih, below.distinct[first:last], table[0, first:last])
-                inputs.add_to_rows(table[0, first:last], b)
-            else:
-                assert self.input is not None
-                inputs.fill_rows(table, b, first, last)
-                kernels.matmul.add_products(below.operand, self.input.panels, table, first, last)
-
-        self.context.run([Job(U, self.G * (1 if below.operand is None else self.E), work)])
+        U = below.distinct.size
+        self.table = self._table[:, :U]
+        if below.whole and self._all == context.version:
+            return
+        self._all = context.version if below.whole else -1
+        if below.operand is None:
+            inputs.gather_rows(self.weights[self.weight_ih.name], below.distinct, self.table[0])
+            inputs.add_to_rows(self.table[0], self.b)
+            return
+        assert self.input is not None
+        inputs.fill_rows(self.table, self.b, 0, U)
+        arguments = (below.operand, self.input.panels, self.table)
+        context.pool.run([Job(U, self.G * self.E, kernels.matmul.add_products, arguments)], least=WORTH_THREADS)
 
     def state(self, *, last: bool) -> list[Array]:
         return [self.h[self.state_step(last=last)]]
@@ -217,15 +221,16 @@ class RecurrentLayer(Block):
         return T if last != self.reverse else 0
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
-        self.forward_cell(begin, end)
+        kernel, arguments = self._forward
+        kernel(*arguments, begin, end)
         signal, window = self.signal, self.window
         if window.rate > 0:
             kernels.dropout.apply_dropout(signal.value, window.rate, self._dropout_key(), begin, end)
         if self.separate:
             kernels.rounding.store_operands(signal.value, signal.operand, begin, end)
 
-    def forward_cell(self, begin: int, end: int) -> None:
-        """From the input to the output, through time."""
+    def forward_call(self) -> Call:
+        """The kernel that goes from the input to the output, through time, and its arguments but the rows."""
         raise NotImplementedError
 
     def _dropout_key(self) -> np.uint32:
@@ -246,14 +251,21 @@ class RecurrentLayer(Block):
             self.down, (self.dx, self.overwrite) = self.transposes[1].panels, self.below.claim()
         else:
             self.down, self.dx, self.overwrite = self._no_panels, self.dout, True
+        self.prepare_cell_backward()
+        self._backward = self.backward_call()
+
+    def prepare_cell_backward(self) -> None:
+        """Take the arrays that only the way back through this cell has."""
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
         if self.window.rate > 0:
             kernels.dropout.apply_dropout(self.dout, self.window.rate, self._dropout_key(), begin, end)
-        self.backward_cell(begin, end)
+        kernel, arguments = self._backward
+        kernel(*arguments, begin, end)
 
-    def backward_cell(self, begin: int, end: int) -> None:
-        """From the gradient of the output, `dout`, to `dgates` and `dx`, back through time."""
+    def backward_call(self) -> Call:
+        """The kernel that goes from the gradient of the output, `dout`, to `dgates` and `dx`, back through time, and
+        its arguments but the rows."""
         raise NotImplementedError
 
     def state_gradient(self) -> list[Array]:
@@ -274,8 +286,10 @@ class RecurrentLayer(Block):
         index = self.below.index
 
         def sum_table(first: int, last: int, thread: int) -> None:
-            kernels.inputs.sum_by_unit(self.dgates, index, self.dtable[0], first, last)
-            kernels.inputs.add_column_sums(self.dtable[0], self.db, first, last)
+            U = self.table.shape[1]
+            kernels.inputs.sum_by_unit(
+                self.dgates, index, self._dtable[0, :U], self._dtable_operand[0, :U], self.db, first, last
+            )  # fmt: skip
 
         return [*jobs, Job(self.G, ADDITION * index.size, sum_table)]
 
@@ -285,22 +299,17 @@ class RecurrentLayer(Block):
         return [product_job(before, self.H, dgates, 0, self.dW_hh, 0, self.G, self.context)]
 
     def finish_gradient(self) -> None:
-        """From `dtable` to W_ih and the rows that were looked up: table = x W_ih + b."""
+        """From the gradient of the table to W_ih and the rows that were looked up."""
         below = self.below
         if isinstance(below, Signal):
             return
+        U = below.distinct.size
         if below.operand is None or below.gradient is None:
-            kernels.inputs.add_rows(self.dtable[0], below.distinct, self.dW_ih)
+            kernels.inputs.add_rows(self._dtable[0, :U], below.distinct, self.dW_ih)
             return
-        dx, U = below.gradient, below.distinct.size
+        dx, dtable, transposed = below.gradient, self._dtable_operand[:, :U], self.transposes[1]
+        assert transposed is not None
         dx[:] = 0
-        dtable = self.operand("dtable", self.dtable)
-        kernels.rounding.store_operands(self.dtable, dtable, 0, U)
-
-        def work(first: int, last: int, thread: int) -> None:
-            transposed = self.transposes[1]
-            assert transposed is not None
-            kernels.matmul.add_products(dtable, transposed.panels, dx, first, last)
-
         product = product_job(below.operand[0], self.E, dtable[0], 0, self.dW_ih, 0, self.G, self.context)
-        self.context.run([Job(U, self.G * self.E, work), product])
+        down = Job(U, self.G * self.E, kernels.matmul.add_products, (dtable, transposed.panels, dx))
+        self.context.pool.run([down, product], least=WORTH_THREADS)

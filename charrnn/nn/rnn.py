@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from charrnn import kernels
 from charrnn.config import ModelConfig
-from charrnn.nn.recurrent import RecurrentLayer
+from charrnn.nn.recurrent import Call, RecurrentLayer
 
 
 class Layer(RecurrentLayer):
@@ -19,14 +19,14 @@ class Layer(RecurrentLayer):
         """Whether max(0, ·) takes the place of tanh."""
         return self.config.activation == "relu"
 
-    def forward_cell(self, begin: int, end: int) -> None:
-        kernels.rnn.rnn_forward(
+    def forward_call(self) -> Call:
+        return kernels.rnn.rnn_forward, (
             *self.x, self.gate_values, self.recurrent[0].panels, self.relu, self.h, self.h_operand, self.signal.value,
-            self.mask, self.reverse, begin, end,
+            self.mask, self.reverse,
         )  # fmt: skip
 
-    def backward_cell(self, begin: int, end: int) -> None:
-        kernels.rnn.rnn_backward(
+    def backward_call(self) -> Call:
+        return kernels.rnn.rnn_backward, (
             self.gate_values, self.dgates, self.transposes[0][0].panels, self.relu, self.dout, self.down, self.dx,
-            self.overwrite, self.row, self.dh, self.mask, self.reverse, self.window.first_state, begin, end,
+            self.overwrite, self.row, self.dh, self.mask, self.reverse, self.window.first_state,
         )  # fmt: skip

@@ -43,6 +43,7 @@ class Signal:
 @dataclass
 class Lookup:
     """Activations that are rows of a table: place (t, b) is row `index[t, b]`.
+    `rows` is the most there can be.
 
     The ids of a window repeat: with U `distinct` ones among its T·B, `value` (1, U, N) has one row for each; None for
     one-hot rows, which are never written down. `gradient` (1, U, N) is the sum over the places that read a row. Where
@@ -51,6 +52,7 @@ class Lookup:
 
     distinct: Ids
     index: Ids
+    rows: int
     value: Array | None = None
     operand: Array | None = None
     gradient: Array | None = None

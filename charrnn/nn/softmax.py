@@ -113,8 +113,7 @@ class Softmax(Head):
 
         def work(begin: int, end: int, thread: int) -> None:
             compute_logits(begin, end, thread)
-            kernels.softmax.cross_entropy(logits, targets, scales, log_probs, begin, end)
-            kernels.rounding.store_operands(logits, dlogits, begin, end)
+            kernels.softmax.cross_entropy(logits, targets, scales, log_probs, dlogits, begin, end)
             if self.overwrite:
                 dhidden[:, begin:end] = 0
             kernels.matmul.add_products(dlogits, panels, dhidden, begin, end)

@@ -8,17 +8,34 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 Work = Callable[[int, int, int], None]
+
+# Multiply-adds from which waking other threads pays; one thread does a hundred thousand in a microsecond.
+WORTH_THREADS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`count` independent things of equal `cost`: work(first, last, thread) does those from first to last."""
+    """`count` independent things of equal `cost`: work(first, last, thread) does those from first to last.
+
+    With `arguments` it is a kernel instead, called without a frame of Python between: kernel(*arguments, first, last,
+    *scratch[thread]).
+    """
 
     count: int
     cost: int
-    work: Work
+    work: Callable[..., None]
+    arguments: tuple[Any, ...] | None = None
+    scratch: Sequence[tuple[Any, ...]] | None = None
+
+    def do(self, first: int, last: int, thread: int) -> None:
+        """Do the things from first to last."""
+        if self.arguments is None:
+            self.work(first, last, thread)
+        else:
+            self.work(*self.arguments, first, last, *(self.scratch[thread] if self.scratch else ()))
 
 
 def in_sequence(*works: Work) -> Work:
@@ -52,20 +69,21 @@ class ThreadPool:
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1, "charrnn") if count > 1 else None
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], *, least: int = 0) -> None:
         """Do all jobs, divided into one run of neighbouring things a thread, of about equal cost; wait for all.
 
+        Where they cost less than `least` in all, the calling thread does them alone.
         Raises what the first thread that failed raised, once no thread is at work any more.
         """
-        if self._pool is None or _single_threaded.get():
+        if self._pool is None or _single_threaded.get() or sum(job.count * job.cost for job in jobs) < least:
             for job in jobs:
-                job.work(0, job.count, 0)
+                job.do(0, job.count, 0)
             return
         shares = self._divide(jobs)
 
         def do(thread: int) -> None:
             for job, first, last in shares[thread]:
-                job.work(first, last, thread)
+                job.do(first, last, thread)
 
         failure: BaseException | None = None
         waiting: list[Future[None]] = []
