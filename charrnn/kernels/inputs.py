@@ -107,7 +107,7 @@ def fill_rows(gates: Array, bias: Array, begin: int, end: int) -> None:
 def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int) -> None:
     """dtable[u] = sum of dgates (T, B, G) over the places that read unit u, for the columns from `first` to `last`.
 
-    dgates as an operand, its rows may be longer.
+    dgates as gemm input, its rows may be longer.
     """
     T, B, _ = dgates.shape
     dtable[:, first:last] = 0
@@ -120,7 +120,7 @@ def sum_by_unit(dgates: Array, local: Ids, dtable: Array, first: int, last: int)
 
 @kernel
 def add_column_sums(rows: Array, sums: Array, first: int, last: int) -> None:
-    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`; rows may be an operand, and
+    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`; rows may be gemm input, and
     longer."""
     target = sums[first:last]
     for n in range(rows.shape[0]):
