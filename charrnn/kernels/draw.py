@@ -18,9 +18,9 @@ SMALLEST_TEMPERATURE = np.float32(1e-30)  # all below it take the most probable 
 def draw(logits: Array, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
     """A unit drawn by `uniform` in [0, 1) from the softmax of logits (V) float32, which are overwritten.
 
-    Temperature 0 takes the most probable one. Of what temperature leaves, only the `top_k` most probable units are kept
-    (0 keeps all), and of those the fewest whose probabilities add up to `top_p` (1 keeps all); among equals, those with
-    lower ids.
+    Temperature 0 takes the most probable one. Then only the `top_k` most probable units are kept (0 keeps all), and of
+    those the fewest whose probabilities add up to `top_p` (1 keeps all: nucleus sampling, Holtzman et al. 2020, "The
+    curious case of neural text degeneration"); among equals, those with lower ids.
     """
     V = logits.size
     logits[UNKNOWN] = -np.inf

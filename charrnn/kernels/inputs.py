@@ -138,7 +138,7 @@ def sum_by_unit(
 
 @kernel
 def add_column_sums(rows: Array, sums: Array, first: int, last: int) -> None:
-    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`; rows may be an operand, and
+    """sums (G) += sum of rows (N, G) over N, for the columns from `first` to `last`; rows may be gemm input, and
     longer."""
     target = sums[first:last]
     for n in range(rows.shape[0]):

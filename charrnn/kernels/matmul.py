@@ -4,8 +4,9 @@ A panel is as wide as a tile (`tile.py`): columns n w to (n+1) w of B as one con
 filled up with zeros. Each element of C is one chain of fused multiply-adds over k in rising order, whatever the tile,
 the panel, the number of rows or the thread: results do not depend on how work is divided.
 
-Operands are float32 or float64, or bfloat16 as `rounding.py` stores it: A in uint16 with rows of even width, panels in
-uint32, each a pair of rows k and k + 1 of B. C is float32 then. K counts pairs wherever a packed shape is meant.
+Operands (gemm inputs) are float32 or float64, or bfloat16 as `rounding.py` stores it: A in uint16 with rows of even
+width, panels in uint32, each a pair of rows k and k + 1 of B. C is float32 then. K counts pairs wherever a packed shape
+is meant.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.compile import inline, kernel
 from charrnn.runtime.features import PANEL_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 
-# What is left beside the last whole panel is computed in strips: of 256 bits at most, since many processors do two such
-# vectors in the time of one of 512, of which more would be wasted; so many rows keep the multiply-add units busy.
+# What is left beside the last whole panel is computed in edge tiles (strips): of 256 bits at most, since many
+# processors do two such vectors in the time of one of 512, of which more would be wasted; so many rows keep the
+# multiply-add units busy.
 STRIP_ROWS, STRIP_BYTES = 8, min(VECTOR_BYTES, 32)
 
 tile_1 = make_tile(1, TILE_VECTORS, masked=False)
@@ -72,14 +74,14 @@ def empty_scratch(operand: np.typing.DTypeLike) -> tuple[Array, Array]:
 @inline
 def add_panel(
     like: Array, a: int, a_row: int, a_step: int, panel: int, s: int, s_row: int, index: int, c: int, c_row: int,
-    K: int, M: int, columns: int, below: int, ahead: int, ahead_step: int,
+    K: int, M: int, columns: int, below: int, prefetch: int, stride: int,
 ) -> None:  # fmt: skip
     """One panel's part of C = S + A B; operands are addresses and strides in bytes, see `tile.py`.
 
     Row m of S is the row of `s` that the m-th int32 at `index` names, or the m-th where `index` is 0. `below` is 1
-    where C must come from memory: each tile then asks for that of the next one.
-    `ahead` is asked for meanwhile, `ahead_step` bytes further at each step of K. It is an address of ours even where
-    there is nothing to ask for: the processor takes long to find out about others.
+    where C must come from memory: each tile then prefetches that of the next one.
+    `prefetch` is the address to prefetch meanwhile, `stride` bytes further at each step of K. It is one of ours
+    even where there is nothing to prefetch: the processor takes long to find out about others.
     """
     if columns < PANEL_BYTES // like.itemsize:
         lanes = STRIP_BYTES // like.itemsize
@@ -102,30 +104,30 @@ def add_panel(
         start, order = start_at(s, s_row, index, m)
         if height == 6:
             tile_6(
-                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, prefetch, stride
             )  # fmt: skip
         elif height == 5:
             tile_5(
-                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, prefetch, stride
             )  # fmt: skip
         elif height == 4:
             tile_4(
-                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, prefetch, stride
             )  # fmt: skip
         elif height == 3:
             tile_3(
-                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, prefetch, stride
             )  # fmt: skip
         elif height == 2:
             tile_2(
-                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, prefetch, stride
             )  # fmt: skip
         else:
             tile_1(
-                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, ahead, ahead_step
+                like, left, a_row, a_step, panel, start, s_row, order, corner, c_row, K, 0, 0, below, prefetch, stride
             )  # fmt: skip
         m += height
-        ahead += K * ahead_step
+        prefetch += K * stride
 
 
 @inline
@@ -164,15 +166,15 @@ def row_of(bias: Array) -> Rows:
 
 @inline
 def add_product(
-    a: Array, a_column: int, panels: Array, start: Rows, c: Array, c_column: int, N: int, ahead: Memory
+    a: Array, a_column: int, panels: Array, start: Rows, c: Array, c_column: int, N: int, prefetch: Memory
 ) -> None:  # fmt: skip
     """C = S + A B for A = a[:, a_column:a_column + K] (M, K), B packed in `panels`, C = c[:, c_column:c_column + N] (M,
     N), S = these columns of `start`.
 
-    `ahead` is what will be used next: a little of it is asked for at each step, so that nothing need wait for memory
-    when the product is done.
+    `prefetch` is what will be used next: software prefetching, a little of it at each step, so that nothing waits for
+    memory when the product is done.
     """
-    (s, s_row, index), (address, size) = start, ahead
+    (s, s_row, index), (address, size) = start, prefetch
     corner = signed(c.ctypes.data) + c_column * c.itemsize
     add_packed(
         signed(a.ctypes.data) + a_column * a.itemsize, a.strides[0], panels,
@@ -184,17 +186,17 @@ def add_product(
 @kernel
 def add_packed(
     a: int, a_row: int, panels: Array, s: int, s_row: int, index: int, c: int, c_row: int, M: int, N: int,
-    ahead: int, ahead_size: int,
+    prefetch: int, prefetch_size: int,
 ) -> None:  # fmt: skip
     """`add_product` over addresses: compiled once, whatever arrays they lie in."""
     count, K, width = panels.shape
     steps = -(-M // TILE_ROWS) * K
-    ahead_step = -(-ahead_size // max(steps * count, 1))
+    stride = -(-prefetch_size // max(steps * count, 1))
     for n in range(count):
         at = n * PANEL_BYTES
         add_panel(
             panels, a, a_row, panels.itemsize, panels[n].ctypes.data, s + at, s_row, index, c + at, c_row, K, M,
-            min(width, N - n * width), 0, ahead + n * steps * ahead_step, ahead_step,
+            min(width, N - n * width), 0, prefetch + n * steps * stride, stride,
         )  # fmt: skip
 
 

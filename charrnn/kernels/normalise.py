@@ -1,4 +1,6 @@
-"""Root mean square normalisation (Zhang and Sennrich 2019): numbers that belong together get a mean square of 1.
+"""Root mean square normalisation: numbers that belong together get a mean square of 1.
+
+Zhang and Sennrich 2019, "Root mean square layer normalization", equation 4.
 
     y = r x        r = 1 / sqrt(mean(x²) + ε)        dx = r (dy - y mean(dy y))
 

@@ -19,7 +19,7 @@ from charrnn.runtime.arrays import CACHE_LINE, Array
 from charrnn.runtime.compile import OPTIONS, inline, kernel
 from charrnn.runtime.features import VECTOR_BYTES
 
-AHEAD = 16  # rows that are asked for before they are read
+PREFETCH_DISTANCE = 16  # rows from the one that is read to the one that is prefetched
 PACKED_AT_ONCE = 2  # neighbouring panels: rows are read in longer pieces
 
 
@@ -137,7 +137,7 @@ def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, step: A
 
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address, which may be any."""
+    """Software prefetching of the cache line at an address, which may be any."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit_prefetch(builder, args[0], write=False)
@@ -147,8 +147,8 @@ def prefetch(typingctx: Any, address: Any) -> Any:
 
 
 @inline
-def announce(b: Array, row: int, column: int, columns: int) -> None:
-    """Ask for a part of a row of b that is read in a moment: rows lie too far apart for the processor to guess."""
+def prefetch_row(b: Array, row: int, column: int, columns: int) -> None:
+    """Prefetch a part of a row of b: rows lie too far apart for the hardware prefetcher."""
     start = b.ctypes.data + row * b.strides[0] + column * b.itemsize
     for offset in range(0, columns * b.itemsize, CACHE_LINE):
         prefetch(start + offset)
@@ -170,7 +170,7 @@ def _pack_steps(b, start, stop, column, columns, panels):  # type: ignore[no-unt
     def copy(b, start, stop, column, columns, panels):  # type: ignore[no-untyped-def]
         width = panels.shape[2]
         for k in range(stop - start):
-            announce(b, start + k + AHEAD, column, columns)
+            prefetch_row(b, start + k + PREFETCH_DISTANCE, column, columns)
             for n in range(-(-columns // width)):
                 some, at = min(width, columns - n * width), column + n * width
                 source, target = b[start + k, at : at + some], panels[n, k]
@@ -182,8 +182,8 @@ def _pack_steps(b, start, stop, column, columns, panels):  # type: ignore[no-unt
     def pairs(b, start, stop, column, columns, panels):  # type: ignore[no-untyped-def]
         width = panels.shape[2]
         for k in range((stop - start) // 2):
-            announce(b, start + 2 * k + AHEAD, column, columns)
-            announce(b, start + 2 * k + 1 + AHEAD, column, columns)
+            prefetch_row(b, start + 2 * k + PREFETCH_DISTANCE, column, columns)
+            prefetch_row(b, start + 2 * k + 1 + PREFETCH_DISTANCE, column, columns)
             for n in range(-(-columns // width)):
                 some, at = min(width, columns - n * width), column + n * width
                 upper, lower = b[start + 2 * k, at : at + some], b[start + 2 * k + 1, at : at + some]

@@ -51,9 +51,9 @@ def cross_entropy(
 
 
 @inline
-def compute_logits(x: Array, weight: Array, bias: Array, logits: Array, ahead: Memory) -> None:
-    """logits (R, V) = x W + b: x (R, H) as an operand, weight: packed W, bias (V). `ahead`: see `add_product`."""
-    add_product(x, 0, weight, row_of(bias), logits, 0, bias.size, ahead)
+def compute_logits(x: Array, weight: Array, bias: Array, logits: Array, prefetch: Memory) -> None:
+    """logits (R, V) = x W + b: x (R, H) as gemm input, weight: packed W, bias (V). `prefetch`: see `add_product`."""
+    add_product(x, 0, weight, row_of(bias), logits, 0, bias.size, prefetch)
 
 
 @kernel
@@ -62,7 +62,7 @@ def target_log_probs(
 ) -> None:  # fmt: skip
     """log_probs (T, B) float64 = log p of targets (T, B) under the logits x W + b, for the rows from `begin` to `end`.
 
-    x (T, B, H) as an operand, weight: packed W, bias (V). logits (R, V): scratch for R rows of a step, which stays in
+    x (T, B, H) as gemm input, weight: packed W, bias (V). logits (R, V): scratch for R rows of a step, which stays in
     the cache.
     """
     T, _ = targets.shape
@@ -70,8 +70,8 @@ def target_log_probs(
     for t in range(T):
         for first in range(begin, end, R):
             count = min(R, end - first)
-            upcoming = memory_of(x, t + 1, first, first + count)
-            compute_logits(x[t, first : first + count], weight, bias, logits[:count], upcoming)
+            prefetch = memory_of(x, t + 1, first, first + count)
+            compute_logits(x[t, first : first + count], weight, bias, logits[:count], prefetch)
             for r in range(count):
                 row, b = logits[r], first + r
                 top = largest(row)

@@ -1,4 +1,4 @@
-"""The innermost loop of every matrix product: one tile of C = S + A B, held in registers over the whole of K.
+"""The innermost loop (microkernel) of every matrix product: one register tile of C = S + A B, held over all of K.
 
 C's tile is `rows` x `vectors` vector registers, which start as rows of S, mostly those of C itself. For each k,
 `vectors` registers of B are loaded and each row's number of A is broadcast and multiplied in. Emitted as LLVM vector
@@ -37,7 +37,7 @@ class BFloat(ir.Type):  # type: ignore[misc]
 
 
 def emit_prefetch(builder: Any, address: Any, *, write: bool) -> None:
-    """Ask for the cache line at an address, which need not be one of ours, to read it or to write there too."""
+    """Software prefetching of the cache line at an address, which need not be one of ours, to read or to write it."""
     number, pointer = ir.IntType(32), ir.PointerType()
     kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
     name = "llvm.prefetch.p0"
@@ -49,20 +49,20 @@ def emit_prefetch(builder: Any, address: Any, *, write: bool) -> None:
 
 def make_tile(rows: int, vectors: int, *, masked: bool, vector_bytes: int = VECTOR_BYTES) -> Callable[..., None]:
     """An intrinsic `tile(like, a, a_row, a_step, panel, s, s_row, index, c, c_row, K, height, columns, below,
-    ahead, ahead_step)` for c[i] = s[index[i]] + a[i] b, i < rows.
+    prefetch, stride)` for c[i] = s[index[i]] + a[i] b, i < rows.
 
     `like` is any array of the packed number type: float32, float64, or uint32 for a pair of bfloat16. `a_row` and
     `a_step` are A's strides along its rows and along K, so that a transposed A needs no copy. `index` is an address of
-    int32 numbers. Unmasked, `height` and `columns` are ignored and the tile is full; one of several rows asks at each
-    step of K for the memory at `ahead`, which moves on by `ahead_step` bytes, and where `below` is not 0 for the C of
-    the tile below before the first. Masked, only the first `columns` of the
-    tile exist, and rows from `height` on repeat the last one: they read and write the same numbers again.
+    int32 numbers. Unmasked, `height` and `columns` are ignored and the tile is full; one of several rows prefetches
+    at each step of K the memory at `prefetch`, which advances by `stride` bytes, and where `below` is not 0, before the
+    first step, the C of the tile below. Masked, only the first `columns` of the tile exist, and rows from `height` on
+    repeat the last one: they read and write the same numbers again.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
     def tile(
         typingctx: Any, like: Any, a: Any, a_row: Any, a_step: Any, panel: Any, s: Any, s_row: Any, index: Any,
-        c: Any, c_row: Any, K: Any, height: Any, columns: Any, below: Any, ahead: Any, ahead_step: Any,
+        c: Any, c_row: Any, K: Any, height: Any, columns: Any, below: Any, prefetch: Any, stride: Any,
     ) -> Any:  # fmt: skip
         pairs = like.dtype == types.uint32
         scalar = ir.DoubleType() if like.dtype == types.float64 else ir.FloatType()
@@ -72,7 +72,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool, vector_bytes: int = VECT
         kind = f"v{lanes}f{8 * size}"
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, a, a_row, a_step, panel, s, s_row, index, c, c_row, K, height, columns, below, ahead, ahead_step = args
+            _, a, a_row, a_step, panel, s, s_row, index, c, c_row, K, height, columns, below, prefetch, stride = args
             word = a.type
             pointer = ir.PointerType()
 
@@ -168,7 +168,7 @@ def make_tile(rows: int, vectors: int, *, masked: bool, vector_bytes: int = VECT
                 return total
 
             if not masked and rows > 1:  # a single row keeps memory busy as it is
-                emit_prefetch(builder, builder.add(ahead, builder.mul(k, ahead_step)), write=True)
+                emit_prefetch(builder, builder.add(prefetch, builder.mul(k, stride)), write=True)
             offset = builder.mul(k, a_step)
             grown = []
             for i in range(rows):
