@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import arguments, describe_machine, print_table
+from charrnn import checkpoint
 from charrnn.models import LanguageModel
+from charrnn.tasks.language import TASK
 from charrnn.text import EOS, Vocabulary
 from charrnn.training.clock import stopwatch
 from charrnn.training.loop import train
@@ -89,12 +91,14 @@ def learn(cell: str, corpus: Path, steps: int, threads: int) -> tuple[LanguageMo
         "weight_decay": 0.01,  # a sentence is hardly ever read twice, so there is nothing to learn by heart
     }
     output = corpus.with_name(f"{cell}.safetensors")
-    task, model = prepare(Request([str(corpus)], output, given, threads=threads, cache=corpus.parent), stopwatch())
-    before = LanguageModel(model.config)
-    before.initialise(task.config.seed)
-    for _ in train(task, model):
+    request = Request([str(corpus)], output, given, threads=threads, cache=corpus.parent)
+    spec, network = prepare(TASK, request, stopwatch())
+    assert isinstance(network, LanguageModel)
+    before = LanguageModel(network.config)
+    before.initialise(spec.config.seed)
+    for _ in train(spec, network):
         pass
-    return before, model, task.corpus.vocabulary
+    return before, network, checkpoint.load(output).vocabulary
 
 
 def log_probs(model: LanguageModel, vocabulary: Vocabulary, texts: Sequence[str]) -> Array:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from benchmarks.common import Side, arguments, describe_machine, in_turns, print_table, summary
 from charrnn.config import ModelConfig, TrainingConfig
 from charrnn.models import LanguageModel, resolve_precision
+from charrnn.tasks.language_defaults import choose_cutoffs
 from charrnn.text.batch import Batch
-from charrnn.training.defaults import choose_cutoffs
 from charrnn.training.state import Learner
 
 T, B, H, LAYERS = 35, 32, 256, 2

@@ -31,10 +31,12 @@ import numpy as np
 from charrnn import checkpoint as ckpt
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli import info, streams
+from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
+from charrnn.tasks.language import TASK
 from charrnn.tasks.line_scoring import score_lines
-from charrnn.tasks.sampling import SamplingConfig, sample
+from charrnn.tasks.sampling import sample
 from charrnn.tasks.score_records import Line
 from charrnn.training import setup
 from charrnn.training.events import Diverged, End, Sampled, Step
@@ -80,14 +82,14 @@ def resume(path: Path, run: Checkpoint) -> None:
         corpus.write_text(CORPUS)
     request = Request([str(corpus)], path, {}, cache=cache)
     json.dumps(setup.recorded_source(run), allow_nan=False)
-    result = setup.finished_result(replace(request, corpora=[]), run)
+    result = setup.finished_result(TASK, replace(request, corpora=[]), run)
     if result is not None:
         json.dumps(result, allow_nan=False)
         shown = f"{result['checkpoint']} {result['stopped_by']} {result['val_loss']:.3f} {result['seconds']:.1f}"
         assert streams.printable(shown).isprintable()
     # A sample after each step is what tells that one was taken.
     request = replace(request, given={"sample_every": 1} if result is None else {"sample_every": 1, "steps": 30})
-    training = train(*setup.resume(request, run, lambda: 0.0))
+    training = train(*setup.resume(TASK, request, run, lambda: 0.0))
     happened = list(takewhile(lambda event: not isinstance(event, Step | Sampled | Diverged | End), training))
     training.close()
     for event in happened:

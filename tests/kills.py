@@ -115,7 +115,9 @@ class Killer:
             return "none yet"
         load_file(self.parts)
         training = metadata(self.parts)["training"]
-        return f"of step {training['progress']['step']}{'' if training['good'] is None else ', between validations'}"
+        return (
+            f"of step {training['progress']['step']}{'' if training['last_good'] is None else ', between validations'}"
+        )
 
     def differences(self) -> list[str]:
         """The names of what differs between the two final files: tensors, vocabulary, progress."""

@@ -17,7 +17,9 @@ import numpy as np
 from charrnn import checkpoint as ckpt
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.nn.layout import tensor_shapes
+from charrnn.formats import TextSide
+from charrnn.models.language import parameter_layout
+from charrnn.tasks.language import TASK
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import keeper, setup
 from charrnn.training.events import Saved
@@ -49,10 +51,11 @@ def good_files() -> dict[str, bytes]:
             vocabulary = Vocabulary.learn(counts, text)
             config = ModelConfig(**{"vocabulary_size": len(vocabulary), "hidden_size": 16, **options})
             weights = {
-                name: numbers.normal(size=shape).astype(np.float32) for name, shape in tensor_shapes(config).items()
+                name: numbers.normal(size=shape).astype(np.float32)
+                for name, shape in parameter_layout(config).tensor_shapes().items()
             }
             file = Path(folder, kind)
-            ckpt.save(file, Checkpoint(config, vocabulary, text, {"source": {}}, {"seconds": 1.5}, weights))
+            ckpt.save(file, Checkpoint(config, TextSide(vocabulary, text), {"source": {}}, {"seconds": 1.5}, weights))
             files[kind] = file.read_bytes()
         files |= trained_files(Path(folder))
     return files
@@ -73,7 +76,7 @@ def trained_files(folder: Path) -> dict[str, bytes]:
     output = folder / "run"
     files = {}
     with mock.patch.multiple(keeper, SAVE_SECONDS=0.0, SAVE_SHARE=math.inf):
-        for event in train(*setup.prepare(Request([str(corpus)], output, options, cache=folder), lambda: 0.0)):
+        for event in train(*setup.prepare(TASK, Request([str(corpus)], output, options, cache=folder), lambda: 0.0)):
             if isinstance(event, Saved) and event.step == 13:
                 files["training"] = output.read_bytes()
     return {**files, "finished": output.read_bytes()}
@@ -267,7 +270,7 @@ def training_entry(data: bytes, choose: Random) -> bytes:
     """An entry of what resuming reads, of another type, out of range or missing."""
     header, metadata, body = take_apart(data)
     training = metadata["training"]
-    names = ("progress", "progress", "good", "options", "source", "corpus", "result")
+    names = ("progress", "progress", "last_good", "options", "source", "corpus", "result")
     section = training.get(choose.choice(names)) or training["progress"]
     for _ in range(choose.choice([1, 1, 2])):
         table, key = choose.choice([(training, name) for name in training] + [*places(section)] * 3)

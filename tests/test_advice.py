@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from charrnn.config import TextConfig, TrainingConfig
+from charrnn.tasks import language_advice
 from charrnn.text.corpus import Part, load_corpus
 from charrnn.training import advice
-from charrnn.training.evaluation import Evaluation
 from charrnn.training.state import Progress
+from charrnn.training.task import Metrics
 
 
 def overfitting(train: float, losses: list[float], dropout: float = 0.0) -> str | None:
@@ -70,27 +71,27 @@ def test_no_run_is_both() -> None:
 
 
 def test_unknown_units() -> None:
-    said = advice.unknown_units(0.123, "word", 2, 10_000, initialised=False)
+    said = language_advice.unknown_units(0.123, "word", 2, 10_000, initialised=False)
     assert said is not None
     assert "12% of the words" in said
     assert all(way in said for way in ("more text", "`min_count` 1", "`max_vocab` than 10,000", "`unit` char"))
-    said = advice.unknown_units(0.123, "word", 1, None, initialised=False)
+    said = language_advice.unknown_units(0.123, "word", 1, None, initialised=False)
     assert said is not None
     assert "`min_count`" not in said
     assert "`max_vocab`" not in said
-    said = advice.unknown_units(0.89, "char", 1, None, initialised=True)
+    said = language_advice.unknown_units(0.89, "char", 1, None, initialised=True)
     assert said is not None
     assert "89% of the characters" in said
     assert "without `init_from`" in said
-    assert advice.unknown_units(0.04, "word", 2, None, initialised=False) is None
+    assert language_advice.unknown_units(0.04, "word", 2, None, initialised=False) is None
 
 
 def test_copies_of_a_line_that_are_held_out_together() -> None:
-    said = advice.uneven_lines(0.4, 0.1)
+    said = language_advice.uneven_lines(0.4, 0.1)
     assert said is not None
     assert "40% of the text is held out, not 10%" in said
-    assert advice.uneven_lines(0.15, 0.1) is None
-    assert advice.uneven_lines(0.4, 0.0) is None
+    assert language_advice.uneven_lines(0.15, 0.1) is None
+    assert language_advice.uneven_lines(0.4, 0.0) is None
 
 
 def test_a_limit_of_time_that_was_over_before_the_first_step() -> None:
@@ -99,13 +100,13 @@ def test_a_limit_of_time_that_was_over_before_the_first_step() -> None:
 
 
 def test_the_share_of_unknown_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(advice, "CHUNK", 2)
-    assert advice.unknown_share(Part(np.array([0, 2, 3, 0, 5], np.uint8), 9, 9)) == 0.4
+    monkeypatch.setattr(language_advice, "CHUNK", 2)
+    assert language_advice.unknown_share(Part(np.array([0, 2, 3, 0, 5], np.uint8), 9, 9)) == 0.4
 
 
 def test_little_text() -> None:
-    assert "16,000 bytes" in (advice.little_text(16_000) or "")
-    assert advice.little_text(200_000) is None
+    assert "16,000 bytes" in (language_advice.little_text(16_000) or "")
+    assert language_advice.little_text(200_000) is None
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,12 @@ def test_what_a_run_says_about_its_words(tmp_path: Path, text: str, config: Text
     path = tmp_path / "text.txt"
     path.write_text(text)
     corpus = load_corpus([str(path)], config, val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
-    options = TrainingConfig(4, 8, 0.01)
     for initialised in (False, True):
-        found = advice.at_end(Progress(), corpus, config, options, "steps", initialised=initialised)
+        found = language_advice.at_end(corpus, initialised=initialised)
         assert [topic for topic, _ in found] == topics
-    assert [topic for topic, _ in advice.at_start(corpus, 0.0, initialised=False)] == ["little text"]
-    assert list(advice.at_start(corpus, 0.0, initialised=True)) == []
-    assert [topic for topic, _ in advice.at_start(corpus, 0.01, initialised=True)] == ["uneven lines"]
+    assert [topic for topic, _ in language_advice.at_start(corpus, 0.0, initialised=False)] == ["little text"]
+    assert list(language_advice.at_start(corpus, 0.0, initialised=True)) == []
+    assert [topic for topic, _ in language_advice.at_start(corpus, 0.01, initialised=True)] == ["uneven lines"]
 
 
 def test_a_vocabulary_that_came_with_the_weights_is_not_chosen_anew(tmp_path: Path) -> None:
@@ -137,26 +137,20 @@ def test_a_vocabulary_that_came_with_the_weights_is_not_chosen_anew(tmp_path: Pa
     config = TextConfig(unit="word", min_count=2, max_vocab=6)
     corpus = load_corpus([str(path)], config, val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
     for initialised in (False, True):
-        ((_, said),) = advice.at_end(
-            Progress(), corpus, config, TrainingConfig(4, 8, 0.01), "steps", initialised=initialised
-        )
+        ((_, said),) = language_advice.at_end(corpus, initialised=initialised)
         assert ("`min_count`" in said, "`max_vocab`" in said) == (not initialised, not initialised)
 
 
-def test_what_a_run_says_about_its_losses(tmp_path: Path) -> None:
-    path = tmp_path / "text.txt"
-    path.write_text("the text plays no part\n" * 9)
-    corpus = load_corpus([str(path)], TextConfig(), val_path=None, val_fraction=0.1, seed=0, cache_dir=tmp_path)
-
+def test_what_a_run_says_about_its_losses() -> None:
     def topics(train: float, losses: list[float]) -> list[str]:
         progress = Progress()
         for loss in losses:
             progress.step += 10
             progress.note_loss(train)
             progress.close_interval()
-            progress.record(Evaluation(loss, 1.0, 1.0, 10), plateau=False)
+            progress.record(Metrics(loss, 10), plateau=False)
         config = TrainingConfig(4, 8, 0.01)
-        found = advice.at_end(progress, corpus, TextConfig(), config, "steps", initialised=False)
+        found = advice.at_end(progress, config, "steps")
         return [topic for topic, _ in found]
 
     assert topics(1.0, [3.0, 2.0, 2.5]) == ["overfitting"]

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from charrnn import checkpoint as ckpt
+from charrnn import formats
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig
 from charrnn.errors import CharrnnError
-from charrnn.nn.layout import tensor_shapes
+from charrnn.formats import TextSide
+from charrnn.models.language import parameter_layout
 from charrnn.runtime import safefile
 from charrnn.text.vocabulary import Vocabulary
 
@@ -35,12 +37,11 @@ def make_checkpoint(
         model = ModelConfig(vocabulary_size=len(vocabulary), cells=("lstm",), hidden_size=3, embedding_size=2)
     weights = {
         name: (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) - 5) / 8
-        for name, shape in tensor_shapes(model).items()
+        for name, shape in parameter_layout(model).tensor_shapes().items()
     }
     return Checkpoint(
         model=model,
-        vocabulary=vocabulary,
-        text=text,
+        data=TextSide(vocabulary, text),
         training={"step": 20, "options": {"learning_rate": 0.002}, "history": [{"step": 10, "loss": 2.5}]},
         timings={"seconds": 1.5},
         weights=weights,
@@ -49,12 +50,12 @@ def make_checkpoint(
 
 
 def write_golden(path: Path) -> None:
-    """Made tests/golden/version-1.safetensors. A new format version gets a new file; this one stays as it is."""
+    """Made the files of tests/golden, each in its time. A new format version gets a new file; the others stay."""
     ckpt.save(path, make_checkpoint())
 
 
 def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
-    for name in ("model", "vocabulary", "text", "training", "timings"):
+    for name in ("model", "data", "training", "timings"):
         assert getattr(found, name) == getattr(wanted, name)
     for name in ("weights", "training_tensors"):
         one, two = getattr(found, name), getattr(wanted, name)
@@ -101,10 +102,13 @@ def test_round_trip_of_units(tmp_path: Path, text: TextConfig, counts: dict[str,
     assert_same(ckpt.load(tmp_path / "a.safetensors", with_training=True), wanted)
 
 
-def test_golden_file_of_version_1() -> None:
-    path = GOLDEN / "version-1.safetensors"
+@pytest.mark.parametrize("version", [1, 2])
+def test_golden_files(version: int) -> None:
+    path = GOLDEN / f"version-{version}.safetensors"
     assert_same(ckpt.load(path, with_training=True), make_checkpoint())
-    assert ckpt.load(path).model.cutoffs == ()  # the file is older than the adaptive softmax
+    assert ckpt.load(path).model.cutoffs == ()  # the first file is older than the adaptive softmax
+    assert ckpt.read_contents(path).format_version == version
+    assert ckpt.task_of(path) == "language"
     header = safefile.read_header(path)
     metadata = header.metadata[ckpt.METADATA_KEY]
     assert header.metadata.keys() == {"charrnn"}
@@ -112,6 +116,14 @@ def test_golden_file_of_version_1() -> None:
     assert json.loads(metadata)["text"]["vocabulary"] == ["<unk>", "<eos>", "a", "é", "\x1b", '"']
     assert header.shapes["rnn.weight_ih_l0"] == (12, 2)
     assert header.shapes["training.moments"] == (2, 4)
+
+
+def test_a_file_says_its_task_and_what_its_sides_are_made_of() -> None:
+    metadata = json.loads(safefile.read_header(GOLDEN / "version-2.safetensors").metadata[ckpt.METADATA_KEY])
+    assert metadata["format_version"] == 2
+    assert metadata["task"] == "language"
+    assert metadata["input"] == metadata["output"] == {"kind": "vocabulary", "entry": "text"}
+    assert metadata.keys() == {"format_version", "task", "input", "output", "model", "text", "training", "timings"}
 
 
 def test_same_checkpoint_same_bytes(tmp_path: Path) -> None:
@@ -210,13 +222,13 @@ def test_killed_while_writing_leaves_a_whole_file(tmp_path: Path) -> None:
 
 def test_a_vocabulary_too_large_for_the_header(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = make_checkpoint()
-    ckpt.check_header_size(made.vocabulary)
+    formats.check_header_size(made.vocabulary)
     size = len(json.dumps(safefile.canonical_json(made.vocabulary.to_json()), ensure_ascii=False).encode())
-    monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", size)
-    ckpt.check_header_size(made.vocabulary)
-    monkeypatch.setattr(ckpt, "MAX_VOCABULARY_BYTES", size - 1)
+    monkeypatch.setattr(formats, "MAX_VOCABULARY_BYTES", size)
+    formats.check_header_size(made.vocabulary)
+    monkeypatch.setattr(formats, "MAX_VOCABULARY_BYTES", size - 1)
     with pytest.raises(CharrnnError, match=r"vocabulary of 6 units takes .* `max_vocab`"):
-        ckpt.check_header_size(made.vocabulary)
+        formats.check_header_size(made.vocabulary)
     with pytest.raises(CharrnnError, match="vocabulary of 6 units"):
         ckpt.save(tmp_path / "a", made)
     assert list(tmp_path.iterdir()) == []
@@ -236,4 +248,6 @@ def test_reading_contents_leaves_the_tensors(tmp_path: Path) -> None:
     assert contents.file_size == (tmp_path / "a").stat().st_size
     wanted = make_checkpoint()
     assert dataclasses.asdict(contents.checkpoint.model) == dataclasses.asdict(wanted.model)
-    assert {k: v for k, v in contents.shapes.items() if not k.startswith("training.")} == tensor_shapes(wanted.model)
+    assert {k: v for k, v in contents.shapes.items() if not k.startswith("training.")} == parameter_layout(
+        wanted.model
+    ).tensor_shapes()

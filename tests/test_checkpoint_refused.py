@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from charrnn import checkpoint as ckpt
 from charrnn.errors import CharrnnError
-from charrnn.nn.layout import tensor_shapes
+from charrnn.models.language import parameter_layout
 from charrnn.runtime import safefile
 from tests.test_checkpoint import GOLDEN, make_checkpoint, write_golden
+
+NEWEST = GOLDEN / f"version-{ckpt.FORMAT_VERSION}.safetensors"
 
 # ---- what is not good is refused
 
@@ -74,9 +76,18 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
         "begins at byte|are announced",
     ),
     "entry": (lambda e: e.update({"output.bias": 3}), "is not a dtype, a shape and two offsets"),
-    "newer": (edit_metadata(lambda m: m.update(format_version=2)), "written by a newer charrnn.*upgrade charrnn"),
+    "newer": (edit_metadata(lambda m: m.update(format_version=3)), "written by a newer charrnn.*upgrade charrnn"),
     "version type": (edit_metadata(lambda m: m.update(format_version="1")), "format_version is 1"),
     "version zero": (edit_metadata(lambda m: m.update(format_version=0)), "format_version is 0"),
+    "task": (
+        edit_metadata(lambda m: m.update(task="classify")),
+        "a model of the task classify, and one of the task language",
+    ),
+    "no task": (edit_metadata(lambda m: m.pop("task")), "its task is 'None'; it must be the name"),
+    "task type": (edit_metadata(lambda m: m.update(task=["language"])), "it must be the name of a task"),
+    "task not a name": (edit_metadata(lambda m: m.update(task="a\nb")), "it must be the name of a task"),
+    "no input": (edit_metadata(lambda m: m.pop("input")), "input is None; of a language model it is"),
+    "output": (edit_metadata(lambda m: m.update(output={"kind": "labels"})), "output is {'kind': 'labels'}; of a"),
     "no model": (edit_metadata(lambda m: m.pop("model")), "model is missing"),
     "no text": (edit_metadata(lambda m: m.update(text=[])), "text is missing or is not a table"),
     "no training": (edit_metadata(lambda m: m.pop("training")), "training is missing"),
@@ -111,7 +122,7 @@ WRONG_ENTRIES: dict[str, tuple[Callable[[Entries], Any], str]] = {
 @pytest.mark.parametrize("name", WRONG_ENTRIES)
 def test_wrong_headers_are_refused(tmp_path: Path, name: str) -> None:
     change, message = WRONG_ENTRIES[name]
-    entries, body = split_file((GOLDEN / "version-1.safetensors").read_bytes())
+    entries, body = split_file(NEWEST.read_bytes())
     change(entries)
     path = tmp_path / "bad.safetensors"
     path.write_bytes(join_file(entries, body))
@@ -151,7 +162,7 @@ def with_header(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
 def test_wrong_bytes_are_refused(tmp_path: Path, name: str) -> None:
     change, message = WRONG_BYTES[name]
     path = tmp_path / "bad.safetensors"
-    path.write_bytes(change((GOLDEN / "version-1.safetensors").read_bytes()))
+    path.write_bytes(change(NEWEST.read_bytes()))
     with pytest.raises(CharrnnError, match=message) as caught:
         ckpt.load(path)
     assert "\n" not in str(caught.value)
@@ -190,18 +201,18 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_any_damage_is_one_error_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
-    golden = bytearray((GOLDEN / "version-1.safetensors").read_bytes())
+    golden = bytearray(NEWEST.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         golden[data.draw(st.integers(0, len(golden) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(golden[: data.draw(st.integers(0, len(golden))) if data.draw(st.booleans()) else None])
     with contextlib.suppress(CharrnnError):
         loaded = ckpt.load(path, with_training=True)
-        assert {k: v.shape for k, v in loaded.weights.items()} == tensor_shapes(loaded.model)
+        assert {k: v.shape for k, v in loaded.weights.items()} == parameter_layout(loaded.model).tensor_shapes()
 
 
 def test_no_memory_is_allocated_for_what_a_header_only_announces(tmp_path: Path) -> None:
-    entries, body = split_file((GOLDEN / "version-1.safetensors").read_bytes())
+    entries, body = split_file(NEWEST.read_bytes())
     edit_metadata(lambda m: m["model"].update(hidden_size=2**40, embedding_size=2**40))(entries)
     end = len(body) + 2**50
     entries["training.more"] = {"dtype": "F32", "shape": [2**48], "data_offsets": [len(body), end]}

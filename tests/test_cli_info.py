@@ -17,7 +17,7 @@ from charrnn import checkpoint as ckpt
 from charrnn.cli.curve import HEIGHT, curve
 from charrnn.cli.main import main
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.nn.layout import parameter_count
+from charrnn.models.language import parameter_layout
 from charrnn.runtime import safefile
 from tests.test_checkpoint import GOLDEN, make_checkpoint
 
@@ -57,7 +57,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["checkpoint"] == PATH
     assert found["file_size"] == Path(PATH).stat().st_size
     assert found["model"]["cells"] == ["lstm"]
-    assert found["parameters"] == parameter_count(wanted.model)
+    assert found["parameters"] == parameter_layout(wanted.model).size
     assert found["tensors"] == {name: list(tensor.shape) for name, tensor in wanted.weights.items()}
     assert found["text"]["lines"] is True
     assert found["vocabulary"] == {"size": 6, "most_frequent": ["a", "é", "\x1b", '"']}

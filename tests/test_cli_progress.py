@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,13 +16,13 @@ class FakeEvents:
 
     @staticmethod
     def start() -> events.Start:
-        model = {"cells": ("lstm",), "hidden_size": 8, "embedding_size": 0, "cutoffs": ()}
         training: dict[str, Any] = dict.fromkeys(("learning_rate", "dropout", "weight_decay", "clip_norm"), 0.5)
         training |= {"optimizer": "adamw", "schedule": "cosine", "seed": 0, "eval_every": 10, "patience": 3}
         sizes = {"training": {"tokens": 100, "bytes": 200, "characters": 100, "spelling": 0.0}}
         return events.Start(
-            1.0, 0, 1000, 100, 4, 8, 5000, 30, model, {}, training, sizes, versions={}, threads=1, precision="float32"
-        )
+            1.0, 0, 1000, 100, 4, 8, 5000, {"vocabulary": 30}, {}, {}, training, sizes, versions={}, threads=1,
+            precision="float32", lines=(("text", "100 tokens"), ("model", "lstm")),
+        )  # fmt: skip
 
     @staticmethod
     def step(step: int, seconds: float) -> events.Step:
@@ -46,7 +47,7 @@ def test_the_live_display_shows_control_characters(capsys: pytest.CaptureFixture
     with progress.LiveDisplay() as display:
         display.show(FakeEvents.start())
         display.show(FakeEvents.step(10, 5.0))
-        display.show(events.Validation(6.0, 10, 1.5, 2.5, 2.5, 4.5, True))
+        display.show(events.Validation(6.0, 10, 1.5, {"bits_per_byte": 2.5}, True))
         display.show(events.Sampled(7.0, 10, "[bold]hello\x1b[2J\a\nworld"))
         display.show(events.Note(8.0, "[red]a remark"))
         display.show(events.Diverged(8.0, 12, 10, 1))
@@ -55,6 +56,23 @@ def test_the_live_display_shows_control_characters(capsys: pytest.CaptureFixture
     assert "[red]a remark" in shown
     assert "half the learning rate" in shown
     assert "\x1b[2J" not in shown
+
+
+def test_figures_of_another_task_are_shown_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    start = dataclasses.replace(FakeEvents.start(), corpus={"digest": "0", "training": {"tokens": 100}})
+    end = events.End(
+        99.0, "m", 5, {"labels": 3}, 10, 1.0, 1.0, 1.0, 1.5, {"val_accuracy": 0.875, "val_macro_f1": None}, 10, "steps"
+    )  # fmt: skip
+    with progress.Display() as display:
+        display.show(start)
+        assert capsys.readouterr().err.startswith("text      100 tokens\nmodel     lstm\ntraining  adamw")
+        display.show(events.Validation(40.0, 10, 1.5, {"accuracy": 0.875}, True))
+        display.show(FakeEvents.step(10, 80.0))
+        display.show(end)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "validation 1.5000"
+    assert "loss 2.000, validation 1.5000, 1,234 tokens" in lines[1]
+    assert lines[3] == "result    validation loss 1.5000, accuracy 0.875, best at step 10"
 
 
 def test_a_live_display_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +84,9 @@ def test_a_live_display_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_advice_about_a_run_follows_its_result(capsys: pytest.CaptureFixture[str]) -> None:
-    end = events.End(9.0, "m", 5, 3, 10, 1.0, 1.0, 1.0, 1.5, 2.0, 2.0, 10, "steps")
+    end = events.End(
+        9.0, "m", 5, {"vocabulary": 3}, 10, 1.0, 1.0, 1.0, 1.5, {"val_bits_per_byte": 2.0}, 10, "steps"
+    )  # fmt: skip
     with progress.Display() as display:
         display.show(FakeEvents.start())
         display.show(events.Advice(1.0, "little text", "at once"))

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,8 +17,8 @@ from charrnn.cli import sample as command
 from charrnn.cli import streams
 from charrnn.cli.main import main
 from charrnn.tasks.sampling import Piece
-from charrnn.text.vocabulary import EOS, Vocabulary
-from tests.toy_model import learn, toy_checkpoint, toy_model
+from charrnn.text.vocabulary import Vocabulary
+from tests.toy_model import learn, toy_checkpoint, toy_trained
 
 CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\x1b[\n")
 WORDS = learn("the cat sat on the mat\nthe dog ran\n", "word", pretokenized=True)
@@ -36,8 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     def call(*args: str, vocabulary: Vocabulary = CHARS, lines: bool = False) -> tuple[int, bytes, str]:
         def open_model(*options: Any) -> Any:
             opened.append(options)
-            loaded = SimpleNamespace(vocabulary=vocabulary, text=SimpleNamespace(lines=lines))
-            return toy_model(vocabulary, boundary=EOS if lines else -1), loaded
+            return toy_trained(vocabulary, lines=lines)
 
         opened.clear()
         monkeypatch.setattr(command, "open_model", open_model)

@@ -8,7 +8,6 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from charrnn.cli.score_output import Record
 from charrnn.cli.visible import TerminalFilter, visible
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.score_records import Line, Score, Units
-from charrnn.text.vocabulary import EOS, Vocabulary
-from tests.toy_model import learn, toy_model
+from charrnn.text.vocabulary import Vocabulary
+from tests.toy_model import learn, toy_model, toy_trained
 
 CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\n")
 WORDS = learn("the cat sat on the mat\nthe dog ran <unk>\n", "word", pretokenized=True)
@@ -43,8 +42,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
             opened.append((checkpoint, threads, precision))
             # The model to compare with knows other words and has other weights.
             known, seed = (WORDS, 1) if called == "against" else (vocabulary, 0)
-            loaded = SimpleNamespace(vocabulary=known, text=SimpleNamespace(lines=lines))
-            return toy_model(known, boundary=EOS if lines else -1, seed=seed), loaded
+            return toy_trained(known, lines=lines, seed=seed)
 
         opened.clear()
         file = tmp_path / "stdin"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from charrnn.config import TextConfig
 from charrnn.errors import UsageError
 from charrnn.text import corpus, load_corpus, reader, spool
+from tests.conftest import TINY, Command
 from tests.test_text_corpus import failure, load, text_of
 
 
@@ -137,3 +139,32 @@ def test_stdin_is_a_corpus(tmp_path: Path, cache: Path, monkeypatch: pytest.Monk
     for names, val_path in ((["-", "-"], None), (["-"], "-")):
         with pytest.raises(UsageError, match="given twice"):
             load_corpus(names, TextConfig(), val_path=val_path, **options)
+
+
+@pytest.mark.parametrize("file", ["training", "validation"])
+def test_ids_that_were_damaged_in_the_cache_are_one_error(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch, charrnn: Command, file: str
+) -> None:
+    """What was written there is read as places in memory."""
+    train = (
+        "train",
+        text_file,
+        *TINY,
+        "--steps",
+        "40",
+        "--eval-every",
+        "5",
+        "-q",
+        "--force",
+        "-o",
+        text_file.parent / "m",
+    )
+    assert charrnn(*train).status == 0
+    (record,) = (text_file.parent / "cache" / "corpora").glob("*/corpus.json")
+    part = json.loads(record.read_text())["train" if file == "training" else "validation"]
+    path = record.parent / part["file"]
+    path.write_bytes(bytes([255]) * path.stat().st_size)
+    result = charrnn(*train)
+    assert result.status == 1
+    assert result.err.startswith(f"charrnn: error: the encoded corpus in {record.parent} is damaged: it has the id 255")
+    assert result.err.count("\n") == 1

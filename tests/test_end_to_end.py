@@ -50,7 +50,7 @@ def summary(checkpoint: str | Path, *options: str | Path, stdin: bytes = b"") ->
 def open_model(path: str | Path) -> tuple[LanguageModel, checkpoint.Checkpoint]:
     """The network of a checkpoint."""
     loaded = checkpoint.load(path)
-    model = LanguageModel(loaded.model, boundary=EOS if loaded.text.lines else -1)
+    model = LanguageModel(loaded.model)
     model.load(loaded.weights)
     return model, loaded
 
@@ -209,10 +209,13 @@ def test_the_probabilities_of_all_next_units_sum_to_one(models: dict[str, Path],
     model, loaded = open_model(models[unit])
     size = len(loaded.vocabulary)
     inputs = np.array([EOS, *loaded.vocabulary.encode(text)], np.int32)[:, None]
-    hidden = model.forward(inputs, model.zero_state(1)).copy()
+    reset = inputs == EOS if loaded.text.lines else None
+    hidden = model.forward(inputs, model.zero_state(1), reset).copy()
     steps = len(inputs)
     everything = np.tile(np.arange(size, dtype=np.int32), (steps, 1))
-    log_probs = model.log_probs(np.repeat(inputs, size, axis=1), everything, model.zero_state(size))
+    repeated = np.repeat(inputs, size, axis=1)
+    resets = None if reset is None else repeated == EOS
+    log_probs = model.log_probs(repeated, everything, model.zero_state(size), resets)
     assert np.abs(np.exp(log_probs).sum(axis=1) - 1).max() < 1e-6
     # The same from the logits that sampling reads.
     logits = model.logits(hidden[:, 0])

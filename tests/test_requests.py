@@ -15,12 +15,16 @@ from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime import memory
 from charrnn.runtime.features import HAS_BFLOAT16
-from charrnn.training import defaults, estimate, setup, speed
+from charrnn.tasks import language_defaults as defaults
+from charrnn.tasks.language import TASK
+from charrnn.tasks.machine_speed import arithmetic_speed
+from charrnn.training import estimate, setup
 from charrnn.training.clock import stopwatch
 from charrnn.training.loop import train
 from tests.runs import (
     SMALL,
     TEXT,
+    corpus_of,
     prepared,
     request,
     train_request,
@@ -36,7 +40,7 @@ def test_defaults_follow_the_corpus(text_file: Path) -> None:
     task, model = prepared(request(text_file, unit="word", cell=("gru", "lstm"), hidden_size=16, max_time=9.0))
     assert model.config.cells == ("gru", "lstm")
     assert model.config.embedding_size == 16
-    assert (task.text.min_count, task.text.max_vocab) == (2, 100_000)
+    assert (corpus_of(task).config.min_count, corpus_of(task).config.max_vocab) == (2, 100_000)
     assert (task.config.epochs, task.config.patience) == (40, 6)  # a small corpus is not read for longer
     assert model.config.cutoffs == ()
     task, model = prepared(request(text_file, cutoffs=(4,), hidden_size=16))
@@ -116,9 +120,9 @@ def test_a_gradient_takes_no_more_memory_for_more_rows_than_it_takes_at_once() -
 def test_memory_is_asked_for_before_it_is_taken(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = request(text_file, **SMALL)
     saved = train_request(asked)
-    monkeypatch.setattr(setup, "LanguageModel", None)
+    monkeypatch.setattr("charrnn.models.language.LanguageModel", None)
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000_000)
-    for start in (prepared, lambda again: setup.resume(again, saved, lambda: 0.0)):
+    for start in (prepared, lambda again: setup.resume(TASK, again, saved, lambda: 0.0)):
         with pytest.raises(CharrnnError, match=r"needs about 0\.\d GB of memory and 0\.0 GB are free; lower"):
             start(dataclasses.replace(asked, given={**SMALL, "steps": 9}))
 
@@ -127,25 +131,25 @@ def test_what_may_change_when_a_run_is_resumed(text_file: Path) -> None:
     asked = request(text_file, **SMALL)
     saved = train_request(asked)
     again = dataclasses.replace(asked, corpora=[])
-    result = setup.finished_result(again, saved)
+    result = setup.finished_result(TASK, again, saved)
     assert result is not None
     assert result["stopped_by"] == "steps"
-    assert setup.finished_result(asked, saved) == result
+    assert setup.finished_result(TASK, asked, saved) == result
     longer = dataclasses.replace(again, given={"steps": 9})
-    assert setup.finished_result(longer, saved) is None
-    task, model = setup.resume(longer, saved, lambda: 0.0)
+    assert setup.finished_result(TASK, longer, saved) is None
+    task, model = setup.resume(TASK, longer, saved, lambda: 0.0)
     assert list(train(task, model))[-1].steps == 9  # type: ignore[attr-defined]
     timed = dataclasses.replace(again, given={"max_time": 5.0})
-    assert setup.resumed_config(timed, saved).steps is None
+    assert setup.resumed_config(TASK, timed, saved).steps is None
     for name, value in (("batch_size", 3), ("learning_rate", 0.5), ("hidden_size", 9), ("lines", True), ("layers", 2)):
         with pytest.raises(UsageError, match="`force`"):
-            setup.resumed_config(dataclasses.replace(again, given={name: value}), saved)
+            setup.resumed_config(TASK, dataclasses.replace(again, given={name: value}), saved)
     for cutoffs in ("auto", "none"):
-        assert setup.resumed_config(dataclasses.replace(again, given={"cutoffs": cutoffs}), saved).steps == 6
+        assert setup.resumed_config(TASK, dataclasses.replace(again, given={"cutoffs": cutoffs}), saved).steps == 6
     with pytest.raises(UsageError, match=r"`cutoffs` is 3,4 and .* has none"):
-        setup.resumed_config(dataclasses.replace(again, given={"cutoffs": (3, 4)}), saved)
+        setup.resumed_config(TASK, dataclasses.replace(again, given={"cutoffs": (3, 4)}), saved)
     with pytest.raises(UsageError, match="`val`"):
-        setup.resumed_config(dataclasses.replace(again, val="other.txt"), saved)
+        setup.resumed_config(TASK, dataclasses.replace(again, val="other.txt"), saved)
 
 
 def test_what_cannot_be_read_of_a_run_is_one_error(text_file: Path) -> None:
@@ -157,12 +161,12 @@ def test_what_cannot_be_read_of_a_run_is_one_error(text_file: Path) -> None:
     for wrong in (None, [], {"corpora": source["corpora"]}, {**source, "corpora": [1]}, {**source, "init_from": 1}):
         saved.training["source"] = wrong
         with pytest.raises(CharrnnError, match="does not say what it was trained on; `init_from`"):
-            setup.resume(again, saved, lambda: 0.0)
+            setup.resume(TASK, again, saved, lambda: 0.0)
     saved.training["source"] = source
     for wrong in ({**options, "depth": 3}, None):
         saved.training["options"] = wrong
         with pytest.raises(CharrnnError, match="its training options cannot be read"):
-            setup.resume(again, saved, lambda: 0.0)
+            setup.resume(TASK, again, saved, lambda: 0.0)
 
 
 def test_a_changed_corpus_is_not_resumed(text_file: Path) -> None:
@@ -170,7 +174,7 @@ def test_a_changed_corpus_is_not_resumed(text_file: Path) -> None:
     saved = train_request(asked)
     text_file.write_text(TEXT + "more\n")
     with pytest.raises(CharrnnError, match="not the text it was trained on"):
-        setup.resume(dataclasses.replace(asked, given={"steps": 9}), saved, lambda: 0.0)
+        setup.resume(TASK, dataclasses.replace(asked, given={"steps": 9}), saved, lambda: 0.0)
 
 
 def test_init_from_takes_weights_and_vocabulary(text_file: Path, tmp_path: Path) -> None:
@@ -182,14 +186,13 @@ def test_init_from_takes_weights_and_vocabulary(text_file: Path, tmp_path: Path)
         request(other, steps=3), output=tmp_path / "second.safetensors", init_from=str(asked.output)
     )
     task, model = prepared(second)
-    assert task.corpus.vocabulary.units == first.vocabulary.units
+    assert corpus_of(task).vocabulary.units == first.vocabulary.units
     for name, tensor in model.tensors().items():
         assert np.array_equal(tensor, first.weights[name])
     list(train(task, model))
     going_on = dataclasses.replace(second, given={"steps": 5})
     saved = checkpoint.load(second.output, with_training=True)
-    task, model = setup.resume(going_on, saved, lambda: 0.0)
-    assert list(train(task, model))[-1].steps == 5  # type: ignore[attr-defined]
+    assert list(train(*setup.resume(TASK, going_on, saved, lambda: 0.0)))[-1].steps == 5  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="`hidden_size` is 9"):
         prepared(dataclasses.replace(second, given={"hidden_size": 9}))
     with pytest.raises(UsageError, match="`unit` is word"):
@@ -198,25 +201,29 @@ def test_init_from_takes_weights_and_vocabulary(text_file: Path, tmp_path: Path)
 
 def test_an_estimate_writes_nothing(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.01)
-    task, model = setup.prepare(request(text_file, **SMALL), stopwatch())
+    task, model = setup.prepare(TASK, request(text_file, **SMALL), stopwatch())
     before = model.parameters.copy()
     found, start = estimate.estimate(task, model)
-    assert (found["steps"], found["parameters"], found["vocabulary"]) == (6, model.parameters.size, start.vocabulary)
+    assert (found["steps"], found["parameters"], found["vocabulary"]) == (
+        6,
+        model.parameters.size,
+        start.counts["vocabulary"],
+    )
     assert found["seconds"] > 0
     assert found["memory"] > model.parameters.nbytes
     assert not task.output.exists()
     assert np.array_equal(model.parameters, before)
     without = request(text_file, **SMALL, val_fraction=0.0)
-    found, start = estimate.estimate(*setup.prepare(without, stopwatch()))
+    found, start = estimate.estimate(*setup.prepare(TASK, without, stopwatch()))
     assert found["steps"] == 6
     assert found["seconds"] > 0
 
 
 def test_an_estimate_of_a_run_with_a_limit_of_time(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.01)
-    monkeypatch.setattr(setup, "arithmetic_speed", lambda threads, precision: 1e6)
+    monkeypatch.setattr("charrnn.tasks.machine_speed.arithmetic_speed", lambda threads, precision: 1e6)
     small = {name: value for name, value in SMALL.items() if name not in ("steps", "hidden_size")}
-    task, model = setup.prepare(request(text_file, **small, max_time=5.0, val_fraction=0.0), stopwatch())
+    task, model = setup.prepare(TASK, request(text_file, **small, max_time=5.0, val_fraction=0.0), stopwatch())
     assert model.config.hidden_size == defaults.NARROWEST  # of a machine so slow
     found, start = estimate.estimate(task, model)
     assert found["steps"] == start.total_steps > 0
@@ -228,7 +235,7 @@ def test_the_arithmetic_of_this_machine_has_a_speed(monkeypatch: pytest.MonkeyPa
     """Operations of a small network by the median of five durations, here of a clock that is not this machine's."""
     durations = [0.5, 9.0, 0.25, 0.5, 0.125]
     moments = itertools.accumulate(itertools.chain.from_iterable((1.0, duration) for duration in durations))
-    monkeypatch.setattr("charrnn.training.speed.time.perf_counter", lambda: next(moments))
+    monkeypatch.setattr("charrnn.tasks.machine_speed.time.perf_counter", lambda: next(moments))
     operations = defaults.TRAINING_COST * 32 * 32 * (4 * 256 * 256 + 64 * 256)
-    assert speed.arithmetic_speed(1, precision) == operations / 0.5
+    assert arithmetic_speed(1, precision) == operations / 0.5
     assert next(moments, None) is None

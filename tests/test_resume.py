@@ -21,9 +21,9 @@ from charrnn import checkpoint
 from charrnn.cli import signals
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.threads import Job, ThreadPool, single_threaded
-from charrnn.training import events, setup
+from charrnn.tasks.language import TASK
+from charrnn.training import events, machine, setup
 from charrnn.training import run as run_module
-from charrnn.training import task as task_module
 from charrnn.training.loop import train
 from tests.conftest import TINY, sentences
 from tests.kills import Killer
@@ -80,7 +80,7 @@ def test_checkpoints_between_validations_change_nothing(text_file: Path) -> None
     del training
     saved = checkpoint.load(task.output, with_training=True)
     assert saved.training["progress"]["step"] == 26
-    assert saved.training["good"]["step"] == 20
+    assert saved.training["last_good"]["step"] == 20
     run_task(resumed(task))
     assert_same(whole.output, task.output)
 
@@ -110,10 +110,10 @@ def test_a_divergence_is_the_same_after_an_interruption(text_file: Path, stop: i
     class Poisoned(Hooked):
         halvings = 0
 
-        def gradient(self, *args: Any, **options: Any) -> tuple[float, np.ndarray]:
-            loss, gradient = super().gradient(*args, **options)
-            bad = options["step"] == 17 and self.owner.progress.halvings < 2  # type: ignore[attr-defined]
-            return (math.nan if bad else loss), gradient
+        def loss(self, *args: Any, **options: Any) -> tuple[float, float]:
+            loss, count = super().loss(*args, **options)
+            bad = Hooked.step == 17 and self.owner.progress.halvings < 2  # type: ignore[attr-defined]
+            return (math.nan if bad else loss), count
 
     def started(task: Any) -> Any:
         model = make_model(task, Poisoned)
@@ -177,31 +177,31 @@ def test_another_processor_is_refused_unless_precision_is_named(
 ) -> None:
     asked = request(text_file, **SMALL, precision="float32")
     saved = train_request(asked)
-    here = task_module.instruction_set()
+    here = machine.instruction_set()
     assert saved.training["instruction_set"] == here
     longer = dataclasses.replace(asked, given={"steps": 9})
     monkeypatch.setenv("NUMBA_CPU_NAME", "other")
     monkeypatch.setattr("numba.config.CPU_NAME", "other")
-    assert task_module.instruction_set() != here
+    assert machine.instruction_set() != here
     with pytest.raises(CharrnnError, match=r"was trained on .* other, .*`precision` float32 goes on"):
-        setup.resume(longer, saved, lambda: 0.0)
-    assert setup.finished_result(asked, saved) is not None  # there is nothing to compute
+        setup.resume(TASK, longer, saved, lambda: 0.0)
+    assert setup.finished_result(TASK, asked, saved) is not None  # there is nothing to compute
     moved = dataclasses.replace(asked, given={"steps": 9, "precision": "bfloat16"})
-    task, model = setup.resume(moved, saved, lambda: 0.0)
+    task, model = setup.resume(TASK, moved, saved, lambda: 0.0)
     assert task.config.precision == "bfloat16"
     happened = list(train(task, model))
     assert any("not the run" in event.message for event in of(events.Note, happened))
     again = checkpoint.load(asked.output, with_training=True)
     assert again.training["options"]["precision"] == "bfloat16"
-    setup.resume(dataclasses.replace(asked, given={"steps": 12}), again, lambda: 0.0)  # now it belongs here
+    setup.resume(TASK, dataclasses.replace(asked, given={"steps": 12}), again, lambda: 0.0)  # now it belongs here
     with pytest.raises(UsageError, match="`precision` is float32"):
-        setup.resume(dataclasses.replace(asked, given={"precision": "float32"}), again, lambda: 0.0)
+        setup.resume(TASK, dataclasses.replace(asked, given={"precision": "float32"}), again, lambda: 0.0)
 
 
 def test_other_versions_are_said(text_file: Path) -> None:
     saved = train_request(request(text_file, **SMALL))
     saved.training["versions"]["numba"] = "0.1"
-    task, model = setup.resume(request(text_file, steps=8), saved, lambda: 0.0)
+    task, model = setup.resume(TASK, request(text_file, steps=8), saved, lambda: 0.0)
     notes = [event.message for event in of(events.Note, list(train(task, model)))]
     assert sum("in place of 0.1" in note for note in notes) == 1
     assert sum("in place of" in note for note in notes) == 1
@@ -214,11 +214,11 @@ def test_another_beginning_is_refused(text_file: Path, tmp_path: Path) -> None:
         request(text_file, steps=3), output=tmp_path / "second.safetensors", init_from=str(first.output)
     )
     saved = train_request(second)
-    setup.resumed_config(second, saved)
+    setup.resumed_config(TASK, second, saved)
     with pytest.raises(UsageError, match="`init_from` is other"):
-        setup.resumed_config(dataclasses.replace(second, init_from="other"), saved)
+        setup.resumed_config(TASK, dataclasses.replace(second, init_from="other"), saved)
     with pytest.raises(UsageError, match="`init_from`"):
-        setup.resumed_config(dataclasses.replace(first, init_from="other"), checkpoint.load(first.output))
+        setup.resumed_config(TASK, dataclasses.replace(first, init_from="other"), checkpoint.load(first.output))
 
 
 # ---- signals

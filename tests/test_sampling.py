@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from charrnn.config import SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.kernels import draw as kernel
-from charrnn.tasks.sampling import SamplingConfig, encode_prompt, read_prompts, sample
+from charrnn.tasks.sampling import encode_prompt, read_prompts, sample
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN
 from tests.toy_model import ToyModel, learn, toy_model
@@ -32,8 +33,7 @@ def draw(logits: NDArray[np.float32], uniforms: NDArray[np.float64], config: Sam
 
 def texts(prompts: Sequence[bytes], vocabulary: Any = CHARS, stride: int = 64, count: int = 1, **options: Any) -> Any:
     """The whole samples, as (prompt, index, bytes, tokens, stopped_by)."""
-    boundary = options.pop("boundary", -1)
-    model = toy_model(vocabulary, boundary=boundary)
+    model = toy_model(vocabulary)
     samples: list[Any] = []
     written = b""
     for piece in sample(model, vocabulary, prompts, SamplingConfig(**options), count=count, stride=stride):
@@ -170,7 +170,7 @@ def test_prompts_of_all_lengths_are_read_as_if_alone(monkeypatch: pytest.MonkeyP
 
 
 def test_lines_end_at_the_end_of_line_which_is_not_part_of_them() -> None:
-    result = texts([b""], count=20, one_line=True, length=200, boundary=EOS, seed=2)
+    result = texts([b""], count=20, one_line=True, length=200, lines=True, seed=2)
     ended = [data for _, _, data, _, reason in result if reason == "line"]
     assert len(ended) >= 15
     assert not any(b"\n" in data for data in ended)
@@ -178,7 +178,7 @@ def test_lines_end_at_the_end_of_line_which_is_not_part_of_them() -> None:
 
 
 def test_with_a_length_lines_follow_each_other() -> None:
-    assert b"\n" in texts([b""], length=400, boundary=EOS)[0][2]
+    assert b"\n" in texts([b""], length=400, lines=True)[0][2]
 
 
 def test_a_stop_text_is_not_part_of_the_sample() -> None:

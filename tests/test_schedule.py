@@ -8,16 +8,16 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
-from charrnn.training.evaluation import Evaluation
 from charrnn.training.plan import MOST_STEPS, Planner, TimeBudget, evaluation_interval, evaluation_tokens, step_budget
 from charrnn.training.schedule import Plan, learning_rate, progress
 from charrnn.training.speed import Speed
 from charrnn.training.state import Progress
+from charrnn.training.task import Metrics
 
 
 def config(**options: Any) -> TrainingConfig:
@@ -50,6 +50,7 @@ def test_halvings_apply_to_every_schedule() -> None:
             assert learning_rate(chosen, [Plan(0, 100)], step, 3) == pytest.approx(whole / 8)
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(["cosine", "linear"]), st.integers(0, 50))
 def test_a_new_plan_makes_no_jump_and_still_ends_at_nothing(data: st.DataObject, schedule: str, warmup: int) -> None:
     plans = [Plan(0, data.draw(st.integers(20, 400)))]
@@ -69,25 +70,25 @@ def test_a_new_plan_makes_no_jump_and_still_ends_at_nothing(data: st.DataObject,
 def test_plateau_counts_the_validations_without_improvement() -> None:
     state = Progress()
     for loss, halvings in ((3.0, 0), (2.0, 0), (2.0, 1), (2.5, 2), (1.9, 2)):
-        better = state.record(Evaluation(loss, 1, 1, 10), plateau=True)
+        better = state.record(Metrics(loss, 10), plateau=True)
         assert (better, state.halvings) == (loss in (3.0, 1.9) or (loss, halvings) == (2.0, 0), halvings)
-    assert state.stale == 0
-    state.record(Evaluation(5.0, 1, 1, 10), plateau=False)
-    assert (state.halvings, state.stale) == (2, 1)
+    assert state.validations_since_best == 0
+    state.record(Metrics(5.0, 10), plateau=False)
+    assert (state.halvings, state.validations_since_best) == (2, 1)
 
 
 def test_history_is_bounded_and_keeps_the_ends() -> None:
     state = Progress()
     for step in range(5000):
         state.step = step
-        state.record(Evaluation(1.0, 1, 1, 10), plateau=False)
+        state.record(Metrics(1.0, 10), plateau=False)
     assert len(state.history) <= 1000
     assert state.history[0][0] == 0
     assert (state.history[-1][0] or 0) >= 4990
 
 
 def test_progress_survives_json() -> None:
-    state = Progress(step=7, plans=[Plan(0, 9), Plan(7, 12)], best=Evaluation(1.5, 2, 3, 4), best_step=5)
+    state = Progress(step=7, plans=[Plan(0, 9), Plan(7, 12)], best=Metrics(1.5, 4), best_step=5)
     state.note_loss(2.0)
     assert Progress.from_json(state.to_json()) == state
     with pytest.raises(CharrnnError, match="damaged"):

@@ -27,19 +27,18 @@ BYTES = learn("", "byte")
 LETTERS = [bytes([letter]) for letter in b"abcdefghijklmnopqrst"]
 
 
-def scores(
-    lines: Sequence[bytes], vocabulary: Vocabulary = CHARS, *, boundary: int = -1, **options: Any
-) -> list[Score]:
-    model = toy_model(vocabulary, boundary=boundary)
-    (chunk,) = score_lines(model, vocabulary, [[Line(line) for line in lines]], **options)
+def scores(texts: Sequence[bytes], vocabulary: Vocabulary = CHARS, **options: Any) -> list[Score]:
+    (chunk,) = score_lines(toy_model(vocabulary), vocabulary, [[Line(text) for text in texts]], **options)
     return chunk
 
 
-def log_probs(units: Sequence[int], vocabulary: Vocabulary, boundary: int = -1) -> list[float]:
+def log_probs(units: Sequence[int], vocabulary: Vocabulary, *, lines: bool = False) -> list[float]:
     """log P of each unit after the end-of-line and those before it, one step at a time, without the spelling."""
-    model = ToyModel(len(vocabulary), boundary=boundary)
+    model = ToyModel(len(vocabulary))
     state, previous, result = model.zero_state(1), EOS, []
     for unit in units:
+        if lines and previous == EOS:
+            state[:] = 0
         logits = model.logits(model.forward(np.array([[previous]], np.int32), state)[0])[0].astype(np.float64)
         result.append(float(logits[unit] - np.log(np.exp(logits).sum())))
         previous = unit
@@ -92,7 +91,7 @@ def test_what_a_text_may_begin_with_adds_up_to_one_at_most(cutoffs: tuple[int, .
     model = LanguageModel(ModelConfig(len(WORDS), ("gru",), 16, cutoffs=cutoffs))
     model.initialise(0)
     model.parameters *= 3
-    model.refresh()
+    model.invalidate()
 
     def begin(word: str) -> Score:
         line = Line(b"", ended=True) if word == "\n" else Line(word.encode(), ended=False)
@@ -180,23 +179,23 @@ def test_units_are_added_from_the_first_to_the_last() -> None:
 @given(
     st.lists(st.text("the qux漢\t", max_size=20).map(str.encode), min_size=1, max_size=12),
     st.booleans(),
-    st.sampled_from([-1, EOS]),
+    st.booleans(),
     st.integers(1, 9),
     st.data(),
 )
-def test_a_stream_is_one_text(lines: list[bytes], ended: bool, boundary: int, window: int, data: Any) -> None:
+def test_a_stream_is_one_text(lines: list[bytes], ended: bool, apart: bool, window: int, data: Any) -> None:
     if not ended and not lines[-1]:
         lines[-1] = b"x"
     text = b"\n".join(lines) + b"\n" * ended
-    expected = log_probs(CHARS.encode(text.decode()).tolist(), CHARS, boundary)
+    expected = log_probs(CHARS.encode(text.decode()).tolist(), CHARS, lines=apart)
     records = [*map(Line, lines[:-1]), Line(lines[-1], ended=ended)]
     cut = data.draw(st.integers(0, len(records)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charrnn.tasks.line_scoring._WINDOW", window)
-        model = toy_model(CHARS, boundary=boundary)
-        chunks = list(score_lines(model, CHARS, [records[:cut], records[cut:]], stream=True))
+        model = toy_model(CHARS)
+        chunks = list(score_lines(model, CHARS, [records[:cut], records[cut:]], stream=True, lines=apart))
     result = [score for chunk in chunks for score in chunk]
-    (whole,) = score_lines(toy_model(CHARS, boundary=boundary), CHARS, [records], stream=True)
+    (whole,) = score_lines(toy_model(CHARS), CHARS, [records], stream=True, lines=apart)
     assert result == whole  # where a chunk ends changes no bit
     assert [score.data for score in result] == lines
     assert math.fsum(score.logprob_unk for score in result) == pytest.approx(math.fsum(expected))
@@ -210,17 +209,17 @@ def test_a_stream_is_one_text(lines: list[bytes], ended: bool, boundary: int, wi
 
 
 def test_lines_of_a_model_that_resets_are_scored_side_by_side_in_a_stream() -> None:
-    model = ToyModel(len(CHARS), boundary=EOS)
+    model = ToyModel(len(CHARS))
     lines = [Line(b"%c the fox" % first) for first in b"abcdefghij"]
-    (result,) = score_lines(model, CHARS, [lines + lines], stream=True)  # type: ignore[arg-type]
+    (result,) = score_lines(model, CHARS, [lines + lines], stream=True, lines=True)  # type: ignore[arg-type]
     assert model.calls == [(1, 1), (9, 10)]
     assert result == scores([line.data for line in lines + lines])
 
 
 def test_a_line_that_occurs_again_costs_nothing() -> None:
-    model = ToyModel(len(CHARS), boundary=EOS)
+    model = ToyModel(len(CHARS))
     lines = [Line(b"the fox"), Line(b"the"), Line(b"the fox"), Line(b"the", ended=False)]
-    (result,) = score_lines(model, CHARS, [lines], stream=True)  # type: ignore[arg-type]
+    (result,) = score_lines(model, CHARS, [lines], stream=True, lines=True)  # type: ignore[arg-type]
     assert model.calls == [(8, 3)]
     assert result[0] == result[2]
     assert (result[1].tokens, result[3].tokens, result[3].bytes, result[3].characters) == (4, 3, 3, 3)

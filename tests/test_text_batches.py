@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text import EOS, Batches, batches, shuffle
+from charrnn.text.batches import random_resets
+from charrnn.text.bounds import IdBound, bound_of
 from charrnn.text.shuffle import LineShuffle, run_starts
 
 
@@ -66,9 +68,14 @@ def test_an_epoch(length: int, batch_size: int, seq_length: int, seed: int, line
     assert batch_size >= B
     assert (data.note is None) == ((batch_size, seq_length) == (B, T))
     for epoch in (0, 1, 5):
-        windows = [data.window(epoch * steps + i) for i in range(steps)]
-        assert [window.fresh for window in windows] == [True] + [False] * (steps - 1)
-        for window in windows:
+        windows = [data.batch(epoch * steps + i) for i in range(steps)]
+        for place, window in enumerate(windows):
+            fresh = np.ones(B, np.bool_) if place == 0 else random_resets(seed, epoch * steps + place, B)
+            np.testing.assert_array_equal(window.fresh, fresh)
+            if lines:
+                np.testing.assert_array_equal(window.reset, window.inputs == EOS)
+            else:
+                assert window.reset is None
             assert window.inputs.shape == window.targets.shape == (T, B)
             assert window.inputs.dtype == window.targets.dtype == np.int32
             np.testing.assert_array_equal(window.inputs[1:], window.targets[:-1])
@@ -91,17 +98,17 @@ def test_a_window_depends_on_the_step_alone() -> None:
         data = Batches(ids, 4, 5, lines=lines, seed=3)
         order = np.random.default_rng(0).permutation(4 * data.steps_per_epoch)
         for step in order.tolist():
-            again = Batches(ids, 4, 5, lines=lines, seed=3).window(step)
-            window = data.window(step)
+            again = Batches(ids, 4, 5, lines=lines, seed=3).batch(step)
+            window = data.batch(step)
             np.testing.assert_array_equal(window.inputs, again.inputs)
             np.testing.assert_array_equal(window.targets, again.targets)
-            assert window.fresh == again.fresh
+            np.testing.assert_array_equal(window.fresh, again.fresh)
 
 
 def test_epochs_and_seeds_leave_out_different_ends() -> None:
     ids = numbered(1099)
     starts = {
-        (seed, epoch): int(data.window(epoch * data.steps_per_epoch).targets[0, 0])
+        (seed, epoch): int(data.batch(epoch * data.steps_per_epoch).targets[0, 0])
         for seed in (0, 1)
         for data in [Batches(ids, 10, 10, lines=False, seed=seed)]
         for epoch in range(20)
@@ -126,8 +133,8 @@ def test_lines_are_shuffled_whole(
     epochs = []
     for epoch in range(3):
         first = epoch * data.steps_per_epoch
-        assert data.window(first).inputs[0, 0] == EOS
-        targets = [int(data.window(first + i).targets[0, 0]) for i in range(len(ids))]
+        assert data.batch(first).inputs[0, 0] == EOS
+        targets = [int(data.batch(first + i).targets[0, 0]) for i in range(len(ids))]
         epochs.append(targets)
         if ended:
             assert sorted(as_lines(np.array(targets))) == sorted(as_lines(source))
@@ -145,7 +152,7 @@ def test_all_streams_read_one_shuffled_text(monkeypatch: pytest.MonkeyPatch, run
     for streams, length in ((1, 40), (4, 5), (7, 31)):
         monkeypatch.setattr(shuffle, "GROUPS_BYTES", group * streams * ids.itemsize)  # the same groups for all
         data = Batches(ids, streams, length, lines=True, seed=3)
-        windows = [data.window(step) for step in range(data.steps_per_epoch)]
+        windows = [data.batch(step) for step in range(data.steps_per_epoch)]
         targets = np.concatenate([window.targets for window in windows]).T.ravel()
         inputs = np.concatenate([window.inputs for window in windows]).T.ravel()
         whole = LineShuffle(ids, 3, streams).read(0, np.zeros(1, np.int64), len(ids))[:, 0]
@@ -201,7 +208,7 @@ def peak_memory(ids: NDArray[np.integer]) -> int:
     try:
         data = Batches(ids, 2, 100, lines=True, seed=0)
         for step in range(0, data.steps_per_epoch, 7):
-            data.window(step)
+            data.batch(step)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -227,7 +234,7 @@ def test_a_long_line_takes_no_more_memory_to_shuffle(monkeypatch: pytest.MonkeyP
 
 def test_the_order_of_lines_depends_on_the_seed() -> None:
     ids = random_lines(50)
-    first, second = (Batches(ids, 1, len(ids), lines=True, seed=seed).window(0).targets for seed in (0, 1))
+    first, second = (Batches(ids, 1, len(ids), lines=True, seed=seed).batch(0).targets for seed in (0, 1))
     assert first.tolist() != second.tolist()
 
 
@@ -249,12 +256,38 @@ def test_a_small_text_shrinks_the_batch_first(length: int, expected: tuple[int, 
 @pytest.mark.parametrize("lines", [False, True])
 def test_two_tokens_are_enough(lines: bool) -> None:
     data = Batches(np.array([7, EOS], np.uint8), 50, 50, lines=lines, seed=0)
-    window = data.window(12)
+    window = data.batch(12)
     assert window.inputs.tolist() == [[EOS], [7]]
     assert window.targets.tolist() == [[7], [EOS]]
-    assert window.fresh
+    assert window.fresh is not None
+    assert window.fresh.all()
 
 
 def test_no_tokens_are_an_error() -> None:
     with pytest.raises(CharrnnError, match="no tokens"):
         Batches(np.zeros(0, np.uint8), 1, 1, lines=False, seed=0)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_an_id_that_no_unit_has_is_found_where_it_is_read(lines: bool) -> None:
+    ids = random_lines(40)
+    bound = IdBound(int(ids.max()) + 1, Path("cache/entry"))
+    whole = Batches(ids, 2, 8, lines=lines, seed=0, bound=bound)
+    for step in range(whole.steps_per_epoch):
+        whole.batch(step)
+    damaged = ids.copy()
+    damaged[len(ids) // 2] = 60_000
+    data = Batches(damaged, 2, 8, lines=lines, seed=0, bound=bound)
+
+    def read_all() -> None:
+        for step in range(2 * data.steps_per_epoch):
+            data.batch(step)
+
+    with pytest.raises(CharrnnError, match=r"corpus in cache.entry is damaged: it has the id 60000, .* remove that"):
+        read_all()
+
+
+def test_ids_of_a_type_that_holds_none_too_many_are_not_looked_at() -> None:
+    assert bound_of(np.uint8, 256, Path()) is None
+    assert bound_of("uint16", 65_536, Path()) is None
+    assert bound_of(np.uint8, 255, Path("x")) == IdBound(255, Path("x"))

@@ -17,16 +17,17 @@ from charrnn import checkpoint
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
-from charrnn.nn import layout
+from charrnn.tasks import language_evaluation as evaluation
+from charrnn.tasks.language_evaluation import evaluate
+from charrnn.text.batches import RESET_PROBABILITY, random_resets
 from charrnn.text.corpus import Part
 from charrnn.text.vocabulary import EOS
-from charrnn.training import evaluation, events, plan
-from charrnn.training.evaluation import evaluate
+from charrnn.training import events, plan
 from charrnn.training.loop import train
-from charrnn.training.run import RESTARTS, restarted
-from charrnn.training.task import Task
+from charrnn.training.task import RunSpec
 from tests.runs import (
     assert_same,
+    corpus_of,
     interrupt,
     make_model,
     make_task,
@@ -46,7 +47,7 @@ def test_a_run_from_start_to_end(text_file: Path) -> None:
     assert isinstance(end, events.End)
     assert start.total_steps == 120
     assert start.parameters == model.parameters.size == end.parameters
-    assert start.corpus["training"]["tokens"] == len(task.corpus.train.ids)
+    assert start.corpus["training"]["tokens"] == len(corpus_of(task).train.ids)
     steps = of(events.Step, happened)
     assert steps[0].loss > 2 > 1 > steps[-1].loss
     assert all(late.step - early.step <= 20 for early, late in itertools.pairwise(steps))
@@ -56,7 +57,7 @@ def test_a_run_from_start_to_end(text_file: Path) -> None:
     best = min(validations, key=lambda event: event.loss)
     assert (end.val_loss, end.best_step) == (best.loss, best.step)
     assert end.val_loss is not None
-    assert end.val_bits_per_byte == pytest.approx(end.val_loss / math.log(2))  # ASCII characters
+    assert end.result()["val_bits_per_byte"] == pytest.approx(end.val_loss / math.log(2))  # ASCII characters
     assert end.stopped_by == "steps"
     assert end.epochs == pytest.approx(120 / start.steps_per_epoch)
     assert all(late.seconds >= early.seconds for early, late in itertools.pairwise(happened))
@@ -95,7 +96,7 @@ def test_the_final_value_is_that_of_the_best_weights_on_all_held_out_text(
     happened = run(task)
     end = happened[-1]
     assert isinstance(end, events.End)
-    validation = task.corpus.validation
+    validation = corpus_of(task).validation
     assert validation is not None
     assert len(validation.ids) > 30
     model = make_model(task)
@@ -124,7 +125,8 @@ def test_without_validation(text_file: Path) -> None:
     happened = run(task, model)
     end = happened[-1]
     assert isinstance(end, events.End)
-    assert end.val_loss is end.val_bits_per_byte is end.val_bits_per_character is end.best_step is None
+    assert end.val_loss is end.best_step is None
+    assert dict(end.val_figures) == {"val_bits_per_byte": None, "val_bits_per_character": None}
     assert end.train_loss is not None
     assert not of(events.Validation, happened)
     saved = checkpoint.load(task.output)
@@ -149,11 +151,11 @@ def test_same_seed_same_bits_at_any_number_of_threads(text_file: Path, lines: bo
 def test_large_vocabularies_have_the_same_bits_too(
     text_file: Path, embedding_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "BY_ROW_FROM", 2)
+    monkeypatch.setattr("charrnn.models.language.BY_ROW_FROM", 2)
     options: dict[str, Any] = {"dropout": 0.2, "weight_decay": 0.1, "clip_norm": 0.5, "batch_size": 2, "seq_length": 5}
 
-    def model_of(task: Task, threads: int) -> LanguageModel:
-        size = len(task.corpus.vocabulary)
+    def model_of(task: RunSpec, threads: int) -> LanguageModel:
+        size = len(corpus_of(task).vocabulary)
         config = ModelConfig(size, ("lstm",), 16, embedding_size, cutoffs=(4, 9))
         model = LanguageModel(config, threads=threads)
         model.initialise(0)
@@ -184,7 +186,7 @@ def test_a_sample_that_cannot_be_drawn_does_not_end_training(text_file: Path, mo
         raise CharrnnError("no unit has a probability")
         yield
 
-    monkeypatch.setattr("charrnn.training.run.sample", refuse)
+    monkeypatch.setattr("charrnn.tasks.language.sample", refuse)
     said = run(make_task(text_file, sample_every=4, steps=8))
     assert [event.message for event in said if isinstance(event, events.Note)].count(
         "no sample: no unit has a probability"
@@ -218,25 +220,27 @@ def test_evaluation_is_that_of_one_pass(text_file: Path, lines: bool) -> None:
     run(task, model)
     random = np.random.default_rng(0)
     for repeat in (1, 2, 300):
-        ids = np.concatenate([np.roll(task.corpus.train.ids, random.integers(99)) for _ in range(repeat)])
+        ids = np.concatenate([np.roll(corpus_of(task).train.ids, random.integers(99)) for _ in range(repeat)])
         part = Part(ids, 2 * len(ids), len(ids))
         found = evaluate(model, part)
         assert found.tokens == len(ids)
         assert found.loss == pytest.approx(sequential_loss(model, part), abs=1e-6 if repeat == 1 else 1e-3)
-        assert found.bits_per_byte == pytest.approx(found.bits_per_character / 2)
-        assert found.perplexity == pytest.approx(math.exp(found.loss))
+        assert found.figures["bits_per_byte"] == pytest.approx(found.figures["bits_per_character"] / 2)
+        assert found.figures["perplexity"] == pytest.approx(math.exp(found.loss))
 
 
 def test_evaluation_of_a_part_of_the_text(text_file: Path) -> None:
     task = make_task(text_file)
     model = make_model(task)
-    part = task.corpus.train
+    part = corpus_of(task).train
     long = Part(np.tile(part.ids, 50), 50 * part.bytes, 50 * part.characters)
     whole = evaluate(model, long)
     some = evaluate(model, long, limit=20_000)
     assert 19_000 <= some.tokens <= 20_000
     assert some.loss == pytest.approx(whole.loss, abs=0.05)
-    assert some.bits_per_byte == pytest.approx(some.loss / math.log(2))  # the denominators are those of the tokens read
+    assert some.figures["bits_per_byte"] == pytest.approx(
+        some.loss / math.log(2)
+    )  # the denominators are those of the tokens read
     assert evaluate(model, long, limit=10**9) == whole
 
 
@@ -256,29 +260,32 @@ def test_validation_gives_back_the_memory_of_what_it_read(tmp_path: Path, monkey
 
 
 def test_few_streams_begin_afresh_and_the_same_ones_again() -> None:
-    flags = np.array([restarted(3, step, 50) for step in range(400)])
-    assert flags.mean() == pytest.approx(RESTARTS, rel=0.2)
+    flags = np.array([random_resets(3, step, 50) for step in range(400)])
+    assert flags.mean() == pytest.approx(RESET_PROBABILITY, rel=0.2)
     assert (flags.any(axis=0)).all()
-    np.testing.assert_array_equal(flags[7], restarted(3, 7, 50))
-    assert (np.array([restarted(4, step, 50) for step in range(400)]) != flags).any()
+    np.testing.assert_array_equal(flags[7], random_resets(3, 7, 50))
+    assert (np.array([random_resets(4, step, 50) for step in range(400)]) != flags).any()
 
 
 def test_the_streams_that_begin_afresh_lose_their_state(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def states(share: float) -> list[Any]:
-        monkeypatch.setattr("charrnn.training.run.RESTARTS", share)
+    def states(share: float) -> list[bool]:
+        monkeypatch.setattr("charrnn.text.batches.RESET_PROBABILITY", share)
         task = make_task(text_file, steps=3, val_fraction=0.0)
         model = make_model(task)
-        seen: list[Any] = []
-        gradient = model.gradient
+        same: list[bool] = []
+        loss = model.loss
 
-        def record(ids: Any, targets: Any, state: Any, **options: Any) -> Any:
-            seen.append(state.copy())
-            return gradient(ids, targets, state, **options)
+        def compare(batch: Any, *arguments: Any) -> Any:
+            """Whether the state that was carried made no difference."""
+            from_zeros = loss(dataclasses.replace(batch, state=None, fresh=None), *arguments)
+            found = loss(batch, *arguments)
+            same.append(from_zeros == found)
+            return found
 
-        monkeypatch.setattr(model, "gradient", record)
+        monkeypatch.setattr(model, "loss", compare)
         for _ in train(task, model):
             pass
-        return seen
+        return same
 
-    assert [bool(state.any()) for state in states(0.0)] == [False, True, True]
-    assert [bool(state.any()) for state in states(1.0)] == [False, False, False]
+    assert states(0.0) == [True, False, False]
+    assert states(1.0) == [True, True, True]

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint, save
 from charrnn.config import ModelConfig, TextConfig
-from charrnn.nn.layout import tensor_shapes
+from charrnn.formats import TextSide
+from charrnn.models.language import parameter_layout
+from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
 class ToyModel:
     """h = tanh(0.6 roll(h) + embedding[input]), logits = h W: every row by itself, in float32."""
 
-    def __init__(self, vocabulary_size: int, *, boundary: int = -1, hidden_size: int = 5, seed: int = 0) -> None:
+    def __init__(self, vocabulary_size: int, *, hidden_size: int = 5, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
-        self.boundary = boundary
         self.embedding = random.normal(size=(vocabulary_size, hidden_size)).astype(np.float32)
         self.weight = (1.5 * random.normal(size=(vocabulary_size, hidden_size))).astype(np.float32)
         self.calls: list[tuple[int, int]] = []
@@ -31,14 +32,17 @@ class ToyModel:
     def zero_state(self, batch: int) -> NDArray[np.float32]:
         return np.zeros((1, batch, self.embedding.shape[1]), np.float32)
 
-    def forward(self, inputs: NDArray[np.int32], state: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forward(
+        self, inputs: NDArray[np.int32], state: NDArray[np.float32], reset: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         assert inputs.dtype == np.int32
         assert state.flags.c_contiguous
         assert state.shape[1] == inputs.shape[1]
         self.calls.append(inputs.shape)
         hidden = np.empty((*inputs.shape, self.embedding.shape[1]), np.float32)
         for step, row in enumerate(inputs):
-            state[0, row == self.boundary] = 0.0
+            if reset is not None:
+                state[0, reset[step]] = 0.0
             state[0] = np.tanh(0.6 * np.roll(state[0], 1, axis=1) + self.embedding[row])
             hidden[step] = state[0]
         return hidden
@@ -50,12 +54,13 @@ class ToyModel:
         return total
 
     def generate(
-        self, previous: Any, state: Any, uniforms: Any, *, temperature: float, top_k: int, top_p: float, line_end: int
-    ) -> NDArray[np.int32]:
+        self, previous: Any, state: Any, uniforms: Any, *, temperature: float, top_k: int, top_p: float, line_end: int,
+        reset_unit: int,
+    ) -> NDArray[np.int32]:  # fmt: skip
         from charrnn.models.generation import step_by_step
 
         model = cast("LanguageModel", self)
-        return step_by_step(model, previous, state, uniforms, temperature, top_k, top_p, line_end)
+        return step_by_step(model, previous, state, uniforms, temperature, top_k, top_p, line_end, reset_unit)
 
     def log_probs(self, ids: Any, targets: NDArray[np.int32], state: Any) -> NDArray[np.float64]:
         hidden = self.forward(ids, state)
@@ -84,6 +89,12 @@ def toy_model(vocabulary: Vocabulary, **options: Any) -> LanguageModel:
     return cast("LanguageModel", ToyModel(len(vocabulary), **options))
 
 
+def toy_trained(vocabulary: Vocabulary, *, lines: bool = False, **options: Any) -> TrainedLanguageModel:
+    """A toy, passed off as a model that was trained."""
+    text = TextConfig(unit=vocabulary.unit, pretokenized=vocabulary.pretokenized, lines=lines)
+    return TrainedLanguageModel(toy_model(vocabulary, **options), TextSide(vocabulary, text))
+
+
 def learn(text: str, unit: str = "char", **options: Any) -> Vocabulary:
     """The vocabulary of a text."""
     config = TextConfig(unit=unit, **options)
@@ -96,7 +107,10 @@ def toy_checkpoint(path: Path, vocabulary: Vocabulary, *, lines: bool = False) -
     """A checkpoint at `path` of a small LSTM with random weights, for commands that are run as a whole."""
     config = ModelConfig(vocabulary_size=len(vocabulary), cells=("lstm",), hidden_size=8)
     random = np.random.default_rng(1)
-    weights = {name: random.normal(size=shape).astype(np.float32) for name, shape in tensor_shapes(config).items()}
+    weights = {
+        name: random.normal(size=shape).astype(np.float32)
+        for name, shape in parameter_layout(config).tensor_shapes().items()
+    }
     text = TextConfig(unit=vocabulary.unit, pretokenized=vocabulary.pretokenized, lines=lines)
-    save(path, Checkpoint(config, vocabulary, text, weights=weights))
+    save(path, Checkpoint(config, TextSide(vocabulary, text), weights=weights))
     return path

@@ -20,7 +20,7 @@ from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Contents
+    from charrnn.checkpoint import Checkpoint, Contents
     from charrnn.text.vocabulary import Vocabulary
 
 FREQUENT_UNITS = 20
@@ -39,7 +39,7 @@ def info(
     if path and checkpoint:
         raise UsageError(f"two checkpoints are named, {path} and {checkpoint}; leave one out")
 
-    from charrnn.checkpoint import read_contents
+    from charrnn.tasks import read_contents
 
     file = find_checkpoint(checkpoint if path is None else path)
     if not path:
@@ -58,21 +58,20 @@ def describe(path: str, contents: Contents) -> dict[str, Any]:
     """All that `info` says, as the object of `--json`. `parameters` counts what is trained; PyTorch's second biases are
     zeros in the file and do not count.
     """
-    from charrnn.checkpoint import FORMAT_VERSION, TRAINING_PREFIX
-    from charrnn.nn.layout import parameter_count
+    from charrnn.checkpoint import TRAINING_PREFIX
 
     checkpoint = contents.checkpoint
     state = {name: shape for name, shape in contents.shapes.items() if name.startswith(TRAINING_PREFIX)}
     return {
         "checkpoint": path,
         "file_size": contents.file_size,
-        "format_version": FORMAT_VERSION,
+        "format_version": contents.format_version,
+        "task": checkpoint.format.task,
         "model": dataclasses.asdict(checkpoint.model),
-        "parameters": parameter_count(checkpoint.model),
+        "parameters": checkpoint.format.parameter_count(checkpoint.model),
         "tensors": {name: list(shape) for name, shape in contents.shapes.items() if name not in state},
         "training_state_bytes": 4 * sum(math.prod(shape) for shape in state.values()),
-        "text": dataclasses.asdict(checkpoint.text),
-        "vocabulary": {"size": len(checkpoint.vocabulary), "most_frequent": _frequent(checkpoint.vocabulary)},
+        **_data(checkpoint),
         "training": checkpoint.training,
         "timings": checkpoint.timings,
     }
@@ -85,7 +84,7 @@ def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
     """
     yield f"{description['checkpoint']}: {_bytes(description['file_size'])}, format {description['format_version']}"
     yield ""
-    yield from _network(description)
+    yield from _network(description) if "text" in description else _another(description)
     yield ""
     yield from _training(description)
     progress = _dict(description["training"].get("progress"))
@@ -94,6 +93,27 @@ def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
     longest = max(len(name) for name in description["tensors"])
     for name, shape in description["tensors"].items():
         yield f"{name:{longest}}  {' x '.join(map(str, shape)):>16}  {math.prod(shape):>14,}"
+
+
+def _data(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a model reads and writes."""
+    from charrnn.formats import TextSide
+
+    data = checkpoint.data
+    if isinstance(data, TextSide):
+        vocabulary = {"size": len(data.vocabulary), "most_frequent": _frequent(data.vocabulary)}
+        return {"text": dataclasses.asdict(data.config), "vocabulary": vocabulary}
+    described = checkpoint.format.describe(checkpoint.model, data)
+    return {name: value for name, value in described.items() if name != "model"}
+
+
+def _another(description: dict[str, Any]) -> Iterator[str]:
+    """The model of a task that this file knows nothing of."""
+    yield f"task        {description['task']}"
+    yield f"parameters  {description['parameters']:,}"
+    for part in ("model", "input", "output"):
+        said = ", ".join(f"{name} {_value(value)}" for name, value in _dict(description[part]).items())
+        yield f"{part:11} {said}"
 
 
 def _network(description: dict[str, Any]) -> Iterator[str]:

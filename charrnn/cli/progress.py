@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,20 +32,9 @@ def duration_text(seconds: float) -> str:
 
 def start_lines(start: events.Start) -> Iterator[str]:
     """The sizes, and what was chosen by the user or for the corpus."""
-    model, training = start.model, start.training
-    held_out = start.corpus.get("validation")
-    yield (
-        f"text      {start.corpus['training']['tokens']:,} tokens to learn from, "
-        f"{held_out['tokens'] if held_out else 0:,} held out, {start.vocabulary:,} units"
-    )
-    cells = model["cells"]
-    kind = cells[0] if len(set(cells)) == 1 else ",".join(cells)
-    yield (
-        f"model     {kind}, {len(cells)} x {model['hidden_size']}, "
-        f"{'embedding ' + str(model['embedding_size']) if model['embedding_size'] else 'one-hot input'}"
-        f"{', adaptive softmax' if model['cutoffs'] else ''}: "
-        f"{start.parameters:,} parameters"
-    )
+    training = start.training
+    for name, line in start.lines:
+        yield f"{name:9} {line}"
     yield (
         f"training  {training['optimizer']}, learning rate {training['learning_rate']:g}, {training['schedule']}, "
         f"batch {start.batch_size} x {start.seq_length}, dropout {training['dropout']:g}, "
@@ -72,10 +61,17 @@ def end_lines(end: events.End) -> Iterator[str]:
     )
     if end.val_loss is not None:
         yield (
-            f"result    validation loss {end.val_loss:.4f}, {end.val_bits_per_byte:.3f} bits per byte, "
-            f"best at step {end.best_step:,}"
+            f"result    validation loss {end.val_loss:.4f}, {_figures(end.val_figures)}best at step {end.best_step:,}"
         )
     yield f"written   {end.checkpoint}"
+
+
+def _figures(figures: Mapping[str, float | None]) -> str:
+    """The figures of a validation, each with a comma behind it: of bits only those per byte."""
+    known = {name.removeprefix("val_"): value for name, value in figures.items() if value is not None}
+    if "bits_per_byte" in known:
+        return f"{known['bits_per_byte']:.3f} bits per byte, "
+    return "".join(f"{name.replace('_', ' ')} {value:.4g}, " for name, value in known.items())
 
 
 class Display:
@@ -155,18 +151,23 @@ class Display:
             step = self.step
             yield f"step {step.step:,} of {step.total_steps:,}"
             yield f"epoch {step.epoch:.2f}"
-            yield f"loss {step.loss:.3f} ({self.bits_per_byte(step.loss):.3f} bits per byte)"
+            bits = self.bits_per_byte(step.loss)
+            yield f"loss {step.loss:.3f}" + ("" if bits is None else f" ({bits:.3f} bits per byte)")
         if self.validation is not None:
-            yield f"validation {self.validation.loss:.4f} ({self.validation.bits_per_byte:.3f})"
+            bits = self.validation.figures.get("bits_per_byte")
+            yield f"validation {self.validation.loss:.4f}" + ("" if bits is None else f" ({bits:.3f})")
         if self.step is not None:
             yield f"{self.step.tokens_per_second:,.0f} tokens per second"
         if (left := self.time_left(seconds)) is not None:
             yield f"{duration_text(left)} left"
 
-    def bits_per_byte(self, loss: float) -> float:
-        """A loss in nats per token as bits per byte of the training text, the spelling of unknown units counted."""
+    def bits_per_byte(self, loss: float) -> float | None:
+        """A loss in nats per token as bits per byte of the training text, the spelling of unknown units counted; None
+        where it is no text."""
         assert self.start is not None
-        sizes = self.start.corpus["training"]
+        sizes = self.start.corpus.get("training", {})
+        if "spelling" not in sizes:
+            return None
         return float(loss * sizes["tokens"] - sizes["spelling"]) / math.log(2) / float(sizes["bytes"])
 
     def time_left(self, seconds: float) -> float | None:

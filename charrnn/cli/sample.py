@@ -133,30 +133,26 @@ def sample(
             prompts = iter([_only_one(prompts)])
         # The rows of a batch are split between the threads: a few rows are faster on one.
         rows = count * len(typed) // _ROWS_A_THREAD if prompt_file is None else math.inf
-        model, loaded = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
+        model = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
 
         from charrnn.tasks import sampling
 
         if seed is None:
             seed = resolve_seed(None)
             streams.note(f"seed {seed}")
-        one_line = loaded.text.lines and length is None
-        units = length or (sampling.LINE_LIMIT if one_line else DEFAULT_LENGTH)
-        config = SamplingConfig(
-            length=None if units == math.inf else int(units),
-            one_line=one_line,
-            lines=loaded.text.lines,
+        config = model.sampling_config(
+            length=length,
             stops=stops,
             seed=seed,
             **given(settings),
         )
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
-            for some in _warned(prompts, loaded.vocabulary):
-                if units != math.inf and not stops:
-                    side_by_side = min(len(some) * count, sampling.rows_at_once(loaded.vocabulary))
-                    _require_memory(int(units), side_by_side, as_json=format == "jsonl")
-                pieces = sampling.sample(model, loaded.vocabulary, some, config, count=count, stride=stride)
+            for some in _warned(prompts, model.vocabulary):
+                if config.length is not None and not stops:
+                    side_by_side = min(len(some) * count, sampling.samples_at_once(model.vocabulary))
+                    _require_memory(config.length, side_by_side, as_json=format == "jsonl")
+                pieces = model.pieces(some, config, count=count, stride=stride)
                 echoed = some if echo else [b""] * len(some)
                 if format == "text":
                     end = b"\n" if delimiter is None else streams.encode(delimiter)

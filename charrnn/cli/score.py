@@ -124,32 +124,24 @@ def score(
 
     source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(input or "-")
     with source as read:
-        model, loaded = open_model(checkpoint, threads, precision)
-        other, loaded_other = open_model(vs, threads, precision, called="against") if vs is not None else (None, loaded)
+        model = open_model(checkpoint, threads, precision)
+        other = open_model(vs, threads, precision, called="against") if vs is not None else None
         chunks = without_byte_order_mark(read)
         if text_field is not None:
             chunks = text_fields(chunks, text_field)
-        if loaded.vocabulary.unit != "byte" or loaded_other.vocabulary.unit != "byte":
+        if any(one is not None and one.vocabulary.unit != "byte" for one in (model, other)):
             chunks = _warned(chunks)
 
-        from charrnn.tasks.line_scoring import score_lines
-
         details = not summary and (per_token or format == "table")
-        scorer: Scorer = partial(
-            score_lines, model, loaded.vocabulary, stream=stream, lines=loaded.text.lines, per_token=details
-        )
-        comparer: Scorer | None = None
-        if other is not None:
-            comparer = partial(
-                score_lines, other, loaded_other.vocabulary, stream=stream, lines=loaded_other.text.lines
-            )
+        scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)
+        comparer: Scorer | None = None if other is None else partial(other.score_chunks, stream=stream)
         records = _records(chunks, scorer, comparer)
         log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:
             if summary:
                 out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
             else:
-                _write(out, records, loaded.vocabulary, format, log_unit, header, per_token, other is not None)
+                _write(out, records, model.vocabulary, format, log_unit, header, per_token, other is not None)
 
 
 def _check_output(format: str | None, header: bool, per_token: bool, summary: bool) -> None:

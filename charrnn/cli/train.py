@@ -30,9 +30,8 @@ from charrnn.training import events
 from charrnn.training.clock import stopwatch
 
 if TYPE_CHECKING:
-    from charrnn.models import LanguageModel
     from charrnn.training.setup import Request
-    from charrnn.training.task import Task
+    from charrnn.training.task import Network, RunSpec
 
 
 @with_settings(TextConfig, ModelConfig, TrainingConfig, groups=options.GROUPS)
@@ -90,8 +89,8 @@ def train(
         if isinstance(started, dict):
             result = started
         else:
-            task, model = started
-            result = run(request, task, model, log, repeat="max_time" in asked)
+            spec, network = started
+            result = run(request, spec, network, log, repeat="max_time" in asked)
     if as_json:
         with streams.Output() as out:
             text = json.dumps(result, ensure_ascii=False, allow_nan=False)
@@ -101,17 +100,19 @@ def train(
 
 def start_or_resume(
     request: Request, resume: bool, log: str | None, elapsed: Callable[[], float]
-) -> tuple[Task, LanguageModel] | dict[str, Any]:
+) -> tuple[RunSpec, Network] | dict[str, Any]:
     """What to train, or the result of a run that is over already."""
-    from charrnn import checkpoint
+    from charrnn import checkpoint, tasks
     from charrnn.training import setup
+
+    task = tasks.task_named(tasks.DEFAULT)
 
     live = streams.wants_live_display() and "sample_every" not in request.given
     if resume and request.output.exists():
-        recorded = checkpoint.load(request.output, with_training=True)
+        recorded = checkpoint.load(request.output, task.format, with_training=True)
         source = setup.recorded_source(recorded)
         check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
-        if (result := setup.finished_result(request, recorded)) is not None:
+        if (result := setup.finished_result(task, request, recorded)) is not None:
             further = "a larger budget lets it go on" if recorded.training_tensors else "--init-from takes its weights"
             streams.note(f"{request.output} is finished ({result['stopped_by']}); {further}")
             return result
@@ -121,23 +122,23 @@ def start_or_resume(
                 "--init-from starts a new run from its weights"
             )
         streams.note(f"going on with {request.output}")
-        return setup.resume(request, recorded, elapsed, samples=live)
+        return setup.resume(task, request, recorded, elapsed, samples=live)
     if resume:
         if not request.corpora:
             raise UsageError(
                 f"there is no run to resume in {request.output}; name its checkpoint with --output, or give a corpus"
             )
         streams.note(f"{request.output} does not exist yet: training starts from the beginning")
-    return setup.prepare(request, elapsed, samples=live)
+    return setup.prepare(task, request, elapsed, samples=live)
 
 
-def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, repeat: bool) -> dict[str, Any]:
+def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, repeat: bool) -> dict[str, Any]:
     """Train, drawing and logging what happens; the result."""
     from charrnn.training.loop import train as train_model
 
-    saved = task.resumed is not None
+    saved = spec.resumed is not None
     plan: list[events.Event] = []
-    training = train_model(task, model)
+    training = train_model(spec, network)
     with TrainingLog(log, append=saved) as file:
         try:
             with make_display() as display:
@@ -152,14 +153,14 @@ def run(request: Request, task: Task, model: LanguageModel, log: str | None, *, 
 
                 end = follow(training, handle)
         except KeyboardInterrupt:
-            streams.note(resume_command(task) if saved else "interrupted before there was anything to save")
+            streams.note(resume_command(spec) if saved else "interrupted before there was anything to save")
             raise
         except CharrnnError:
             with suppress(KeyboardInterrupt, CharrnnError):  # if the run goes on, it is the log that failed
                 training.throw(KeyboardInterrupt())
-                streams.note(resume_command(task))
+                streams.note(resume_command(spec))
             raise
-    if repeat and task.resumed is None and isinstance(plan[0], events.Start):
+    if repeat and spec.resumed is None and isinstance(plan[0], events.Start):
         exact = len(plan) == 1 and plan[0].total_steps == end.steps
         words = "the same again" if exact else "much the same again, as the plan changed on the way"
         streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
@@ -184,11 +185,11 @@ def follow(run: Generator[events.Event], handle: Callable[[events.Event], None])
 
 def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool) -> None:
     """What --dry-run says."""
+    from charrnn import tasks
     from charrnn.training import setup
     from charrnn.training.estimate import estimate
 
-    task, model = setup.prepare(request, elapsed)
-    found, start = estimate(task, model)
+    found, start = estimate(*setup.prepare(tasks.task_named(tasks.DEFAULT), request, elapsed))
     for line in start_lines(start):
         streams.note(line)
     streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
@@ -199,16 +200,16 @@ def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool)
             out.write(json.dumps(found) + "\n")
 
 
-def resume_command(task: Task) -> str:
+def resume_command(spec: RunSpec) -> str:
     """The command that goes on with an interrupted run."""
-    piped = "-" in task.source["corpora"]
-    command = ["charrnn", "train", *(["-"] if piped else []), "--resume", "-o", str(task.output)]
+    piped = "-" in spec.source["corpora"]
+    command = ["charrnn", "train", *(["-"] if piped else []), "--resume", "-o", str(spec.output)]
     return "saved; to go on: " + ("… | " if piped else "") + shlex.join(command)
 
 
 def repeat_command(request: Request, start: events.Start, end: events.End) -> str:
     """The command with a fixed number of steps that does what a run under a limit of time did."""
-    from charrnn.training.setup import typed
+    from charrnn.training.options import typed
 
     skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
     command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]

@@ -55,7 +55,7 @@ def encode_prompt(vocabulary: Vocabulary, prompt: bytes) -> tuple[NDArray[np.int
     return ids, [unit for unit in vocabulary.split(text) if vocabulary.is_oov(unit)]
 
 
-def rows_at_once(vocabulary: Vocabulary) -> int:
+def samples_at_once(vocabulary: Vocabulary) -> int:
     """How many samples are drawn side by side, at most; what those after the first write is held until it ends."""
     return max(1, min(_BATCH_ROWS, _BATCH_LOGITS // len(vocabulary)))
 
@@ -74,7 +74,7 @@ def sample(
     The state starts at zero, the end-of-line is the first input, then come the units of the prompt. Raises
     `CharrnnError` where the model computes numbers that are not finite.
     """
-    rows, total = rows_at_once(vocabulary), len(prompts) * count
+    rows, total = samples_at_once(vocabulary), len(prompts) * count
     for first in range(0, total, rows):
         jobs = [divmod(number, count) for number in range(first, min(first + rows, total))]
         yield from _sample_batch(model, vocabulary, prompts, jobs, config, stride)
@@ -197,7 +197,8 @@ def read_prompts(
 ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
     """The state (S, B, H) after the end-of-line and all units of each prompt but the last, and that last unit (B,).
 
-    `lines`: the state is reset where a line begins. The longest prompts come first, so that those still being read are always the leading columns.
+    `lines`: the state is reset where a line begins. The longest prompts come first, so that those still being read are
+    always the leading columns.
     """
     order = sorted(range(len(prompts)), key=lambda column: -len(prompts[column]))
     lengths = [len(prompts[column]) for column in order]

@@ -7,18 +7,20 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text.batch import Batch
+from charrnn.text.bounds import IdBound
 from charrnn.text.mapped import FAULT_BYTES, PAGES_BYTES, release_pages
 from charrnn.text.shuffle import Ids, LineShuffle, keyed_bytes
 from charrnn.text.vocabulary import EOS
 
-# The share of streams whose state is reset before a window, so that a model learns to begin anywhere. Without it a
-# state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
-RESTARTS = 0.02
+# The probability that the state of a stream is reset before a window, so that a model learns to begin anywhere. Without
+# it a state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
+RESET_PROBABILITY = 0.02
 
 
-def restarted(seed: int, step: int, streams: int) -> NDArray[np.bool_]:
-    """Which of the streams begin afresh at a step: (streams) flags that depend on nothing else."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step, 2]))).random(streams) < RESTARTS
+def random_resets(seed: int, step: int, streams: int) -> NDArray[np.bool_]:
+    """The streams whose state is reset at a step: (streams) flags that depend on nothing else."""
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step, 2])))
+    return random.random(streams) < RESET_PROBABILITY
 
 
 def window_shape(tokens: int, batch_size: int, seq_length: int) -> tuple[int, int]:
@@ -33,13 +35,15 @@ class Batches:
     first one's is the end of a line. An epoch uses every token once, but for fewer than B T that rounding leaves over:
     where the streams start depends on seed and epoch, so that it is not always the same ones. With `lines`, the lines
     are instead in another order in each epoch. A text too small for one window gets a smaller B, then a smaller T;
-    `note` says so.
+    `note` says so. Every window is checked against `bound`.
 
     Raises:
         CharrnnError: there are no tokens.
     """
 
-    def __init__(self, ids: Ids, batch_size: int, seq_length: int, *, lines: bool, seed: int) -> None:
+    def __init__(
+        self, ids: Ids, batch_size: int, seq_length: int, *, lines: bool, seed: int, bound: IdBound | None = None
+    ) -> None:  # fmt: skip
         length = len(ids)
         if length == 0:
             raise CharrnnError("there are no tokens to train on; give more text")
@@ -52,12 +56,16 @@ class Batches:
                 f"batch size {self.batch_size} and sequence length {self.seq_length} are used"
             )
         self._ids = ids
+        self._bound = bound
         self._seed = seed
         self._read = 0  # bytes that windows have brought into memory, at most
         self._shuffle = LineShuffle(ids, seed, self.batch_size) if lines else None
 
     def batch(self, step: int) -> Batch:
-        """The window of optimiser step `step`, counted from 0 through all epochs; it depends on nothing else."""
+        """The window of optimiser step `step`, counted from 0 through all epochs; it depends on nothing else.
+
+        Inputs and targets (T, B) are int32. Raises CharrnnError where an id is out of bounds.
+        """
         epoch, position = divmod(step, self.steps_per_epoch)
         T, B = self.seq_length, self.batch_size
         start = 0 if self._shuffle else self._offset(epoch)
@@ -66,13 +74,15 @@ class Batches:
             read = self._shuffle.read(epoch, rows - 1, T + 1)
         else:
             read = self._ids[np.maximum(rows - 1 + np.arange(T + 1)[:, None], 0)]
+        if self._bound is not None:
+            self._bound.require(read)
         tokens = read.astype(np.int32, order="C")
         tokens[0, rows == 0] = EOS
         self._read += B * FAULT_BYTES
         if self._read > PAGES_BYTES:
             release_pages(self._ids)
             self._read = 0
-        fresh = np.ones(B, np.bool_) if position == 0 else restarted(self._seed, step, B)
+        fresh = np.ones(B, np.bool_) if position == 0 else random_resets(self._seed, step, B)
         inputs = tokens[:-1]
         return Batch(inputs, tokens[1:], inputs == EOS if self._shuffle else None, fresh=fresh)
 

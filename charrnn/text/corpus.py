@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.lock import try_lock
+from charrnn.text.bounds import IdBound, bound_of
 from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary
@@ -43,26 +44,45 @@ class Part:
 
     `bytes` (of UTF-8) and `characters` are those of the text as it was read; an end of line counts one of each.
     `spelling` is the log-probability in nats that the spelling of its unknown units adds to that of the ids.
+    `lines`: each line is a sequence of its own. `bound` is what whoever reads a window of ids checks it against.
     """
 
     ids: NDArray[np.unsignedinteger]
     bytes: int
     characters: int
     spelling: float = 0.0
+    lines: bool = False
+    bound: IdBound | None = None
+
+    def __len__(self) -> int:
+        """The number of tokens."""
+        return len(self.ids)
+
+    def sizes(self) -> dict[str, Any]:
+        """Tokens, bytes, characters and `spelling`, for logs and checkpoints."""
+        return {
+            "tokens": len(self.ids), "bytes": self.bytes, "characters": self.characters, "spelling": self.spelling
+        }  # fmt: skip
 
 
 @dataclass
 class Corpus:
-    """An encoded corpus. `notes` are remarks for the user about what was found in the text.
+    """An encoded corpus, cut into units as `config` says. `notes` are remarks for the user about what was found.
 
     `digest` is the SHA-256 of the decompressed bytes; of several files, that of their digests, one a line.
     """
 
     vocabulary: Vocabulary
+    config: TextConfig
     train: Part
     validation: Part | None
     digest: str
     notes: list[str] = field(default_factory=list)
+
+    def sizes(self) -> dict[str, Any]:
+        """The digest and the sizes of each part, for logs and checkpoints."""
+        parts = {"training": self.train, "validation": self.validation}
+        return {"digest": self.digest, **{name: part.sizes() for name, part in parts.items() if part is not None}}
 
 
 def load_corpus(
@@ -115,7 +135,7 @@ def load_corpus(
             sizes = [source.size() for source in sources]
             size = "*" if None in sizes else str(sum(filter(None, sizes)))
             if any(folder.glob(f"{_key(settings)}-{size}-*")):
-                found = _open_entry(folder / _name(settings, [source.digest() for source in sources]), shown)
+                found = _open_entry(folder / _name(settings, [source.digest() for source in sources]), shown, config)
                 if found is not None:
                     return found
             encoded = encode_sources(
@@ -145,7 +165,7 @@ def load_corpus(
                 f"cannot write the encoded corpus in {folder}: {error.strerror}; make room there, "
                 f"or name another folder in CHARRNN_CACHE_DIR"
             ) from error
-        corpus = _open_entry(entry, shown)
+        corpus = _open_entry(entry, shown, config)
         _prune(folder)
         if corpus is None:
             raise CharrnnError(f"the encoded corpus in {entry} cannot be read back; remove that folder and try again")
@@ -207,13 +227,13 @@ def _prune(folder: Path) -> None:
                     os.close(descriptor)
 
 
-def _open_entry(entry: Path, names: list[str]) -> Corpus | None:
+def _open_entry(entry: Path, names: list[str], config: TextConfig) -> Corpus | None:
     """The corpus encoded in `entry`, in use as long as the result exists; None where it is not there or incomplete."""
     try:
         descriptor = os.open(entry / RECORD, os.O_RDONLY)
     except OSError:
         return None
-    corpus = _read_entry(entry, names) if try_lock(descriptor, shared=True) else None
+    corpus = _read_entry(entry, names, config) if try_lock(descriptor, shared=True) else None
     if corpus is None:
         os.close(descriptor)
     else:
@@ -223,21 +243,24 @@ def _open_entry(entry: Path, names: list[str]) -> Corpus | None:
     return corpus
 
 
-def _read_entry(entry: Path, names: list[str]) -> Corpus | None:
+def _read_entry(entry: Path, names: list[str], config: TextConfig) -> Corpus | None:
     try:
         record = json.loads((entry / RECORD).read_text(encoding="utf-8"))
-        train = _open_part(entry, record["train"])
-        validation = _open_part(entry, record["validation"]) if record["validation"] else None
+        vocabulary = Vocabulary.from_json(record["text"])
+        units, held_out = len(vocabulary), record["validation"]
+        train = _open_part(entry, record["train"], config, units)
+        validation = _open_part(entry, held_out, config, units) if held_out else None
         notes = [f"{names[source]}: {text}" if source is not None else text for source, text in record["notes"]]
-        return Corpus(Vocabulary.from_json(record["text"]), train, validation, record["digest"], notes)
+        return Corpus(vocabulary, config, train, validation, record["digest"], notes)
     except (OSError, ValueError, LookupError, TypeError, CharrnnError):
         return None
 
 
-def _open_part(entry: Path, value: dict[str, Any]) -> Part:
+def _open_part(entry: Path, value: dict[str, Any], config: TextConfig, units: int) -> Part:
     part = EncodedPart(**value)
     path = entry / part.file
     if path.stat().st_size != part.length * np.dtype(part.dtype).itemsize:
         raise ValueError(f"{path} is not complete")
     ids = np.asarray(np.memmap(path, part.dtype, mode="r"))
-    return Part(ids, part.bytes, part.characters, part.spelling)
+    bound = bound_of(part.dtype, units, entry)
+    return Part(ids, part.bytes, part.characters, part.spelling, config.lines, bound)

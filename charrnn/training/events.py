@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+INLINE = {"inline": True}  # a table whose entries stand in the log in its place
+UNLOGGED = {"unlogged": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +20,22 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """The line of the log."""
-        return {"event": self.name, **dataclasses.asdict(self)}
+        record: dict[str, Any] = {"event": self.name}
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if "inline" in entry.metadata:
+                record.update(value)
+            elif "unlogged" not in entry.metadata:
+                record[entry.name] = value
+        return record
 
 
 @dataclass(frozen=True, slots=True)
 class Start(Event):
     """Training is about to begin at `step`; `total_steps` is the plan. The rest is the whole resolved configuration.
 
-    `batch_size` and `seq_length` are those in use, which a small corpus may have shrunk.
+    `batch_size` and `seq_length` are those in use, which a small corpus may have shrunk. `counts`, `records` and
+    `lines` are what the task says of data and network, see `task.Description`.
     """
 
     name: ClassVar[str] = "start"
@@ -33,14 +45,15 @@ class Start(Event):
     batch_size: int
     seq_length: int
     parameters: int
-    vocabulary: int
+    counts: Mapping[str, int] = field(metadata=INLINE)
     model: dict[str, Any]
-    text: dict[str, Any]
+    records: Mapping[str, Any] = field(metadata=INLINE)
     training: dict[str, Any]
     corpus: dict[str, Any]
     versions: dict[str, str]
     threads: int
     precision: str
+    lines: tuple[tuple[str, str], ...] = field(default=(), metadata=UNLOGGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +72,12 @@ class Step(Event):
 
 @dataclass(frozen=True, slots=True)
 class Validation(Event):
-    """The loss on held-out text (nats per token); `best` is whether none was lower."""
+    """The loss on the held-out part (nats per token) and the task's figures; `best` is whether no loss was lower."""
 
     name: ClassVar[str] = "validation"
     step: int
     loss: float
-    bits_per_byte: float
-    bits_per_character: float
-    perplexity: float
+    figures: Mapping[str, float] = field(metadata=INLINE)
     best: bool
 
 
@@ -126,28 +137,35 @@ class Advice(Event):
 
 @dataclass(frozen=True, slots=True)
 class End(Event):
-    """The result. Losses are nats per token; validation fields are None without held-out text."""
+    """The result. Losses are nats per token; validation fields are None without held-out data."""
 
     name: ClassVar[str] = "end"
     checkpoint: str
     parameters: int
-    vocabulary: int
+    counts: Mapping[str, int] = field(metadata=INLINE)
     steps: int
     epochs: float
     tokens_per_second: float
     train_loss: float | None
     val_loss: float | None
-    val_bits_per_byte: float | None
-    val_bits_per_character: float | None
+    val_figures: Mapping[str, float | None] = field(metadata=INLINE)
     best_step: int | None
     stopped_by: str
 
     def result(self) -> dict[str, Any]:
         """The result as an object."""
-        return {name: getattr(self, name) for name in RESULT}
+        record = self.to_json()
+        del record["event"]
+        return {name: record[name] for name in result_order(record)}
 
 
-RESULT = (
-    *("checkpoint", "parameters", "vocabulary", "steps", "epochs", "seconds", "tokens_per_second"),
-    *("train_loss", "val_loss", "val_bits_per_byte", "val_bits_per_character", "best_step", "stopped_by"),
-)
+def result_order(names: Iterable[str]) -> list[str]:
+    """The names of a result in the order in which it is shown; what a task adds has its places in it."""
+    known = [*("checkpoint", "parameters", "steps", "epochs", "seconds", "tokens_per_second"),
+             *("train_loss", "val_loss", "best_step", "stopped_by")]  # fmt: skip
+    added = [name for name in names if name not in known]
+    after = {
+        "parameters": [name for name in added if not name.startswith("val_")],
+        "val_loss": [name for name in added if name.startswith("val_")],
+    }
+    return [name for one in known for name in (one, *after.get(one, ()))]

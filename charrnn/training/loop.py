@@ -1,6 +1,6 @@
 """The training loop: a generator of events that prints nothing.
 
-One step is a window of text, its gradient, an update of the weights. All but a limit of time is a function of the step:
+One step is a batch, its gradient, an update of the weights. All but a limit of time is a function of the step:
 a run that is killed and resumed ends with the same bits.
 """
 
@@ -9,24 +9,23 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from charrnn import checkpoint
-from charrnn.models import LanguageModel
 from charrnn.training import events
 from charrnn.training.run import Run
-from charrnn.training.task import Task
+from charrnn.training.task import Network, RunSpec
 
 
-def train(task: Task, model: LanguageModel) -> Generator[events.Event]:
-    """Train `model`, whose weights are initialised (a resumed run's are restored here), and save it to `task.output`.
+def train(spec: RunSpec, network: Network) -> Generator[events.Event]:
+    """Train `network`, whose weights are initialised (a resumed run's are restored here), and save it to `spec.output`.
 
     A KeyboardInterrupt saves the state reached, yields `Saved` and is raised again.
 
     Raises:
         DivergedError: numbers that are not finite came up `run.MAX_DIVERGENCES` times.
-        CharrnnError: the checkpoint cannot be written, or does not fit the task.
+        CharrnnError: the checkpoint cannot be written, or does not fit the run.
     """
-    checkpoint.check_writable(task.output)
-    checkpoint.check_header_size(task.corpus.vocabulary)
-    run = Run(task, model)
+    checkpoint.check_writable(spec.output)
+    spec.task.format.describe(network.config, spec.task.record(spec.dataset))  # raises what `save` would, much later
+    run = Run(spec, network)
     try:
         yield from run.prepare()
         while True:
@@ -41,5 +40,5 @@ def train(task: Task, model: LanguageModel) -> Generator[events.Event]:
                 yield from run.step()
         yield from run.finish(reason)
     except KeyboardInterrupt:
-        yield from run.rescue()
+        yield from run.save_on_interrupt()
         raise

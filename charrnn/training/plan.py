@@ -184,8 +184,8 @@ class Planner:
         return total if self.fixed is None else min(total, self.fixed[0])
 
     def finished(self, progress: Progress, elapsed: float) -> str | None:
-        """What ends the run now, if anything does: "patience", "steps", "epochs" or "max-time"."""
-        if self.config.patience and progress.stale >= self.config.patience:
+        """What ends the run now, if anything does: "patience" (early stopping), "steps", "epochs" or "max-time"."""
+        if self.config.patience and progress.validations_since_best >= self.config.patience:
             return "patience"
         if self.fixed is not None and progress.step >= self.fixed[0]:
             return self.fixed[1]

@@ -5,16 +5,35 @@ Each function raises `CharrnnError` with one line where an entry is missing, of 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from charrnn.checkpoint import Checkpoint, record_from_json, table
+from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
-from charrnn.training.events import RESULT, End
+from charrnn.formats import record_from_json, require_table
+from charrnn.training.events import result_order
 
 LARGEST_COUNT = 10**100  # of steps: who wants training to go on for ever gives as many as come to mind
 Kinds = type | tuple[type | None, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the result of every run has; beside it are the counts and figures of its task, which are numbers."""
+
+    checkpoint: str
+    parameters: int
+    steps: int
+    epochs: float
+    seconds: float
+    tokens_per_second: float
+    train_loss: float | None
+    val_loss: float | None
+    best_step: int | None
+    stopped_by: str
 
 
 def rows(value: Any, name: str, kinds: Sequence[Kinds]) -> list[list[Any]]:
@@ -37,7 +56,7 @@ def _is_number(value: Any, kinds: Kinds) -> bool:
 def recorded_options(run: Checkpoint) -> TrainingConfig:
     """How the weights are learned."""
     try:
-        options = table(run.training.get("options"), "options")
+        options = require_table(run.training.get("options"), "options")
         return record_from_json(TrainingConfig, options, "options", largest=LARGEST_COUNT)
     except (ValueError, CharrnnError) as error:
         raise CharrnnError(
@@ -68,9 +87,15 @@ def recorded_result(run: Checkpoint) -> dict[str, Any] | None:
     if result is None:
         return None
     try:
-        entries = table(result, "result")
-        found = {name: entries.get(name, run.timings.get(name)) for name in RESULT}
-        record_from_json(End, found, "result", largest=LARGEST_COUNT)
+        entries = require_table(result, "result")
+        found = {name: entries.get(name, run.timings.get(name)) for name in result_order(entries)}
+        known = {f.name for f in dataclasses.fields(Result)}
+        record_from_json(
+            Result, {name: found[name] for name in found if name in known}, "result", largest=LARGEST_COUNT
+        )
+        for name in found.keys() - known:
+            if not _is_number(found[name], (float, None)):
+                raise ValueError(f"result.{name[:40]} is {str(found[name])[:40]!r}, which is no number")
     except ValueError as error:
         raise CharrnnError(
             f"cannot resume: the result in the checkpoint is damaged: {error}; `init_from` takes its weights"

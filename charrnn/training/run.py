@@ -8,81 +8,68 @@ from collections.abc import Iterator
 from typing import Any
 
 from charrnn.errors import CharrnnError, DivergedError
-from charrnn.models import LanguageModel
 from charrnn.nn.dropout import DropoutKey
 from charrnn.runtime.threads import single_threaded
-from charrnn.tasks.sampling import SamplingConfig, sample
-from charrnn.text.batches import Batches
 from charrnn.training import advice, events
-from charrnn.training.evaluation import Evaluation, evaluate
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.keeper import Keeper
 from charrnn.training.meter import Meter
 from charrnn.training.plan import Planner
 from charrnn.training.recorded import recorded_seconds
+from charrnn.training.reports import describe_end, describe_start
 from charrnn.training.schedule import learning_rate
 from charrnn.training.speed import Speed, measure
 from charrnn.training.state import Learner, Progress
-from charrnn.training.task import Task, describe_end, describe_start
+from charrnn.training.task import Advice, Metrics, Network, RunSpec
 
 MAX_DIVERGENCES = 5
-SAMPLE_UNITS = 200
 
 
 class Run:
-    """A model, an optimiser and a plan.
+    """A network, an optimiser and a plan.
 
     Wherever one of its generators can be interrupted, its state is that of a whole number of steps.
     """
 
-    def __init__(self, task: Task, model: LanguageModel) -> None:
-        self.task, self.model, self.config = task, model, task.config
-        self.validation = task.corpus.validation
-        self.batches = Batches(
-            task.corpus.train.ids,
-            task.config.batch_size,
-            task.config.seq_length,
-            lines=task.text.lines,
-            seed=task.config.seed,
-        )
-        self.learner = Learner(model, task.config, self.batches.batch_size)
-        self.keeper = Keeper(task, model, self.learner)
+    def __init__(self, spec: RunSpec, network: Network) -> None:
+        self.spec, self.network, self.config = spec, network, spec.config
+        self.task, self.validation = spec.task, spec.dataset.validation
+        self.batches = self.task.batches(spec.dataset, spec.config)
+        self.learner = Learner(network, spec.config, self.batches.batch_size)
+        self.keeper = Keeper(spec, network, self.learner)
         self.progress = Progress()
         self.spent = 0.0  # seconds of the sessions before this one
         tokens_per_step = self.batches.batch_size * self.batches.seq_length
-        held_out = 0 if self.validation is None else len(self.validation.ids)
-        self.planner = Planner(task.config, self.batches.steps_per_epoch, tokens_per_step, held_out)
-        self.meter = Meter(tokens_per_step, task.elapsed)
+        held_out = 0 if self.validation is None else len(self.validation)
+        self.planner = Planner(spec.config, self.batches.steps_per_epoch, tokens_per_step, held_out)
+        self.meter = Meter(tokens_per_step, spec.elapsed)
         self.result: dict[str, Any] | None = None
         self._started = False
         self._ready = 0.0  # seconds before the first step under a limit of time
-        if task.resumed is not None:
-            self.progress = self.keeper.resume(task.resumed)
-            self.spent = recorded_seconds(task.resumed)
+        if spec.resumed is not None:
+            self.progress = self.keeper.resume(spec.resumed)
+            self.spent = recorded_seconds(spec.resumed)
         else:
-            self.keeper.good.take(self.progress)
+            self.keeper.last_good.take(self.progress)
 
     def prepare(self) -> Iterator[events.Event]:
         """Turn the budgets into a plan."""
-        for remark in (*self.task.remarks, *self.task.corpus.notes):
+        for remark in (*self.spec.remarks, *self.spec.dataset.notes):
             yield self._note(remark)
         if self.batches.note:
             yield self._note(self.batches.note)
         if self.config.max_time is not None:
             self._plan_time(self._measure(min(1.0, 0.01 * self.config.max_time)))
-            self._ready = self.task.elapsed()
+            self._ready = self.spec.elapsed()
         elif self.planner.plan_steps(self.progress):
             yield self._note(
                 f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
                 "from here on this is not the run that it would have been without interruption"
             )
-        self.keeper.good.progress.plans = list(self.progress.plans)
+        self.keeper.last_good.progress.plans = list(self.progress.plans)
         yield self._begin()
         if self.progress.step == 0:
-            task = self.task
-            by_lines = task.text.lines and not task.source.get("val")
-            asked = self.config.val_fraction if by_lines else 0.0
-            yield from self._advise(advice.at_start(task.corpus, asked, initialised=task.initialised))
+            yield from self._advise(self.task.advise_at_start(self.spec))
 
     def rehearse(self, seconds: float) -> tuple[events.Start, Speed]:
         """Plan, and measure the speed on steps that take about that many `seconds`, without training."""
@@ -94,10 +81,7 @@ class Run:
         return self._begin(), speed
 
     def _measure(self, seconds: float) -> Speed:
-        first = self.progress.step
-        return measure(
-            self.learner, self.batches, self.validation, self.config, self.task.elapsed, seconds=seconds, first=first
-        )
+        return measure(self.spec, self.learner, self.batches, seconds=seconds, first=self.progress.step)
 
     def _plan_time(self, speed: Speed) -> None:
         size = sum(array.nbytes for array in self.learner.arrays().values())
@@ -106,7 +90,7 @@ class Run:
     def _begin(self) -> events.Start:
         interval = self.planner.interval(self.progress.plans[0].total)
         self.config = dataclasses.replace(self.config, eval_every=interval)
-        return describe_start(self.task, self.model, self.config, self.batches, self.progress)
+        return describe_start(self.spec, self.network, self.config, self.batches, self.progress)
 
     def finished(self) -> str | None:
         """What ends the run now, if anything does."""
@@ -114,43 +98,43 @@ class Run:
 
     def elapsed(self) -> float:
         """Seconds of all sessions together."""
-        return self.spent + self.task.elapsed()
+        return self.spent + self.spec.elapsed()
 
     # Steps
 
     def step(self) -> Iterator[events.Event]:
-        """One update of the weights, or the way back if its numbers are not finite."""
+        """One update of the weights, or a rollback if its numbers are not finite."""
         progress, config, number = self.progress, self.config, self.progress.step
         # The first step, which may take long to compile, has nothing to lose: a signal need not wait.
         with uninterrupted() if self._started else single_threaded():
-            start = self.task.elapsed()
+            start = self.spec.elapsed()
             batch = dataclasses.replace(self.batches.batch(number), state=self.learner.carried)
             dropout = DropoutKey(config.dropout, config.seed, number) if config.dropout else None
-            summed, count = self.model.loss(batch, dropout)
-            loss, gradient = summed / count, self.model.gradient
-            norm = self.learner.optimizer.gradient_norm(gradient, self.model.touched)
+            summed, count = self.network.loss(batch, dropout)
+            loss, gradient = summed / count, self.network.gradient
+            norm = self.learner.optimizer.gradient_norm(gradient, self.network.touched)
             healthy = math.isfinite(loss) and math.isfinite(norm)
             if healthy:
                 rate = learning_rate(config, progress.plans, number, progress.halvings)
-                self.learner.optimizer.update(gradient, norm, rate, self.model.touched)
+                self.learner.optimizer.update(gradient, norm, rate, self.network.touched)
                 self.meter.rate, self.meter.norm = rate, norm
-                self.model.invalidate()
+                self.network.invalidate()
                 progress.step, progress.updates = number + 1, self.learner.optimizer.updates
                 progress.note_loss(loss)
                 self.keeper.changed = self._started = True
-            self.meter.add(loss, self.task.elapsed() - start)
+            self.meter.add(loss, self.spec.elapsed() - start)
         if not healthy:
-            yield self._go_back(number)
+            yield self._roll_back(number)
         elif self.meter.due():
             yield self._describe_step()
         every = config.sample_every
         if healthy and every and progress.step % every == 0:
-            yield self._sample()
+            yield from self._sample()
 
     def _describe_step(self) -> events.Event:
         loss, speed = self.meter.read()
         return events.Step(
-            self.task.elapsed(),
+            self.spec.elapsed(),
             step=self.progress.step,
             total_steps=self.progress.plans[-1].total,
             epoch=self.progress.step / self.batches.steps_per_epoch,
@@ -160,7 +144,7 @@ class Run:
             tokens_per_second=speed,
         )
 
-    def _go_back(self, number: int) -> events.Event:
+    def _roll_back(self, number: int) -> events.Event:
         """Return to the last good state with half the learning rate."""
         with uninterrupted():
             times, halvings = self.progress.divergences + 1, self.progress.halvings + 1
@@ -170,19 +154,19 @@ class Run:
                     f"training diverged {times} times, the last time at step {number}; start again with a "
                     f"`learning_rate` below {self.config.learning_rate * 0.5**halvings:.2g} or {clip}"
                 )
-            self.progress = self.keeper.good.go_back()
+            self.progress = self.keeper.last_good.rollback()
             self.progress.divergences, self.progress.halvings = times, halvings
             self.meter.reset()
-        return events.Diverged(self.task.elapsed(), step=number, back_to=self.progress.step, times=times)
+        return events.Diverged(self.spec.elapsed(), step=number, back_to=self.progress.step, times=times)
 
-    def _sample(self) -> events.Event:
-        config = SamplingConfig(length=SAMPLE_UNITS, lines=self.task.text.lines, seed=self.config.seed)
-        pieces = sample(self.model, self.task.corpus.vocabulary, [b""], config)
+    def _sample(self) -> Iterator[events.Event]:
         try:
-            text = b"".join(piece.data for piece in pieces).decode("utf-8", "replace")
+            text = self.task.sample(self.network, self.spec.dataset, self.config.seed)
         except CharrnnError as error:  # a model may learn all the same: a state that grows may be cut off in training
-            return self._note(f"no sample: {error}")
-        return events.Sampled(self.task.elapsed(), step=self.progress.step, text=text)
+            yield self._note(f"no sample: {error}")
+            return
+        if text is not None:
+            yield events.Sampled(self.spec.elapsed(), step=self.progress.step, text=text)
 
     # Validation and saving
 
@@ -192,7 +176,7 @@ class Run:
         return self.progress.validated < step and (last or step % self.config.eval_every == 0)
 
     def validate(self, *, last: bool) -> Iterator[events.Event]:
-        """Compute the loss on held-out text, keep the weights if they are the best so far, save."""
+        """Compute the loss on the held-out part, keep the weights if they are the best so far, save."""
         progress = self.progress
         if self.meter.pending():
             yield self._describe_step()
@@ -200,40 +184,38 @@ class Run:
         if self.validation is not None:
             evaluation = self._timed_evaluation(self.planner.validation_tokens(progress))
         if not self.learner.finite() or (evaluation is not None and not math.isfinite(evaluation.loss)):
-            yield self._go_back(progress.step)
+            yield self._roll_back(progress.step)
             return
         with uninterrupted():
             progress.validated = progress.step
             progress.close_interval()
             best = evaluation is not None and progress.record(evaluation, plateau=self.config.schedule == "plateau")
             if best:
-                self.keeper.best_weights = self.model.tensors()
+                self.keeper.best_weights = self.network.tensors()
             seconds = self.meter.close_interval()
             replanned = not last and self.planner.replan(progress, self.elapsed(), seconds, self.config.eval_every)
-            self.keeper.good.take(progress)
+            self.keeper.last_good.take(progress)
         if evaluation is not None:
             yield events.Validation(
-                self.task.elapsed(),
+                self.spec.elapsed(),
                 step=progress.step,
                 loss=evaluation.loss,
-                bits_per_byte=evaluation.bits_per_byte,
-                bits_per_character=evaluation.bits_per_character,
-                perplexity=evaluation.perplexity,
+                figures=evaluation.figures,
                 best=best,
             )
         if replanned:
-            yield events.Replanned(self.task.elapsed(), step=progress.step, total_steps=progress.plans[-1].total)
+            yield events.Replanned(self.spec.elapsed(), step=progress.step, total_steps=progress.plans[-1].total)
         if not last:  # `finish` saves
             yield self.save()
-        if self.task.samples:
-            yield self._sample()
+        if self.spec.samples:
+            yield from self._sample()
 
-    def _timed_evaluation(self, limit: int | None) -> Evaluation:
+    def _timed_evaluation(self, limit: int | None) -> Metrics:
         assert self.validation is not None
-        start = self.task.elapsed()
-        evaluation = evaluate(self.model, self.validation, limit=limit, lines=self.task.text.lines)
+        start = self.spec.elapsed()
+        evaluation = self.task.evaluate(self.network, self.validation, limit=limit)
         if self.planner.budget is not None:
-            self.planner.budget.observe_validation((self.task.elapsed() - start) / evaluation.tokens)
+            self.planner.budget.observe_validation((self.spec.elapsed() - start) / evaluation.tokens)
         return evaluation
 
     def save(self) -> events.Event:
@@ -245,12 +227,12 @@ class Run:
             budget.save = max(budget.save, self.keeper.save_seconds)
         return saved
 
-    def rescue(self) -> Iterator[events.Event]:
+    def save_on_interrupt(self) -> Iterator[events.Event]:
         """Save what an interruption would lose."""
         if self.keeper.changed:
-            if not self.learner.finite():  # from the good state it will diverge again, and be counted then
+            if not self.learner.finite():  # from the last good state it will diverge again, and be counted then
                 counts = self.progress.divergences, self.progress.halvings
-                self.progress = self.keeper.good.go_back()
+                self.progress = self.keeper.last_good.rollback()
                 self.progress.divergences, self.progress.halvings = counts
             yield self.save()
 
@@ -262,32 +244,31 @@ class Run:
             yield self.save()  # what follows may take long and changes the weights for a while
             final = self._evaluate_best()
         end = describe_end(
-            self.task, self.model, self.batches, progress, final, speed=self.meter.mean_speed(), reason=reason
+            self.spec, self.network, self.batches, progress, final, speed=self.meter.mean_speed(), reason=reason
         )
         timed = ("seconds", "tokens_per_second")  # which are kept apart
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
-        task = self.task
-        closing = advice.at_end(progress, task.corpus, task.text, self.config, reason, initialised=task.initialised)
-        yield from self._advise(closing)
+        yield from self._advise(advice.at_end(progress, self.config, reason))
+        yield from self._advise(self.task.advise_at_end(self.spec, progress))
         if self.config.max_time and (message := advice.late_start(self._ready, self.config.max_time - self.spent)):
-            yield events.Advice(task.elapsed(), "late start", message)
-        yield dataclasses.replace(end, seconds=task.elapsed())
+            yield events.Advice(self.spec.elapsed(), "late start", message)
+        yield dataclasses.replace(end, seconds=self.spec.elapsed())
 
-    def _evaluate_best(self) -> Evaluation:
-        """The value of the best weights on the whole held-out text, or as much as a limit of time leaves."""
+    def _evaluate_best(self) -> Metrics:
+        """The value of the best weights on the whole held-out part, or as much as a limit of time leaves."""
         assert self.keeper.best_weights is not None
-        latest = self.model.parameters.copy()
+        latest = self.network.parameters.copy()
         try:
-            self.model.load(self.keeper.best_weights)
+            self.network.load(self.keeper.best_weights)
             return self._timed_evaluation(self.planner.final_tokens)
         finally:
-            self.model.parameters[:] = latest
-            self.model.invalidate()
+            self.network.parameters[:] = latest
+            self.network.invalidate()
 
     def _note(self, message: str) -> events.Event:
-        return events.Note(self.task.elapsed(), message)
+        return events.Note(self.spec.elapsed(), message)
 
-    def _advise(self, advices: Iterator[advice.Advice]) -> Iterator[events.Event]:
+    def _advise(self, advices: Iterator[Advice]) -> Iterator[events.Event]:
         for topic, message in advices:
-            yield events.Advice(self.task.elapsed(), topic, message)
+            yield events.Advice(self.spec.elapsed(), topic, message)

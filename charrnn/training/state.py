@@ -7,20 +7,17 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint import record_from_json, table
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
-from charrnn.training.evaluation import Evaluation
+from charrnn.formats import record_from_json, require_table
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.recorded import LARGEST_COUNT, rows
 from charrnn.training.schedule import Plan
-
-if TYPE_CHECKING:
-    from charrnn.models import LanguageModel
+from charrnn.training.task import Metrics, Network
 
 HISTORY_LENGTH = 1000  # validations kept; beyond that every second one is dropped
 Arrays = dict[str, np.ndarray]
@@ -36,8 +33,8 @@ class Progress:
     updates: int = 0
     halvings: int = 0  # of the learning rate
     divergences: int = 0
-    stale: int = 0  # validations since the best one
-    best: Evaluation | None = None
+    validations_since_best: int = 0  # for early stopping
+    best: Metrics | None = None
     best_step: int | None = None
     loss_sum: float = 0.0  # of the training losses since the last validation
     loss_count: int = 0
@@ -55,13 +52,13 @@ class Progress:
             self.train_loss = self.loss_sum / self.loss_count
         self.loss_sum, self.loss_count = 0.0, 0
 
-    def record(self, evaluation: Evaluation, *, plateau: bool) -> bool:
+    def record(self, evaluation: Metrics, *, plateau: bool) -> bool:
         """Take note of a validation; True if it is the best so far."""
         better = self.best is None or evaluation.loss < self.best.loss
         if better:
-            self.best, self.best_step, self.stale = evaluation, self.step, 0
+            self.best, self.best_step, self.validations_since_best = evaluation, self.step, 0
         else:
-            self.stale += 1
+            self.validations_since_best += 1
             self.halvings += plateau
         self.history.append([self.step, self.train_loss, evaluation.loss])
         if len(self.history) > HISTORY_LENGTH:
@@ -70,18 +67,19 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         """For the checkpoint's metadata."""
-        return dataclasses.asdict(self) | {"plans": [list(plan) for plan in self.plans]}
+        best = None if self.best is None else self.best.to_json()
+        return dataclasses.asdict(self) | {"plans": [list(plan) for plan in self.plans], "best": best}
 
     @classmethod
     def from_json(cls, data: Any) -> Progress:
         """Raises CharrnnError when `data` is not what `to_json` gave."""
         try:
-            values = {name: table(data, "progress")[name] for name in cls.__dataclass_fields__}
+            values = {name: require_table(data, "progress")[name] for name in cls.__dataclass_fields__}
             plans, best, history = (values.pop(name) for name in ("plans", "best", "history"))
             progress = record_from_json(cls, values, "progress", largest=LARGEST_COUNT)
             progress.plans = [Plan(*row) for row in rows(plans, "progress.plans", (int, int))]
             if best is not None:
-                progress.best = record_from_json(Evaluation, table(best, "progress.best"), "progress.best")
+                progress.best = Metrics.from_json(require_table(best, "progress.best"), "progress.best")
             progress.history = rows(history, "progress.history", (int, (float, None), float))
             progress.check()
         except (KeyError, ValueError) as error:
@@ -93,7 +91,7 @@ class Progress:
 
     def check(self) -> None:
         """Raise ValueError where numbers are out of range or contradict each other."""
-        for name in ("step", "validated", "updates", "halvings", "divergences", "stale", "loss_count"):
+        for name in ("step", "validated", "updates", "halvings", "divergences", "validations_since_best", "loss_count"):
             if getattr(self, name) < 0:
                 raise ValueError(f"progress.{name} is {getattr(self, name)}; it must be at least 0")
         for name in ("validated", "updates", "best_step"):
@@ -101,8 +99,6 @@ class Progress:
                 raise ValueError(f"progress.{name} is {getattr(self, name)}, and progress.step only {self.step}")
         if (self.best is None) != (self.best_step is None) or (self.best_step or 0) < 0:
             raise ValueError(f"progress.best_step is {self.best_step}, which does not go with progress.best")
-        if self.best is not None and (self.best.tokens < 1 or self.best.loss < 0):
-            raise ValueError(f"progress.best has a loss of {self.best.loss} over {self.best.tokens} tokens")
         begins = [0, *(plan.step for plan in self.plans)]
         if not self.plans or begins != sorted(begins) or any(plan.total < 1 for plan in self.plans):
             raise ValueError("progress.plans is empty or not in order")
@@ -111,26 +107,26 @@ class Progress:
 
 
 class Learner:
-    """A model with its optimiser and the hidden state carried between windows: what one step changes."""
+    """A network with its optimiser and the hidden state carried between windows: what one step changes."""
 
-    def __init__(self, model: LanguageModel, config: TrainingConfig, batch_size: int) -> None:
-        self.model = model
+    def __init__(self, network: Network, config: TrainingConfig, batch_size: int) -> None:
+        self.network = network
         self.optimizer = Optimizer(
-            config, model.parameters, model.views, threads=model.threads, table=model.table
+            config, network.parameters, network.views, threads=network.threads, table=network.table
         )  # fmt: skip
-        self.carried = model.zero_state(batch_size)
+        self.carried = network.zero_state(batch_size)
 
     def arrays(self) -> Arrays:
         """The arrays themselves, by the names they have in a checkpoint."""
         moments = {f"moment.{name}": moment for name, moment in self.optimizer.moments.items()}
-        return {"parameters": self.model.parameters, "carried": self.carried, **moments}
+        return {"parameters": self.network.parameters, "carried": self.carried, **moments}
 
     def copy(self) -> Arrays:
         """A copy of all that `restore` needs; the number of updates is `optimizer.updates`."""
         return {name: array.copy() for name, array in self.arrays().items()}
 
     def restore(self, arrays: Mapping[str, np.ndarray], updates: int) -> None:
-        """Go back to a copy. Raises CharrnnError when an array is missing or has another shape."""
+        """Become what a copy was taken of. Raises CharrnnError when an array is missing or has another shape."""
         mine = self.arrays()
         for name, array in mine.items():
             if name not in arrays or arrays[name].shape != array.shape:
@@ -142,20 +138,20 @@ class Learner:
         for name, array in mine.items():
             array[...] = arrays[name]
         self.optimizer.updates = updates
-        self.model.invalidate()
+        self.network.invalidate()
 
     def finite(self) -> bool:
         """Whether every parameter is a finite number."""
-        return bool(np.isfinite(self.model.parameters).all())
+        return bool(np.isfinite(self.network.parameters).all())
 
     def layout(self) -> str:
         """A digest of the places of the parameters in the flat vector, which the saved arrays share."""
-        places = [[name, *view.shape] for name, view in self.model.views.items()]
+        places = [[name, *view.shape] for name, view in self.network.views.items()]
         return hashlib.sha256(repr(places).encode()).hexdigest()[:16]
 
 
 class Snapshot:
-    """A copy of a learner and the progress it had made, to go back to."""
+    """A copy of a learner and the progress it had made, to roll back to."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
@@ -168,7 +164,7 @@ class Snapshot:
             np.copyto(self.arrays[name], array)
         self.progress = copy.deepcopy(progress)
 
-    def go_back(self) -> Progress:
+    def rollback(self) -> Progress:
         """Make the learner what it was; the progress it had made."""
         self._learner.restore(self.arrays, self.progress.updates)
         return copy.deepcopy(self.progress)

@@ -1,4 +1,4 @@
-"""What was not asked for, chosen from the corpus and the budget; and how much memory a run needs.
+"""What was not asked for of a language model, chosen from the corpus and the budget; and how much memory a run needs.
 
 | training tokens       | hidden | learning rate | streams x steps | passes               |
 |:                     :|:      :|:             :|:               :|:                    :|
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -31,10 +31,11 @@ from typing import Any
 from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.models import resolve_precision
+from charrnn.models.language import gate_columns, parameter_layout
 from charrnn.models.network import rows_per_group
-from charrnn.nn.layout import gate_count, parameter_count, tensor_shapes
 from charrnn.runtime.memory import available_memory, readable, require_memory
 from charrnn.text.batches import window_shape
+from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
 
 SEED = 0
 VAL_FRACTION = 0.1
@@ -79,14 +80,6 @@ SCALES = (
 )
 SMALL = SCALES[:2]  # corpora whose network does not grow with the time there is
 MEMORY_SHARE = 0.8  # of what is free that defaults may fill
-BUDGETS = ("epochs", "steps", "max_time")
-
-Options = Mapping[str, Any]  # option names as Python names; only what was given
-
-
-def given_fields(kind: type[TextConfig | ModelConfig | TrainingConfig], given: Options) -> dict[str, Any]:
-    """The given options that are fields of a record."""
-    return {f.name: given[f.name] for f in dataclasses.fields(kind) if f.name in given}
 
 
 def resolve_text(given: Options) -> TextConfig:
@@ -150,11 +143,6 @@ def resolve_model(
     return ModelConfig(vocabulary_size=vocabulary_size, cells=cells, **(chosen | fields))
 
 
-def limited_by_time(given: Options) -> bool:
-    """Whether `max_time` is what ends the run."""
-    return bool(given.get("max_time")) and not (given.get("epochs") or given.get("steps"))
-
-
 def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
     """Where the clusters of an adaptive softmax begin; none for a full softmax.
 
@@ -210,7 +198,9 @@ def passes(
     if config.steps is not None:
         allowed.append(config.steps * config.batch_size * config.seq_length / tokens)
     if config.max_time is not None:
-        weights = parameter_count(model) - model.vocabulary_size * model.embedding_size  # an embedding is looked up
+        weights = (
+            parameter_layout(model).size - model.vocabulary_size * model.embedding_size
+        )  # an embedding is looked up
         allowed.append(config.max_time * arithmetic_speed() / (TRAINING_COST * weights) / tokens)
     return min(allowed)
 
@@ -233,7 +223,7 @@ def require_memory_to_train(model: ModelConfig, config: TrainingConfig, tokens: 
     B, T = window_shape(tokens, config.batch_size, config.seq_length)
     require_memory(
         memory_needed(model, config, tokens),
-        f"training {readable(parameter_count(model))} parameters on {B:,} x {T:,} units at a time",
+        f"training {readable(parameter_layout(model).size)} parameters on {B:,} x {T:,} units at a time",
         "lower `hidden_size`, `embedding_size`, `layers`, `batch_size`, `seq_length` or `max_vocab`",
     )
 
@@ -244,10 +234,13 @@ def memory_needed(model: ModelConfig, config: TrainingConfig, tokens: int) -> in
     H, V, L = model.hidden_size, model.vocabulary_size, model.num_layers
     B, T = window_shape(tokens, config.batch_size, config.seq_length)
     # Parameters, gradient, two moments; copies of parameters and moments to go back to; packed weights, both ways.
-    weights = 9 * parameter_count(model)
-    weights += 2 * sum(prod(shape) for shape in tensor_shapes(model).values())  # the best ones, and those being written
+    layout = parameter_layout(model)
+    weights = 9 * layout.size
+    weights += 2 * sum(
+        prod(shape) for shape in layout.tensor_shapes().values()
+    )  # the best ones, and those being written
     # Of every layer the gates, their gradients, h and c, their gradients, dropout and what the layer above adds.
-    rows = min(B, rows_per_group(T, H * sum(gate_count(model, layer) for layer in range(L))))
+    rows = min(B, rows_per_group(T, gate_columns(model)))
     activations = rows * T * (14 * H * L + model.embedding_size)
     activations += B * (10 * T + 8 * H * L)  # ids, places and targets; h and c, carried and copied
     logits = 2 * min(rows * T * V, max(1 << 22, rows * V))

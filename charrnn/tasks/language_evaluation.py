@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from charrnn.text.corpus import Part
 from charrnn.text.mapped import PAGES_BYTES, release_pages
 from charrnn.text.vocabulary import EOS
+from charrnn.training.task import Metrics
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
@@ -20,30 +20,18 @@ WARMUP = 256  # tokens read before the first that counts
 WINDOW = 64  # steps in one call
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """`loss` is in nats per token, an unknown unit costing the probability of `<unk>` only.
+def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> Metrics:
+    """What the model is worth on `part`: `loss` is in nats per token, an unknown unit costing that of `<unk>` only.
 
-    The bits count its spelling too, so that models with different vocabularies compare.
-    """
+    The figures are `bits_per_byte` and `bits_per_character`, which count the spelling of unknown units too, so that
+    models with different vocabularies compare, and `perplexity` per token, as in the literature.
 
-    loss: float
-    bits_per_byte: float
-    bits_per_character: float
-    tokens: int
-
-    @property
-    def perplexity(self) -> float:
-        """Per token, as in the literature."""
-        return math.exp(min(self.loss, 700.0))
-
-
-def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None, lines: bool = False) -> Evaluation:
-    """Read `part` as one text (the end-of-line as first input, every unit a target), at most `limit` tokens of it.
+    Reads `part` as one text (the end-of-line as first input, every unit a target), at most `limit` tokens of it.
 
     The text is cut into up to `STREAMS` pieces, each warmed on the `WARMUP` tokens before it, so that the loss is that
     of one pass from end to end but for the little that a state remembers from further back. With a `limit` the pieces
-    are spread evenly. With `lines` the state is reset where a line begins. Leaves the model as it is.
+    are spread evenly. With `part.lines` the state is reset where a line begins. Leaves the model as it is. Raises
+    CharrnnError where an id is not in the vocabulary.
     """
     total = len(part.ids)
     tokens = total if limit is None else min(total, limit)
@@ -56,12 +44,12 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None, line
     if streams > 1:
         for offset in range(-WARMUP, 0, WINDOW):
             inputs = _window(part, starts, offset, WINDOW)[0]
-            model.forward(inputs, state, inputs == EOS if lines else None)
+            model.forward(inputs, state, inputs == EOS if part.lines else None)
         state[:, 0] = 0  # nothing precedes the first piece
     for offset in range(0, length, WINDOW):
         inputs, targets, positions = _window(part, starts, offset, min(WINDOW, length - offset))
         counts = positions < ends
-        summed -= float(model.log_probs(inputs, targets, state, inputs == EOS if lines else None)[counts].sum())
+        summed -= float(model.log_probs(inputs, targets, state, inputs == EOS if part.lines else None)[counts].sum())
         counted += int(counts.sum())
         read += targets.size * part.ids.itemsize
         if read > PAGES_BYTES:
@@ -69,14 +57,22 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None, line
             read = 0
     loss = summed / counted
     bits = (loss * total - part.spelling) / math.log(2)
-    return Evaluation(loss, bits / part.bytes, bits / part.characters, counted)
+    figures = {
+        "bits_per_byte": bits / part.bytes,
+        "bits_per_character": bits / part.characters,
+        "perplexity": math.exp(min(loss, 700.0)),
+    }
+    return Metrics(loss, counted, figures)
 
 
 def _window(part: Part, starts: np.ndarray, offset: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs and targets (T, B) of the positions `starts` + `offset` and on, and the positions."""
     positions = starts + (offset + np.arange(steps))[:, None]
     inside = np.clip(positions, 0, len(part.ids) - 1)
-    targets = part.ids[inside].astype(np.int32)
-    inputs = part.ids[np.maximum(inside - 1, 0)].astype(np.int32)
+    read, before = part.ids[inside], part.ids[np.maximum(inside - 1, 0)]
+    if part.bound is not None:
+        part.bound.require(read)
+        part.bound.require(before)
+    targets, inputs = read.astype(np.int32), before.astype(np.int32)
     inputs[positions <= 0] = EOS
     return inputs, targets, positions

@@ -1,0 +1,132 @@
+"""A trained language model: what it says of a text, and what it writes. `charrnn score` and `charrnn sample` use it."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import PRECISIONS, SamplingConfig
+from charrnn.errors import UsageError
+from charrnn.formats import TextSide
+from charrnn.settings import require_choice, require_range
+from charrnn.tasks.line_scoring import score_lines
+from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
+from charrnn.tasks.score_records import Line, Score
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+
+DEFAULT_LENGTH = 500  # units of a sample
+SEEDS = 2**31  # from which one is chosen: short enough to be typed again
+
+
+class TrainedLanguageModel:
+    """The model of a checkpoint, ready to compute.
+
+    It is not changed by being used, and may be used from several threads at once. What it computes depends on nothing
+    but the text: not on `threads`, and not on what is asked beside it.
+    """
+
+    def __init__(self, network: LanguageModel, side: TextSide) -> None:
+        self.network, self.vocabulary, self.text = network, side.vocabulary, side.config
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedLanguageModel:
+        """The model of a checkpoint. `precision` is that of matrix products: float32, bfloat16, or auto, which is the
+        faster one here.
+
+        Raises UsageError for a number or a name that cannot be, CharrnnError for tensors that do not fit.
+        """
+        from charrnn.models import LanguageModel, resolve_precision
+
+        require_choice("`precision`", precision, PRECISIONS)
+        require_range("`threads`", threads, 1)
+        bfloat16 = resolve_precision(precision) == "bfloat16"
+        network = LanguageModel(checkpoint.model, threads=threads, bfloat16=bfloat16)
+        network.load(checkpoint.weights)
+        return cls(network, checkpoint.data)
+
+    def score(self, texts: Iterable[str | bytes], *, per_token: bool = False) -> list[Score]:
+        """How probable each text is, as a line: one Score a text, in order.
+
+        A text starts from zero state behind an end of line, and its own end of line is its last token. It has no other:
+        lines are scored one by one. With `per_token` a Score also lists its units. Numbers are those that `charrnn
+        score` prints of the lines of a file. Raises UsageError for a text of several lines, and CharrnnError where the
+        model computes numbers that are not finite.
+        """
+        if isinstance(texts, str | bytes):
+            raise TypeError("`texts` is one text; give a list of texts")
+        lines = [Line(as_bytes(text)) for text in texts]
+        for line in lines:
+            if b"\n" in line.data:
+                raise UsageError(
+                    f"a text has a line end in it: {line.data[:40]!r}; give its lines as texts of their own"
+                )
+        return [score for chunk in self.score_chunks([lines], per_token=per_token) for score in chunk]
+
+    def sample(
+        self,
+        prompt: str | bytes = "",
+        *,
+        count: int = 1,
+        length: int | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        stops: Sequence[str | bytes] = (),
+        seed: int | None = None,
+    ) -> list[str]:
+        """`count` continuations of `prompt`, without it.
+
+        `length` is in units; by default 500, or of a model trained with `lines` one line. `temperature` 0 takes the
+        most probable unit; `top_k` 0 and `top_p` 1 leave the distribution whole (top-p: Holtzman et al. 2020, "The
+        Curious Case of Neural Text Degeneration"). A sample ends before the first of `stops` that it writes. The same
+        seed gives the same samples, which are those of `charrnn sample` with that seed and the same precision; None
+        chooses one. Bytes that are not UTF-8 come out as U+FFFD. Raises UsageError for a number out of range.
+        """
+        require_range("`count`", count, 1)
+        config = self.sampling_config(
+            length=length, temperature=temperature, top_k=top_k, top_p=top_p, stops=tuple(map(as_bytes, stops)),
+            seed=secrets.randbelow(SEEDS) if seed is None else seed,
+        )  # fmt: skip
+        samples = [bytearray() for _ in range(count)]
+        for piece in self.pieces([as_bytes(prompt)], config, count=count):
+            samples[piece.index] += piece.data
+        return [text.decode("utf-8", "replace") for text in samples]
+
+    # What the commands are made of
+
+    def sampling_config(self, *, length: float | None = None, **options: Any) -> SamplingConfig:
+        """How to draw samples of this model; `length` may be infinite, and is chosen where it is None.
+
+        Raises UsageError for a number out of range.
+        """
+        one_line = self.text.lines and length is None
+        if length is None:
+            length = LINE_LIMIT if one_line else DEFAULT_LENGTH
+        units = None if length == math.inf else int(length)
+        return SamplingConfig(length=units, one_line=one_line, lines=self.text.lines, **options)
+
+    def pieces(
+        self, prompts: Sequence[bytes], config: SamplingConfig, *, count: int = 1, stride: int = 64
+    ) -> Iterator[Piece]:
+        """See `sampling.sample`."""
+        return sample(self.network, self.vocabulary, prompts, config, count=count, stride=stride)
+
+    def score_chunks(
+        self, chunks: Iterable[Sequence[Line]], *, stream: bool = False, per_token: bool = False
+    ) -> Iterator[list[Score]]:
+        """See `line_scoring.score_lines`."""
+        return score_lines(
+            self.network, self.vocabulary, chunks, stream=stream, lines=self.text.lines, per_token=per_token
+        )
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    """UTF-8; a lone surrogate becomes U+FFFD."""
+    if isinstance(text, bytes):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -1,0 +1,72 @@
+"""What a run says about itself: in the first and the last event, and in its checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from charrnn.config import TrainingConfig
+from charrnn.training.events import End, Start
+from charrnn.training.machine import instruction_set, versions
+from charrnn.training.state import Progress
+from charrnn.training.task import Batches, Metrics, Network, RunSpec
+
+
+def describe_start(
+    spec: RunSpec, network: Network, config: TrainingConfig, batches: Batches, progress: Progress
+) -> Start:
+    """The event that opens a run, with everything that was resolved."""
+    said = spec.task.describe(spec.dataset, network)
+    return Start(
+        spec.elapsed(),
+        step=progress.step,
+        total_steps=progress.plans[-1].total,
+        steps_per_epoch=batches.steps_per_epoch,
+        batch_size=batches.batch_size,
+        seq_length=batches.seq_length,
+        parameters=network.parameters.size,
+        counts=said.counts,
+        model=dataclasses.asdict(network.config),
+        records=said.records,
+        training=dataclasses.asdict(config),
+        corpus=spec.dataset.sizes(),
+        versions=versions(),
+        threads=network.threads,
+        precision=config.precision,
+        lines=said.lines,
+    )
+
+
+def describe_end(
+    spec: RunSpec, network: Network, batches: Batches, progress: Progress, final: Metrics | None, *, speed: float,
+    reason: str,
+) -> End:  # fmt: skip
+    """The event that closes a run, which ended for `reason`: `final` is the value of its best weights, `speed` in
+    tokens per second."""
+    return End(
+        spec.elapsed(),
+        checkpoint=str(spec.output),
+        parameters=network.parameters.size,
+        counts=spec.task.describe(spec.dataset, network).counts,
+        steps=progress.step,
+        epochs=progress.step / batches.steps_per_epoch,
+        tokens_per_second=speed,
+        train_loss=progress.train_loss,
+        val_loss=final.loss if final else None,
+        val_figures={f"val_{name}": final.figures.get(name) if final else None for name in spec.task.figures},
+        best_step=progress.best_step,
+        stopped_by=reason,
+    )
+
+
+def describe_run(spec: RunSpec, config: TrainingConfig, progress: Progress, epoch: float) -> dict[str, Any]:
+    """The `training` object of the checkpoint: nothing in it is a time."""
+    return {
+        "source": spec.source,
+        "options": dataclasses.asdict(config),
+        "corpus": spec.dataset.sizes(),
+        "progress": progress.to_json(),
+        "epoch": epoch,
+        "versions": versions(),
+        "instruction_set": instruction_set(),
+    }
