@@ -183,7 +183,7 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
-    """The records of one chunk after the other; of a chunk that was answered nothing is kept."""
+    """The records of each chunk of lines in turn; a chunk that was written is released."""
     from charrnn.cli.score_output import Record
 
     lines: list[Line] = []
