@@ -10,9 +10,7 @@ is shown once more with what the loop does around it: signals held back, learnin
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType

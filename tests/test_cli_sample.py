@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import select
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +14,7 @@ from charrnn.cli import streams
 from charrnn.cli.main import main
 from charrnn.tasks.sampling import Piece
 from charrnn.text.vocabulary import Vocabulary
-from tests.toy_model import learn, toy_checkpoint, toy_trained
+from tests.toy_model import learn, toy_trained
 
 CHARS = learn("the quick brown fox\njumps over the lazy dog, naïve café\x1b[\n")
 WORDS = learn("the cat sat on the mat\nthe dog ran\n", "word", pretokenized=True)
@@ -281,59 +277,3 @@ def test_bad_files_have_status_1(run: Run, tmp_path: Path) -> None:
         status, out, err = run("--prompt-file", path)
         assert (status, out, err.count("\n")) == (1, b"", 1)
         assert path in err
-
-
-def charrnn(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """The command as a process of its own."""
-    return subprocess.run([sys.executable, "-m", "charrnn", *args], capture_output=True, check=False, **options)
-
-
-def test_the_whole_command(tmp_path: Path) -> None:
-    path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS, lines=True))
-    args = ("sample", "-c", path, "--count", "40", "--seed", "1", "-p", "the")
-    one, two = charrnn(*args, "--threads", "1"), charrnn(*args, "--threads", "2")
-    assert one.returncode == two.returncode == 0
-    assert one.stdout == two.stdout
-    assert one.stdout.count(b"\n") == 40
-    assert two.stderr.decode() == f"checkpoint {path}\n"  # the first one may have had to compile
-    fewer = charrnn("sample", "-c", path, "--count", "3", "--seed", "1", "-p", "the").stdout
-    assert one.stdout.startswith(fewer)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-def test_a_closed_pipe_ends_an_endless_sample_quietly(tmp_path: Path) -> None:
-    path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS))
-    command_line = [sys.executable, "-m", "charrnn", "sample", "-q", "-c", path, "-n", "inf"]
-    with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert len(process.stdout.read(1000)) == 1000
-        process.stdout.close()
-        assert process.wait(60) == 0
-        assert process.stderr.read() == b""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-def test_each_prompt_of_a_conversation_is_answered(tmp_path: Path) -> None:
-    path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS))
-    args = ["sample", "-q", "-c", path, "--prompt-file", "-", "-n", "5", "--stop", r"\n", "--echo"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for prompt in (b"the", b"lazy", b""):
-            process.stdin.write(prompt + b"\n")
-            process.stdin.flush()
-            assert select.select([process.stdout], [], [], 60)[0]
-            assert process.stdout.readline().startswith(prompt)
-        process.stdin.close()
-        assert process.wait(60) == 0
-
-
-def test_no_checkpoint_says_how_to_make_one(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "CHARRNN_CHECKPOINT"}
-    result = charrnn("sample", cwd=tmp_path, env=environment)
-    assert result.returncode == 1
-    assert b"charrnn train corpus.txt" in result.stderr
-    assert result.stderr.count(b"\n") == 1

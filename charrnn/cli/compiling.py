@@ -1,4 +1,4 @@
-"""Saying that kernels are being compiled, which happens once and takes a while, and keeping signals out of it."""
+"""Tells the user that kernels are being compiled, and holds signals back meanwhile."""
 
 from __future__ import annotations
 

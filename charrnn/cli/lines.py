@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import codecs
 import os
-import select
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from charrnn.cli import streams
+from charrnn.cli.byte_source import ByteSource, is_file
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 
@@ -28,15 +28,15 @@ def lines_of_arguments(texts: Sequence[str]) -> list[Line]:
 
 
 @contextmanager
-def open_lines(path: str) -> Iterator[Iterator[list[Line]]]:
-    """The lines of a file, or of stdin for "-", in chunks (see `read_chunks`).
+def open_lines(path: str, encoding: str | None = None) -> Iterator[Iterator[list[Line]]]:
+    """The lines of a file, or of stdin for "-", in chunks, see `read_chunks`. For `encoding` see `ByteSource`.
 
     `CharrnnError` when it cannot be opened.
     """
     if path == "-":
         if sys.stdin is None:
             raise CharrnnError("standard input is closed, and the text is read from it; open it or name a file")
-        yield read_chunks(sys.stdin.fileno(), "standard input")
+        yield read_chunks(sys.stdin.fileno(), "standard input", encoding)
         return
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -45,29 +45,33 @@ def open_lines(path: str) -> Iterator[Iterator[list[Line]]]:
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # known before a model is loaded for it
             raise CharrnnError(f"cannot read {path}: Is a directory")
-        yield read_chunks(descriptor, path)
+        yield read_chunks(descriptor, path, encoding)
     finally:
         os.close(descriptor)
 
 
-def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
+def read_chunks(descriptor: int, name: str, encoding: str | None = None) -> Iterator[list[Line]]:
     """Chunks of lines: as many as can be read without waiting, within a limit of bytes.
 
-    A line longer than the limit is one line all the same. `CharrnnError` when reading fails.
+    A line longer than the limit is one line all the same. `CharrnnError` when reading fails or what is read is damaged,
+    once the lines before that have been handed on.
     """
+    source = ByteSource(descriptor, name, encoding)
     lines: list[Line] = []
     partial: list[bytes] = []
-    at_once = _is_file(descriptor) and not os.isatty(1)
+    at_once = is_file(descriptor) and not os.isatty(1)
     size, limit = 0, _LARGEST_CHUNK if at_once else _FIRST_CHUNK
     while True:
-        if lines and (size >= limit or not _readable(descriptor)):
+        if lines and (size >= limit or not source.ready()):
             yield lines
             lines, size, limit = [], 0, min(2 * limit, _LARGEST_CHUNK)
         try:
-            data = os.read(descriptor, min(limit, _READ))
-        except OSError as error:
-            raise CharrnnError(f"cannot read {name}: {error.strerror or error}") from error
-        if not data:
+            data = source.read(min(limit, _READ))
+        except CharrnnError:
+            if lines:
+                yield lines
+            raise
+        if data is None:
             break
         size += len(data)
         *ended, rest = data.split(b"\n")
@@ -82,6 +86,11 @@ def read_chunks(descriptor: int, name: str) -> Iterator[list[Line]]:
         partial.clear()
     if lines:
         yield lines
+
+
+def transcoded(encoding: str | None) -> str | None:
+    """The encoding, or None for that which lines have anyway: UTF-8, whose invalid bytes pass through."""
+    return None if encoding is None or codecs.lookup(encoding).name == "utf-8" else encoding
 
 
 def without_byte_order_mark(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
@@ -121,20 +130,3 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
 
 def _line(data: bytes) -> Line:
     return Line(data.removesuffix(b"\r"))
-
-
-def _readable(descriptor: int) -> bool:
-    """Whether reading would not block. Where pipes cannot be asked (Windows), only a file is known not to."""
-    if _is_file(descriptor):
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], 0)[0])
-    except (OSError, ValueError):
-        return False
-
-
-def _is_file(descriptor: int) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode)
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""The command `charrnn`: finds the command asked for, runs it, and turns every ending into an exit status.
+"""The entry point of the command line: parses the arguments, runs the command, maps every outcome to an exit status.
 
 Statuses: 0 done, 1 bad data, file or checkpoint, failed write, 2 usage, 3 training diverged; after SIGINT, SIGTERM or
 SIGHUP the process dies of that signal. A command's module is imported when the command runs, so that help stays fast.
@@ -45,7 +45,7 @@ class Group(typer.core.TyperGroup):
         return parameters
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Read `args`, after checking what typer would pass over: completion is for the shell that asks."""
+        """Parse `args`, after checking what typer does not: completion is for the shell it is run from."""
         if args and args[0] in COMPLETION:
             if len(args) > 1:
                 raise UsageError(f"{args[0]} takes nothing after it; it is for the shell in which it is typed")

@@ -24,6 +24,7 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.parsers import whole_number
 from charrnn.cli.visible import visible
+from charrnn.config import require_encoding
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,8 +49,17 @@ def score(
     input: Annotated[
         str | None,
         option(
-            "-i", "--input", metavar="FILE|-", group="Input", help="Score each line of this.", default="standard input"
+            "-i",
+            "--input",
+            metavar="FILE|-",
+            group="Input",
+            help="Score each line of this, plain or compressed.",
+            default="standard input",
         ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        option("--encoding", metavar="NAME", group="Input", help="Encoding of what is read.", default="utf-8"),
     ] = None,
     stream: Annotated[
         bool,
@@ -108,6 +118,10 @@ def score(
         raise UsageError("a TEXT and --input are both given; leave one of them out")
     if not texts and input is None and streams.stdin_is_terminal():
         raise UsageError("nothing to score; give a TEXT, -i FILE, or pipe lines in (charrnn score --help)")
+    if encoding is not None:
+        if texts:
+            raise UsageError("--encoding is for lines that are read, and a TEXT is given; leave it out")
+        require_encoding(encoding)
     if vs == "":
         raise UsageError("--vs is empty; it must name a checkpoint")
     _check_output(format, header, per_token, summary)
@@ -120,12 +134,14 @@ def score(
     if format is None:
         format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
 
-    from charrnn.cli.lines import lines_of_arguments, open_lines, text_fields, without_byte_order_mark
+    from charrnn.cli.lines import lines_of_arguments, open_lines, text_fields, transcoded, without_byte_order_mark
 
-    source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(input or "-")
+    source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(input or "-", transcoded(encoding))
     with source as read:
         model = open_model(checkpoint, threads, precision)
         other = open_model(vs, threads, precision, called="against") if vs is not None else None
+        if encoding is not None and "byte" in (model.vocabulary.unit, (other or model).vocabulary.unit):
+            raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         chunks = without_byte_order_mark(read)
         if text_field is not None:
             chunks = text_fields(chunks, text_field)
@@ -159,7 +175,7 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
-    """The records of one chunk after the other; of a chunk that was answered nothing is kept."""
+    """The records of each chunk of lines in turn; a chunk that was written is released."""
     from charrnn.cli.score_output import Record
 
     lines: list[Line] = []

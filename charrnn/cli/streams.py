@@ -206,7 +206,7 @@ class Output:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything written so far to the reader: before waiting for more input, for example."""
+        """Write what is buffered, for example before waiting for more input."""
         pending = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
