@@ -49,7 +49,7 @@ def changes(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield node, node.operand
         elif isinstance(node, ast.Constant) and type(node.value) is bool:
             yield node, ast.Constant(not node.value)
-        elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
             yield node, ast.Constant(node.value + 1)
 
 
@@ -133,11 +133,11 @@ def main() -> int:
             old, new = list(changes(ast.parse(source)))[place]
             tests = [test for test in tests_of(ROOT / file) if _sound(folder, test, sound)]
             (folder / file).write_text(mutated(source, old, new), encoding="utf-8")
-            result = "survived" if not tests or passes(folder, tests) else "killed"
+            result = "untested" if not tests else "survived" if passes(folder, tests) else "killed"
             found[result] += 1
             print(f"{result:8}  {file}:{old.lineno}: {ast.unparse(old)}  ->  {ast.unparse(new)}", flush=True)
             shutil.copy(ROOT / file, folder / file)
-    print(f"{sum(found.values())} mutants: {found['killed']} killed, {found['survived']} survived")
+    print(f"{sum(found.values())} mutants: {', '.join(f'{count} {what}' for what, count in found.items())}")
     return 0
 
 

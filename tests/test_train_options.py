@@ -193,12 +193,12 @@ def test_epochs(folder: Path) -> None:
 
 
 def test_patience(folder: Path) -> None:
-    args = ["corpus.txt", "--steps", "200", "--eval-every", "2", "--optimizer", "sgd", "--lr", "20"]
+    args = ["corpus.txt", "--steps", "40", "--eval-every", "2", "--optimizer", "sgd", "--lr", "20"]
     found, _, _ = run(*args, "--patience", "2")
     assert found["stopped_by"] == "patience"
     assert found["steps"] == found["best_step"] + 4
     found, _, _ = run(*args)
-    assert (found["stopped_by"], found["steps"]) == ("steps", 200)
+    assert (found["stopped_by"], found["steps"]) == ("steps", 40)
 
 
 def test_threads_and_precision_are_logged(folder: Path) -> None:
