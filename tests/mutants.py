@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # In these files a mutant has all kernels compiled anew, so that every other mutant costs a minute: asked for by name.
 SLOW = ("kernels", "runtime")
 SECONDS = 300
+BASELINE_SECONDS = 1200  # as things are, when everything may have to be compiled first
+# Compiled code is kept by the place and the time of its source: always the same place, so that it is compiled once.
+FOLDER = Path(tempfile.gettempdir(), f"charrnn-mutants-{os.getuid() if hasattr(os, 'getuid') else ''}")
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -93,20 +96,20 @@ def tests_of(module: Path) -> list[str]:
     return [f"tests/{name}" for name, count in counts.most_common(4) if count]
 
 
-def passes(folder: Path, tests: list[str]) -> bool:
-    """Whether the tests pass, in time, for the package in `folder`."""
+def passes(tests: list[str], seconds: float = SECONDS) -> bool:
+    """Whether the tests pass, in time, for the package in `FOLDER`."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not peers", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS)
+        done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
 
 
-def _sound(folder: Path, test: str, known: dict[str, bool]) -> bool:
+def _sound(test: str, known: dict[str, bool]) -> bool:
     if test not in known:
-        known[test] = passes(folder, [test])
+        known[test] = passes([test], BASELINE_SECONDS)
         print(f"{test} {'passes' if known[test] else 'FAILS'} as things are", flush=True)
     return known[test]
 
@@ -121,28 +124,25 @@ def main() -> int:
     choose = random.Random(options.seed)
     found: Counter[str] = Counter()
     sound: dict[str, bool] = {}  # whether test files pass as things are: else no mutant is killed by them
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in ("charrnn", "tests", "corpora", "checkpoints", "docs", "README.md", "pyproject.toml", "Makefile"):
-            (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
-        files = [path.relative_to(ROOT) for path in sorted((ROOT / "charrnn").rglob("*.py"))]
-        files = [f for f in files if (options.only or f.parts[1] not in SLOW) and options.only in f.as_posix()]
-        candidates = [(file, place) for file in files for place, _ in enumerate(changes(parsed(file)))]
-        for file, place in choose.sample(candidates, min(options.count, len(candidates))):
-            source = (ROOT / file).read_text(encoding="utf-8")
-            old, new = list(changes(ast.parse(source)))[place]
-            tests = [test for test in tests_of(ROOT / file) if _sound(folder, test, sound)]
-            (folder / file).write_text(mutated(source, old, new), encoding="utf-8")
-            result = "untested" if not tests else "survived" if passes(folder, tests) else "killed"
-            found[result] += 1
-            print(f"{result:8}  {file}:{old.lineno}: {ast.unparse(old)}  ->  {ast.unparse(new)}", flush=True)
-            shutil.copy(ROOT / file, folder / file)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.copytree(ROOT, FOLDER, ignore=shutil.ignore_patterns(".git", ".venv", ".*cache", ".hypothesis", "build"))
+    files = [path.relative_to(ROOT) for path in sorted((ROOT / "charrnn").rglob("*.py"))]
+    files = [f for f in files if (options.only or f.parts[1] not in SLOW) and options.only in f.as_posix()]
+    candidates = [
+        (file, place) for file in files for place, _ in enumerate(changes(ast.parse((ROOT / file).read_bytes())))
+    ]
+    for file, place in choose.sample(candidates, min(options.count, len(candidates))):
+        source = (ROOT / file).read_text(encoding="utf-8")
+        old, new = list(changes(ast.parse(source)))[place]
+        tests = [test for test in tests_of(ROOT / file) if _sound(test, sound)]
+        (FOLDER / file).write_text(mutated(source, old, new), encoding="utf-8")
+        result = "untested" if not tests else "survived" if passes(tests) else "killed"
+        found[result] += 1
+        print(f"{result:8}  {file}:{old.lineno}: {ast.unparse(old)}  ->  {ast.unparse(new)}", flush=True)
+        shutil.copy2(ROOT / file, FOLDER / file)
+    shutil.rmtree(FOLDER)
     print(f"{sum(found.values())} mutants: {', '.join(f'{count} {what}' for what, count in found.items())}")
     return 0
-
-
-def parsed(file: Path) -> ast.Module:
-    return ast.parse((ROOT / file).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
