@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
 
 .NOTPARALLEL:
-.PHONY: help demo test test-peers kills fuzz lint types wheel-check checkpoint options-page clean
+.PHONY: help demo test test-peers kills fuzz mutants lint types wheel-check checkpoint options-page clean
 
 help:
 	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
 	@echo "make kills        kill a training 50 times, and compare what it ends with (5 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
+	@echo "make mutants      make 20 small mistakes, one after the other, and see whether the tests notice (10 to 30 minutes)"
 	@echo "make lint         check style and formatting with ruff"
 	@echo "make types        check types with mypy"
 	@echo "make wheel-check  build the wheel and try it outside this folder"
@@ -29,7 +30,7 @@ demo: $(VENV)/.installed
 	$(BIN)/charrnn score -c $(MODEL) "Brachyraptor" "Windowsaurus" "A quiet evening"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not peers"
+	$(BIN)/python -m pytest -m "not peers" -n 2 --dist worksteal
 
 test-peers: $(VENV)/.installed-peers
 	$(BIN)/python -m pytest -m peers
@@ -39,6 +40,9 @@ kills: $(VENV)/.installed-test
 
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fuzz --count 20000
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m tests.mutants --count 20
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

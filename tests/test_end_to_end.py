@@ -179,7 +179,7 @@ def test_penn_treebank_style(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["char", "byte", "word", "pretokenized", "lines"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)  # besides those below, of each kind of unit
 @given(text=st.text(max_size=40) | st.text("aeht .\n\r\t«ñ", max_size=40), stream=st.booleans())
 @example(text="", stream=True)
 @example(text="\n\n", stream=False)
@@ -203,7 +203,7 @@ def test_any_text_has_a_finite_score(models: dict[str, Path], unit: str, text: s
 
 
 @pytest.mark.parametrize("unit", ["char", "byte", "word", "pretokenized", "lines"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(text=st.text(max_size=20) | st.text("the catdogsuñ.\n", max_size=60))
 def test_the_probabilities_of_all_next_units_sum_to_one(models: dict[str, Path], unit: str, text: str) -> None:
     model, loaded = open_model(models[unit])

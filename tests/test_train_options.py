@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,9 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "weight_decay": [("", "--weight-decay 0"), ("--optimizer adam", "--weight-decay 0.1")],
     "clip_norm": [("", "--clip-norm 0.01")],
     "clip_value": [("--optimizer sgd", "--clip-value 0.001")],
-    "optimizer": [("", f"--optimizer {name}") for name in ("adam", "rmsprop", "adagrad", "sgd")],
+    "optimizer": [
+        ("--lr 0.01 --weight-decay 0.1", f"--optimizer {name}") for name in ("adam", "rmsprop", "adagrad", "sgd")
+    ],
     "momentum": [("--optimizer sgd", "--momentum 0.5")],
     "learning_rate": [("", "--lr 0.02"), ("", "--learning-rate 0.03")],
     "schedule": [("", "--schedule linear"), ("", "--schedule constant"), ("", "--schedule plateau")],
@@ -90,11 +94,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-trained: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
+@dataclass(frozen=True)
+class Trained:
+    """What a run ends with: the best weights and the latest ones, and all options that the checkpoint records."""
+
+    tensors: dict[str, np.ndarray]
+    recorded: dict[str, Any]
 
 
-def tensors(*args: str) -> dict[str, np.ndarray]:
-    """What a run with these arguments ends with, the best weights and the latest ones."""
+trained: dict[tuple[str, ...], Trained] = {}
+
+
+def train_with(*args: str) -> Trained:
+    """A run with these arguments."""
     # The last of two equal options counts.
     given = ("--hidden-size 12 --batch-size 4 --seq-length 16 --steps 12 " + " ".join(args)).split()
     if "--init-from" in given:
@@ -102,18 +114,48 @@ def tensors(*args: str) -> dict[str, np.ndarray]:
     if tuple(given) not in trained:
         result = run_command("train", "corpus.txt", "--threads", "1", *given, "-q", "--force", "-o", "new.safetensors")
         assert (result.status, result.err) == (0, "")
-        trained[tuple(given)] = load_file("new.safetensors")
+        saved = checkpoint.load("new.safetensors")
+        recorded = dataclasses.asdict(saved.model) | dataclasses.asdict(saved.text) | saved.training["options"]
+        recorded |= {f"source {name}": value for name, value in saved.training["source"].items()}
+        trained[tuple(given)] = Trained(load_file("new.safetensors"), recorded)
     return trained[tuple(given)]
 
 
+# Where an option is recorded under another name, and what else follows from it, the size of the vocabulary aside.
+RECORDED = {"cell": "cells", "layers": "cells", "init_from": "source init_from", "val": "source val"}
+FOLLOWS = {
+    "init_from": {"source own_vocabulary"},
+    "unit": {"cells", "dropout", "embedding_size", "eval_every", "max_vocab", "min_count"},
+    "pretokenized": {"eval_every"},
+    "steps": {"eval_every"},
+    "val_fraction": {"eval_every"},
+}
+
+
 @pytest.mark.parametrize(
-    ("both", "second"), [case for cases in CHANGES_TENSORS.values() for case in cases], ids=lambda words: words or "-"
+    ("name", "both", "second"),
+    [(name, *case) for name, cases in CHANGES_TENSORS.items() for case in cases],
+    ids=lambda words: words or "-",
 )
-def test_it_changes_what_is_learned(folder: Path, both: str, second: str) -> None:
-    without, given = tensors(both), tensors(both, second)
-    assert without.keys() != given.keys() or any(
-        tensor.shape != given[name].shape or not np.array_equal(tensor, given[name]) for name, tensor in without.items()
-    )
+def test_it_changes_what_is_learned(folder: Path, name: str, both: str, second: str) -> None:
+    """The option and nothing else is recorded otherwise, and the weights after the last step are others."""
+    without, given = train_with(both), train_with(both, second)
+    changed = {key for key, value in without.recorded.items() if given.recorded[key] != value}
+    own = RECORDED.get(name, name)
+    assert own in changed
+    assert changed <= {own, "vocabulary_size"} | FOLLOWS.get(name, set())
+    before, after = (run.tensors["training.parameters"] for run in (without, given))
+    assert before.shape != after.shape or not np.array_equal(before, after)
+
+
+def test_the_same_options_give_the_same_weights(folder: Path) -> None:
+    """So that what differs above comes of the option."""
+    first = train_with("").tensors
+    trained.clear()
+    again = train_with("").tensors
+    assert first.keys() == again.keys()
+    for name, tensor in first.items():
+        assert tensor.tobytes() == again[name].tobytes(), name
 
 
 def test_every_option_is_tested() -> None:
@@ -151,12 +193,12 @@ def test_epochs(folder: Path) -> None:
 
 
 def test_patience(folder: Path) -> None:
-    args = ["corpus.txt", "--steps", "200", "--eval-every", "2", "--optimizer", "sgd", "--lr", "20"]
+    args = ["corpus.txt", "--steps", "40", "--eval-every", "2", "--optimizer", "sgd", "--lr", "20"]
     found, _, _ = run(*args, "--patience", "2")
     assert found["stopped_by"] == "patience"
     assert found["steps"] == found["best_step"] + 4
     found, _, _ = run(*args)
-    assert (found["stopped_by"], found["steps"]) == ("steps", 200)
+    assert (found["stopped_by"], found["steps"]) == ("steps", 40)
 
 
 def test_threads_and_precision_are_logged(folder: Path) -> None:
