@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -60,11 +61,11 @@ def files(calls: list[Call]) -> list[str]:
 
 def changes(calls: list[Call]) -> int:
     """How often a call was in another file than the call before it."""
-    return sum(before.file != after.file for before, after in zip(calls, calls[1:], strict=False))
+    return sum(before.file != after.file for before, after in pairwise(calls))
 
 
 def upward(calls: list[Call], floors: dict[str, int]) -> list[str]:
-    """Calls from a lower floor of the architecture to a higher one; `floors`: the height of each part of the package."""
+    """Calls from a lower floor of the architecture to a higher one; `floors`: the height of each part."""
     found, stack = [], list[Call]()
     for call in calls:
         del stack[call.depth :]

@@ -137,7 +137,8 @@ def test_softmax(vocabulary: int) -> None:
     exact -= np.log(np.exp(exact).sum(1, keepdims=True))
     log_probs = np.zeros(6)
     gradient = logits.copy()
-    softmax.cross_entropy(gradient[:, None], targets[:, None], np.full((6, 1), 0.5), log_probs[:, None], 0, 1)
+    rows = gradient[:, None]
+    softmax.cross_entropy(rows, targets[:, None], np.full((6, 1), 0.5), log_probs[:, None], rows, 0, 1)
     np.testing.assert_allclose(log_probs, exact[np.arange(6), targets], atol=3e-6)
     expected = 0.5 * np.exp(exact)
     expected[np.arange(6), targets] -= 0.5

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from charrnn.config import OPTIMIZERS, TrainingConfig
 from charrnn.kernels import optimizers as kernels
-from charrnn.training.optimizer import MOMENTS, Optimizer, segments
+from charrnn.nn.init import zeros
+from charrnn.nn.parameters import Layout, Parameter
+from charrnn.training.optimizer import MOMENTS, Optimizer
 
 Views = dict[str, np.ndarray]
 
@@ -24,6 +26,18 @@ def make_parameters(dtype: Any = np.float64, rows: int = 37, seed: int = 0) -> t
     return flat, {"w": flat[:a].reshape(rows, 20), "b": flat[a : a + 20], "u": flat[a + 20 :].reshape(15, 20)}
 
 
+def layout() -> Layout:
+    """That of `make_parameters`."""
+    shapes = {"w": (37, 20), "b": (20,), "u": (15, 20)}
+    return Layout([Parameter(n, s, zeros, len(s) == 2, n) for n, s in shapes.items()])
+
+
+def segments(views: Views) -> list[tuple[int, int, bool]]:
+    """The parts of the vector, decayed where they are matrices."""
+    ends = np.cumsum([view.size for view in views.values()]).tolist()
+    return [(end - view.size, end, view.ndim == 2) for end, view in zip(ends, views.values(), strict=True)]
+
+
 def config(optimizer: str, **options: Any) -> TrainingConfig:
     return TrainingConfig(batch_size=1, seq_length=1, learning_rate=0.01, optimizer=optimizer, **options)
 
@@ -32,7 +46,7 @@ def run(
     settings_: TrainingConfig, gradients: list[np.ndarray], dtype: Any = np.float64, threads: int = 1
 ) -> np.ndarray:
     flat, views = make_parameters(dtype)
-    optimizer = Optimizer(settings_, flat, views, threads=threads)
+    optimizer = Optimizer(settings_, flat, segments(views), threads=threads)
     for n, gradient in enumerate(gradients):
         optimizer.update(gradient, optimizer.gradient_norm(gradient), 0.01 / (1 + n))
     return flat
@@ -47,7 +61,7 @@ def reference(settings_: TrainingConfig, gradients: list[np.ndarray]) -> np.ndar
     """The update rules as their papers and PyTorch's documentation write them."""
     p, views = make_parameters()
     decay = np.zeros_like(p)
-    for start, stop, matrix in segments(p, views):
+    for start, stop, matrix in segments(views):
         decay[start:stop] = settings_.weight_decay * matrix
     m, v = np.zeros_like(p), np.zeros_like(p)
     for n, gradient in enumerate(gradients):
@@ -105,7 +119,7 @@ def test_same_bits_at_any_number_of_threads(optimizer: str, monkeypatch: pytest.
     results = []
     for threads in (1, 2, 3):
         flat, views = make_parameters(np.float32, rows=11_000)  # several chunks, the last one odd
-        learner = Optimizer(config(optimizer, weight_decay=0.01, clip_norm=1.0), flat, views, threads=threads)
+        learner = Optimizer(config(optimizer, weight_decay=0.01, clip_norm=1.0), flat, segments(views), threads=threads)
         for n in range(3):
             gradient = np.random.default_rng(n).normal(size=flat.size).astype(np.float32)
             learner.update(gradient, learner.gradient_norm(gradient), 0.01)
@@ -119,12 +133,12 @@ def test_same_bits_at_any_number_of_threads(optimizer: str, monkeypatch: pytest.
 def test_rows_without_a_gradient_are_left_alone(optimizer: str) -> None:
     chosen = config(optimizer, weight_decay=0.1, clip_norm=2.0)
     flat, views = make_parameters()
-    by_row = Optimizer(chosen, flat, views, table=(37, 20))
+    by_row = Optimizer(chosen, flat, segments(views), table=(37, 20))
     start = flat.copy()
     # To each row that is ever touched, and to the rest, the rule is applied as if there were nothing else.
     schedule = [[3, 36, 0], [36, 5], [0, 3, 1]]
     alone = {row: make_parameters() for row in range(38)}
-    solo = {row: Optimizer(chosen, *alone[row]) for row in alone}
+    solo = {row: Optimizer(chosen, flat, segments(views)) for row, (flat, views) in alone.items()}
     for n, rows in enumerate(schedule):
         gradient = make_gradients()[n]
         gradient[: 37 * 20].reshape(37, 20)[np.setdiff1d(np.arange(37), rows)] = 0
@@ -150,7 +164,7 @@ def test_all_rows_are_the_whole(optimizer: str) -> None:
     results = []
     for table, rows in ((None, None), ((37, 20), None), ((37, 20), np.random.default_rng(0).permutation(37))):
         flat, views = make_parameters()
-        learner = Optimizer(chosen, flat, views, table=table)
+        learner = Optimizer(chosen, flat, segments(views), table=table)
         for gradient in make_gradients():
             chosen_rows = None if rows is None else rows.astype(np.int32)
             learner.update(gradient, learner.gradient_norm(gradient, chosen_rows), 0.01, chosen_rows)
@@ -178,7 +192,7 @@ def test_same_bits_wherever_the_vector_is_cut(cuts: list[int], tail: int, seed: 
 
 def test_gradient_norm() -> None:
     flat, views = make_parameters(np.float32, rows=1000)
-    optimizer = Optimizer(config("sgd"), flat, views)
+    optimizer = Optimizer(config("sgd"), flat, segments(views))
     gradient = np.full(flat.size, 1e25, np.float32)  # whose squares float32 cannot hold
     assert optimizer.gradient_norm(gradient) == pytest.approx(1e25 * np.sqrt(flat.size), rel=1e-6)
     for bad in (np.nan, np.inf, -np.inf):
@@ -186,12 +200,13 @@ def test_gradient_norm() -> None:
         assert not np.isfinite(optimizer.gradient_norm(gradient))
 
 
-def test_segments_must_cover_the_vector() -> None:
-    flat, views = make_parameters()
-    assert segments(flat, views) == [(0, 740, True), (740, 760, False), (760, 1060, True)]
-    del views["b"]
-    with pytest.raises(ValueError, match="cover"):
-        segments(flat, views)
+def test_the_segments_of_a_layout_cover_the_vector() -> None:
+    assert layout().segments == segments(make_parameters()[1]) == [(0, 740, True), (740, 760, False), (760, 1060, True)]
+    two = [Parameter(name, (4, 5), zeros, decay=True, torch_name=name, by_row=name == "a") for name in "ab"]
+    assert Layout(two).segments == [(0, 20, True), (20, 40, True)]  # what is learned by row is apart
+    assert Layout([two[1], Parameter("c", (2, 2), zeros, decay=True, torch_name="c")]).segments == [(0, 24, True)]
+    views = layout().views(np.zeros(1060))
+    assert [view.shape for view in views.values()] == [(37, 20), (20,), (15, 20)]
 
 
 @pytest.mark.peers
@@ -213,7 +228,7 @@ def test_against_pytorch(optimizer: str, decay: float, clip: float) -> None:
         "adagrad": lambda: torch.optim.Adagrad(groups, lr=0.01),
         "sgd": lambda: torch.optim.SGD(groups, lr=0.01, momentum=0.9),
     }[optimizer]()
-    ours = Optimizer(config(optimizer, weight_decay=decay, clip_norm=clip), flat, views)
+    ours = Optimizer(config(optimizer, weight_decay=decay, clip_norm=clip), flat, segments(views))
     assert set(ours.moments) == set(MOMENTS[optimizer])
     for gradient in make_gradients(20):
         gradient = gradient.copy()

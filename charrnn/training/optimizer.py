@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -29,26 +29,8 @@ THREADED = 500_000  # parameters from which waking a second thread pays for itse
 CHUNK = 16 * kernels.BLOCK  # elements given to a thread at a time; a whole number of blocks, see kernels/optimizers.py
 
 
-def segments(parameters: Array, views: Mapping[str, Array], cut: int = 0) -> list[tuple[int, int, bool]]:
-    """Cut the flat vector into runs (start, stop, is a matrix), also at `cut`.
-
-    Weight decay applies to matrices only.
-    """
-    base = parameters.__array_interface__["data"][0]
-    runs: list[tuple[int, int, bool]] = []
-    places = ((view.__array_interface__["data"][0] - base, view) for view in views.values() if view.size)
-    for address, view in sorted(places, key=lambda place: place[0]):
-        start = address // parameters.itemsize
-        stop, matrix = start + view.size, view.ndim == 2
-        if runs and runs[-1][1] == start != cut and runs[-1][2] == matrix:
-            start = runs.pop()[0]
-        runs.append((start, stop, matrix))
-    if [run[0] for run in runs] + [parameters.size] != [0] + [run[1] for run in runs]:
-        raise ValueError("the views do not cover the parameter vector exactly once")
-    return runs
-
-
-Rule = Callable[[Array, Array, Sequence[Array], float], None]  # parameters, gradient, moments, weight decay
+Segments = Sequence[tuple[int, int, bool]]  # start, stop, whether weight decay applies; they cover a flat vector
+Rule = tuple[Callable[..., None], tuple[Any, ...], tuple[Any, ...]]  # kernel, its scalars with and without weight decay
 
 
 class Optimizer:
@@ -61,7 +43,7 @@ class Optimizer:
     """
 
     def __init__(
-        self, config: TrainingConfig, parameters: Array, views: Mapping[str, Array], *, threads: int = 1,
+        self, config: TrainingConfig, parameters: Array, segments: Segments, *, threads: int = 1,
         table: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
         self.config = config
@@ -72,10 +54,12 @@ class Optimizer:
         self._start = prod(self.table)  # of what is always updated as a whole
         dense = parameters.size - self._start
         self._sums = np.zeros(-(-parameters.size // kernels.BLOCK))
+        # Each with its parameters and moments, of which only the numbers change.
         self._chunks = [
-            (slice(start, min(start + CHUNK, stop)), matrix)
-            for first, stop, matrix in segments(parameters, views, self._start)
+            (part, decays, parameters[part], tuple(moment[part] for moment in self.moments.values()))
+            for first, stop, decays in segments
             for start in range(first, stop, CHUNK)
+            for part in [slice(start, min(start + CHUNK, stop))]
         ]
         self._rows: Array = np.empty((2 + len(self.moments), 0), parameters.dtype)
         self._threads = ThreadPool(threads if dense >= THREADED else 1)
@@ -114,46 +98,42 @@ class Optimizer:
         self.updates += 1
         scale = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
         limit = config.clip_value or math.inf
-        rule = self._rule(scale, limit, learning_rate)
-        moments = list(self.moments.values())
+        kernel, decayed, plain = self._rule(scale, limit, learning_rate)
         chunks = self._chunks if rows is None else [chunk for chunk in self._chunks if chunk[0].start >= self._start]
 
         def work(first: int, last: int, thread: int) -> None:
-            for chunk, matrix in chunks[first:last]:
-                decay = config.weight_decay if matrix else 0.0
-                rule(self.parameters[chunk], gradient[chunk], [moment[chunk] for moment in moments], decay)
+            for part, decays, parameters, moments in chunks[first:last]:
+                kernel(parameters, gradient[part], *moments, *(decayed if decays else plain))
 
         self._threads.run([Job(len(chunks), CHUNK, work)])
         if rows is not None:
-            p, g, *own = self._take_rows([self.parameters, gradient, *moments], rows)
-            rule(p, g, own, config.weight_decay)
-            for copy, vector in zip([p, *own], [self.parameters, *moments], strict=True):
+            updated = [self.parameters, *self.moments.values()]
+            p, g, *own = self._take_rows([self.parameters, gradient, *self.moments.values()], rows)
+            kernel(p, g, *own, *decayed)
+            for copy, vector in zip([p, *own], updated, strict=True):
                 inputs.scatter_rows(copy.reshape(-1, self.table[1]), rows, self._as_table(vector))
 
     def _rule(self, scale: float, limit: float, rate: float) -> Rule:
-        """What updates a part of the vector."""
+        """The kernel that updates a part of the vector, and its scalars, with weight decay and without."""
         number: Any = self.parameters.dtype.type  # a Python float would turn the whole kernel into float64
         config = self.config
         shared = (number(scale), number(limit))
-        eps: Any
+        l2, none = number(config.weight_decay), number(0)
+        rest: tuple[Any, ...]
         if config.optimizer in ("adamw", "adam"):
             step = number(rate / (1 - BETA1**self.updates))
             root = number(1 / math.sqrt(1 - BETA2**self.updates))
-            betas = (number(1 - BETA1), number(1 - BETA2))
-            eps = number(ADAM_EPSILON)
-            decoupled = config.optimizer == "adamw"
-
-            def adam(p: Array, g: Array, m: Sequence[Array], decay: float) -> None:
-                l2, shrink = (0.0, 1 - rate * decay) if decoupled else (decay, 1.0)
-                kernels.adam(p, g, m[0], m[1], *shared, number(l2), number(shrink), step, *betas, root, eps)
-
-            return adam
+            rest = (step, number(1 - BETA1), number(1 - BETA2), root, number(ADAM_EPSILON))
+            plain = (*shared, none, number(1), *rest)
+            if config.optimizer == "adam":
+                return kernels.adam, (*shared, l2, number(1), *rest), plain
+            return kernels.adam, (*shared, none, number(1 - rate * config.weight_decay), *rest), plain
         lr = number(rate)
         if config.optimizer == "rmsprop":
-            alpha, eps = number(1 - RMSPROP_ALPHA), number(RMSPROP_EPSILON)
-            return lambda p, g, m, decay: kernels.rmsprop(p, g, m[0], *shared, number(decay), lr, alpha, eps)
-        if config.optimizer == "adagrad":
-            eps = number(ADAGRAD_EPSILON)
-            return lambda p, g, m, decay: kernels.adagrad(p, g, m[0], *shared, number(decay), lr, eps)
-        momentum = number(config.momentum)
-        return lambda p, g, m, decay: kernels.sgd(p, g, m[0], *shared, number(decay), lr, momentum)
+            kernel: Callable[..., None] = kernels.rmsprop
+            rest = (lr, number(1 - RMSPROP_ALPHA), number(RMSPROP_EPSILON))
+        elif config.optimizer == "adagrad":
+            kernel, rest = kernels.adagrad, (lr, number(ADAGRAD_EPSILON))
+        else:
+            kernel, rest = kernels.sgd, (lr, number(config.momentum))
+        return kernel, (*shared, l2, *rest), (*shared, none, *rest)

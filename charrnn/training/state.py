@@ -111,8 +111,9 @@ class Learner:
 
     def __init__(self, network: Network, config: TrainingConfig, batch_size: int) -> None:
         self.network = network
+        layout = network.layout
         self.optimizer = Optimizer(
-            config, network.parameters, network.views, threads=network.threads, table=network.table
+            config, network.parameters, layout.segments, threads=network.threads, table=layout.row_table
         )  # fmt: skip
         self.carried = network.zero_state(batch_size)
 
