@@ -29,6 +29,19 @@ VARIABLES = ("CHARRNN_CHECKPOINT", "CHARRNN_THREADS", "CHARRNN_DEBUG")
 TINY = ("--hidden-size", "12", "--batch-size", "4", "--seq-length", "16", "--threads", "1")
 
 
+# These use the kernels of all number types, float64 among them; the commands those of one.
+OF_KERNELS = ("models", "network_parts", "gradients", "cell_kernels", "kernels", "products", "optimizers", "long_range")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where kernels have yet to be compiled, two processes (`-n 2 --dist worksteal`) should not begin with the same
+    ones: the second process, which begins in the middle, begins with the tests of kernels."""
+    first = [item for item in items if item.path.stem.removeprefix("test_") in OF_KERNELS]
+    others = [item for item in items if item.path.stem.removeprefix("test_") not in OF_KERNELS]
+    middle = min(len(items) // 2, len(others))
+    items[:] = [*others[:middle], *first, *others[middle:]]
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command came to."""
