@@ -38,7 +38,7 @@ class Keeper:
 
         Raises CharrnnError when there is no such state, or not one of this network.
         """
-        if resumed.training.get("layout") != self.learner.layout():
+        if resumed.training.get("layout") != self.learner.network.layout.digest:
             raise CharrnnError(
                 f"cannot resume: {self.spec.output} has no training state that this version of charrnn can go on from; "
                 "`init_from` starts a new run with its weights"
@@ -82,7 +82,7 @@ class Keeper:
         """
         start = self.spec.elapsed()
         training = describe_run(self.spec, config, progress, epoch)
-        training |= {"layout": self.learner.layout(), "result": result, "last_good": None}
+        training |= {"layout": self.learner.network.layout.digest, "result": result, "last_good": None}
         tensors = self.learner.arrays()
         if progress.step != self.last_good.progress.step:
             training["last_good"] = self.last_good.progress.to_json()

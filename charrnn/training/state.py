@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,11 +143,6 @@ class Learner:
     def finite(self) -> bool:
         """Whether every parameter is a finite number."""
         return bool(np.isfinite(self.network.parameters).all())
-
-    def layout(self) -> str:
-        """A digest of the places of the parameters in the flat vector, which the saved arrays share."""
-        places = [[name, *view.shape] for name, view in self.network.views.items()]
-        return hashlib.sha256(repr(places).encode()).hexdigest()[:16]
 
 
 class Snapshot:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
     from charrnn.config import TrainingConfig
     from charrnn.nn.dropout import DropoutKey
+from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
     from charrnn.text.batch import Batch
     from charrnn.training.state import Progress
@@ -61,12 +62,10 @@ class Network(Protocol):
     """(P,), float32."""
     gradient: Array
     """(P,), of the mean loss of the last batch."""
-    views: dict[str, Array]
-    """The named parts of `parameters`, which cover it."""
-    table: tuple[int, ...] | None
-    """The shape (V, E) of the part at the start of the vector that is learned by row, or None."""
+    layout: Layout
+    """The places of the parameters in the vector, and which of them are learned by row."""
     touched: Ids | None
-    """The rows of the table in which the gradient is not zero."""
+    """The rows of `layout.row_table` in which the gradient is not zero; None where all of it is updated."""
 
     @property
     def config(self) -> Any:
