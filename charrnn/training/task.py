@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
     from charrnn.config import TrainingConfig
     from charrnn.nn.dropout import DropoutKey
-from charrnn.nn.parameters import Layout
+    from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
     from charrnn.text.batch import Batch
     from charrnn.training.state import Progress
