@@ -62,8 +62,8 @@ def test_numpy_and_the_kernels_pack_a_weight_alike(operand: type[np.generic], tr
     for made, often in ((kernel_made, True), (numpy_made, False)):
         made.panels.view(np.uint32)[...] = 0xFFFFFFFF
         job = made.job(often=often)
-        job.do(0, 1, 0)
-        job.do(1, job.count, 0)
+        do([(job, 0, 1)], 0)
+        do([(job, 1, job.count)], 0)
     np.testing.assert_array_equal(kernel_made.panels, numpy_made.panels)
     assert kernel_made.panels.any()
 
@@ -228,7 +228,7 @@ def test_a_nan_rounded_to_bfloat16_stays_one(columns: int) -> None:
             of_weight = np.ascontiguousarray(weight.T) if transposed else weight
             made = Packed(of_weight, 0, 70 if transposed else columns, np.dtype(np.uint16), transposed=transposed)
             job = made.job(often=often)
-            job.do(0, job.count, 0)
+            do([(job, 0, job.count)], 0)
             pairs = np.concatenate(list(made.panels), axis=1)[:, :columns]
             halves = np.stack([pairs & 0xFFFF, pairs >> np.uint32(16)], axis=1).reshape(70, columns)
             np.testing.assert_array_equal(wide(halves), stored)

@@ -63,6 +63,7 @@ class Network:
         self.touched: Ids | None = None if self.table is None else np.zeros(0, np.int32)
         self._dense = self.gradient[0 if self.table is None else prod(self.table) :]
         self._zeroing = Job(-(-self._dense.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
+        self._rows_blocks = [block for block in blocks if type(block).forward_rows is not Block.forward_rows]
         self.states = sum(block.states for block in blocks)
         layers = [block for block in blocks if isinstance(block, RecurrentLayer)]
         self._gates = sum(layer.G for layer in layers)
@@ -136,6 +137,8 @@ class Network:
         for block in self.blocks:
             signal = block.prepare(signal, window)
         assert isinstance(signal, Signal)
+        self._first_states = [array for block in self.blocks for array in block.state(last=False)]
+        self._last_states = [array for block in self.blocks for array in block.state(last=True)]
         return window, signal
 
     def begin(self, window: Window, batch: Batch, state: Array, key: int = 0) -> None:
@@ -145,27 +148,23 @@ class Network:
         window.reverse_mask[:] = 1 if batch.ends is None else ~batch.ends
         for block in self.blocks:
             block.begin()
-        rows = iter(state)
-        for block in self.blocks:
-            for before in block.state(last=False):
-                before[:] = next(rows)
+        for before, row in zip(self._first_states, state, strict=True):
+            before[:] = row
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """All blocks, for some rows of the batch."""
-        for block in self.blocks:
+        for block in self._rows_blocks:
             block.forward_rows(begin, end, thread)
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
         """All blocks back again, for some rows of the batch."""
-        for block in reversed(self.blocks):
+        for block in reversed(self._rows_blocks):
             block.backward_rows(begin, end, thread)
 
     def copy_state(self, state: Array) -> None:
         """state (S, B, H) = that after the last step of the window."""
-        rows = iter(state)
-        for block in self.blocks:
-            for after in block.state(last=True):
-                next(rows)[:] = after
+        for after, row in zip(self._last_states, state, strict=True):
+            row[:] = after
 
     def loss(
         self, batch: Batch, dropout: DropoutKey | None = None, *, state_gradient: Array | None = None

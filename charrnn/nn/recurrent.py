@@ -10,6 +10,7 @@ step reads its row of it; its gradient is summed by row before it is multiplied 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -284,6 +285,9 @@ class RecurrentLayer(Block):
                 *jobs, product_job(x, self.E, dgates, 0, self.dW_ih, 0, self.G, self.context), sum_job(dgates, self.db)
             ]  # fmt: skip
         index = self.below.index
+        if not self.one_hot:  # as for one row
+            row = self._dtable_operand[0, :1]
+            self._table_product = product_job(row, self.E, row, 0, self.dW_ih, 0, self.G, self.context)
 
         def sum_table(first: int, last: int, thread: int) -> None:
             U = self.table.shape[1]
@@ -310,6 +314,7 @@ class RecurrentLayer(Block):
         dx, dtable, transposed = below.gradient, self._dtable_operand[:, :U], self.transposes[1]
         assert transposed is not None
         dx[:] = 0
-        product = product_job(below.operand[0], self.E, dtable[0], 0, self.dW_ih, 0, self.G, self.context)
+        arguments = (below.operand[0], self.E, dtable[0], 0, self.dW_ih, 0, self.G)
+        product = dataclasses.replace(self._table_product, cost=U * self._table_product.cost, arguments=arguments)
         down = Job(U, self.G * self.E, kernels.matmul.add_products, (dtable, transposed.panels, dx))
         self.context.pool.run([down, product], least=WORTH_THREADS)

@@ -30,12 +30,17 @@ class Job:
     arguments: tuple[Any, ...] | None = None
     scratch: Sequence[tuple[Any, ...]] | None = None
 
-    def do(self, first: int, last: int, thread: int) -> None:
-        """Do the things from first to last."""
-        if self.arguments is None:
-            self.work(first, last, thread)
+
+Share = list[tuple[Job, int, int]]  # jobs, and which things of each
+
+
+def do(share: Share, thread: int) -> None:
+    """Do what is a thread's."""
+    for job, first, last in share:
+        if job.arguments is None:
+            job.work(first, last, thread)
         else:
-            self.work(*self.arguments, first, last, *(self.scratch[thread] if self.scratch else ()))
+            job.work(*job.arguments, first, last, *(job.scratch[thread] if job.scratch else ()))
 
 
 def in_sequence(*works: Work) -> Work:
@@ -76,22 +81,17 @@ class ThreadPool:
         Raises what the first thread that failed raised, once no thread is at work any more.
         """
         if self._pool is None or _single_threaded.get() or sum(job.count * job.cost for job in jobs) < least:
-            for job in jobs:
-                job.do(0, job.count, 0)
+            do([(job, 0, job.count) for job in jobs], 0)
             return
         shares = self._divide(jobs)
-
-        def do(thread: int) -> None:
-            for job, first, last in shares[thread]:
-                job.do(first, last, thread)
 
         failure: BaseException | None = None
         waiting: list[Future[None]] = []
         try:
             for thread in range(1, self.count):
                 if shares[thread]:
-                    waiting.append(self._pool.submit(do, thread))
-            do(0)
+                    waiting.append(self._pool.submit(do, shares[thread], thread))
+            do(shares[0], 0)
         except BaseException as error:
             failure = error
         for future in waiting:
@@ -106,11 +106,11 @@ class ThreadPool:
         if failure is not None:
             raise failure
 
-    def _divide(self, jobs: Sequence[Job]) -> list[list[tuple[Job, int, int]]]:
+    def _divide(self, jobs: Sequence[Job]) -> list[Share]:
         """For each thread its jobs and which things of each."""
         total = sum(job.count * job.cost for job in jobs)
         bounds = [total * thread / self.count for thread in range(self.count + 1)]
-        shares: list[list[tuple[Job, int, int]]] = [[] for _ in range(self.count)]
+        shares: list[Share] = [[] for _ in range(self.count)]
         done = 0
         for job in jobs:
             marks = [min(max(round((bound - done) / job.cost), 0), job.count) for bound in bounds]

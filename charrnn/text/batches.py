@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,7 @@ class Batches:
         self._seed = seed
         self._read = 0  # bytes that windows have brought into memory, at most
         self._shuffle = LineShuffle(ids, seed, self.batch_size) if lines else None
+        self._starts = functools.lru_cache(2)(self._offset)
 
     def batch(self, step: int) -> Batch:
         """The window of optimiser step `step`, counted from 0 through all epochs; it depends on nothing else.
@@ -68,7 +71,7 @@ class Batches:
         """
         epoch, position = divmod(step, self.steps_per_epoch)
         T, B = self.seq_length, self.batch_size
-        start = 0 if self._shuffle else self._offset(epoch)
+        start = 0 if self._shuffle else self._starts(epoch)
         rows = start + np.arange(B) * (self.steps_per_epoch * T) + position * T
         if self._shuffle:
             read = self._shuffle.read(epoch, rows - 1, T + 1)
