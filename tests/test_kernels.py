@@ -14,6 +14,7 @@ from charrnn.kernels import dropout, functions, inputs, matmul, packing, roundin
 from charrnn.nn.packed import Packed
 from charrnn.runtime.arrays import Array, zeros
 from charrnn.runtime.compile import OPTIONS, kernel
+from charrnn.runtime.threads import do
 
 
 def packed(b: Array) -> Array:
