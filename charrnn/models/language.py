@@ -13,9 +13,10 @@ from charrnn.config import ModelConfig
 from charrnn.models.network import Network
 from charrnn.nn.adaptive_softmax import AdaptiveSoftmax
 from charrnn.nn.block import Block
+from charrnn.nn.cells import layer_class
 from charrnn.nn.embedding import Embedding, OneHot, require_ids
 from charrnn.nn.parameters import Layout
-from charrnn.nn.recurrent import RecurrentLayer, layer_class
+from charrnn.nn.recurrent import RecurrentLayer
 from charrnn.nn.signal import Signal
 from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Flags, Ids
