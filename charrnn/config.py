@@ -21,7 +21,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
-TAIL_DIVISOR = 4  # the projection of each cluster of an adaptive softmax is so many times narrower than the last
+TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 TEXT, MODEL, REGULARISATION, OPTIMISATION = "Text", "Model", "Regularisation", "Optimisation"

@@ -137,9 +137,10 @@ def step_by_step(
     model: LanguageModel, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float,
     top_k: int, top_p: float, line_end: int, reset_unit: int,
 ) -> Ids:  # fmt: skip
-    """As `Generator.run`, with one call of the network a step, for the networks that the compiled loop does not take.
+    """As `Generator.run`, with one call of the network per step, for networks that the compiled loop cannot run.
 
-    It needs layers of one type, and one matrix of output weights: not several cells, not an adaptive softmax.
+    That loop needs layers of one type and one matrix of output weights: not several cells, not an adaptive softmax.
+    previous (B), state (S, B, H), uniforms (n, B); see `LanguageModel.generate`.
     """
     ended = np.zeros(previous.size, np.bool_)
     units = np.empty(uniforms.shape, np.int32)

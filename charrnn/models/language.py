@@ -30,8 +30,8 @@ from charrnn.text.batch import Batch
 if TYPE_CHECKING:
     from charrnn.models.generation import Generator
 
-# From so many units on, a step updates only those rows of the first weight that its window reads. With fewer units at
-# most a few per cent of a step go into rows without a gradient; with 50,000 it is most of the step.
+# Vocabularies of this size and larger: a step updates only those rows of the first weight that its window reads. With
+# fewer units, rows without a gradient take a few per cent of a step at most; with 50,000, most of it.
 BY_ROW_FROM = 5000
 MOST_TABLE = 1 << 22  # largest size of a table of the gates of all units: 16 MB in float32
 SCORED_POSITIONS = 16384  # steps times rows of one window in scoring

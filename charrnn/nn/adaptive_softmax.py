@@ -274,7 +274,7 @@ class AdaptiveSoftmax(Head):
         return work
 
     def log_probs_rows(self, hidden: Signal, targets: Ids, log_probs: Log) -> Work:
-        """See `Head.log_probs_rows`."""
+        """See `Head.log_probs_rows`: log_probs (T, B), in nats, of targets (T, B), given hidden (T, B, H)."""
         compute_head = self.head.log_probs_rows(hidden, self._head_targets(targets), log_probs)
         for tail in self.tails:
             tail.place(hidden.operand, targets)
@@ -287,7 +287,7 @@ class AdaptiveSoftmax(Head):
         return work
 
     def next_log_probs_rows(self, hidden: Signal, rows: Ids, targets: Ids, log_probs: Log) -> Work:
-        """See `Softmax.next_log_probs_rows`; here each target has a copy of its hidden state, and its own softmax."""
+        """See `Softmax.next_log_probs_rows`; here each of targets (N) has a softmax of its own."""
         x = hidden.operand[0]
         repeated: Array = self.context.workspace.get("repeated", 1, rows.size, x.shape[1], dtype=x.dtype)
         compute = self.log_probs_rows(Signal(repeated, repeated), targets[np.newaxis], log_probs[np.newaxis])
@@ -300,7 +300,7 @@ class AdaptiveSoftmax(Head):
         return work
 
     def gradient_rows(self, hidden: Signal, targets: Ids, scales: Log, log_probs: Log) -> Work:
-        """See `Head.gradient_rows`."""
+        """See `Head.gradient_rows`; targets, scales and log_probs (T, B)."""
         compute_head = self.head.gradient_rows(hidden, self._head_targets(targets), scales, log_probs)
         for tail in self.tails:
             tail.place(hidden.operand, targets)

@@ -144,7 +144,6 @@ class Head(Block):
     def gradient_rows(self, hidden: Signal, targets: Ids, scales: Log, log_probs: Log) -> Work:
         """A function that does the same, and adds the gradient of -Σ scales · log_probs to that of hidden (T, B, H).
 
-        scales (T, B): the weight of each target in the loss. It covers the rows from `begin` to `end` it is called
-        with.
+        targets, log_probs (T, B); scales (T, B): the weight of each target in the loss.
         """
         raise NotImplementedError

@@ -37,7 +37,7 @@ class RecurrentLayer(Block):
     """A layer of H units that reads E numbers a step, in the direction of time or against it (`reverse`).
 
     A cell is a subclass: the number of `gates` (blocks of H columns), its two kernels, and what only it has.
-    `one_hot`: the input is one-hot, so that W_ih (E, G) is itself the table; `by_row`: see `Parameter`.
+    `one_hot`: the input is one-hot, so that x W_ih is a row of W_ih (E, G). `by_row`: see `Parameter`.
     """
 
     states = 1
@@ -105,7 +105,7 @@ class RecurrentLayer(Block):
         return [self.weight_ih, self.weight_hh, self.bias]
 
     def parts(self) -> list[tuple[int, int]]:
-        """First column and number of columns of each part of W_hh that is a product of its own."""
+        """First column and number of columns of each part of W_hh (H, G) that is multiplied separately."""
         return [(0, self.G)]
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
@@ -258,8 +258,8 @@ class RecurrentLayer(Block):
         kernel(*arguments, begin, end)
 
     def backward_call(self) -> Call:
-        """The kernel that computes `dgates` (T, B, G) and `dx` (T, B, E) from the gradient of the output, `dout`
-        (T, B, H), and its arguments but for the rows."""
+        """The kernel that computes `dgates` (T, B, G) and `dx` (T, B, E) from the gradient `dout` (T, B, H) of the
+        output, and its arguments but for the rows."""
         raise NotImplementedError
 
     def state_gradient(self) -> list[Array]:

@@ -1,4 +1,4 @@
-"""What one block hands to the next, and the gradient that comes back.
+"""The connections between blocks: activations forward, gradients backward.
 
 Matrix products (gemm) do not always read an array itself. Beside an activation `value` stands its gemm input: with
 bfloat16 a copy rounded to it (stored as uint16, its width made even), else the same array. In this package it is called

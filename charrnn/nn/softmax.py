@@ -22,7 +22,7 @@ from charrnn.nn.signal import Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
 
-# A window is cut into chunks of steps with at most so many logits, 16 MB in float32, whatever the vocabulary.
+# The most logits of a chunk of steps: 16 MB in float32, whatever the vocabulary.
 MOST_LOGITS = 1 << 22
 
 SCORED_ROWS = 64  # rows of logits computed at once: each read of the weight from memory serves all of them
@@ -66,7 +66,7 @@ class Softmax(Head):
         require_ids(targets, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
-        """See `Head.chunks`: as many steps as have at most `MOST_LOGITS` logits, and at least one."""
+        """See `Head.chunks`. For targets (T, B): steps with at most `MOST_LOGITS` logits in all, at least one step."""
         T, B = targets.shape
         size = max(1, MOST_LOGITS // (B * self.V))
         return [slice(start, min(start + size, T)) for start in range(0, T, size)]
@@ -81,7 +81,10 @@ class Softmax(Head):
         return work
 
     def log_probs_rows(self, hidden: Signal, targets: Ids, log_probs: Log) -> Work:
-        """See `Head.log_probs_rows`. Logits of a few rows at a time go from product to softmax within the cache."""
+        """See `Head.log_probs_rows`: log_probs (T, B), in nats, of targets (T, B), given hidden (T, B, H).
+
+        The logits of a few rows at a time go from product to softmax within the cache.
+        """
 
         def work(begin: int, end: int, thread: int) -> None:
             kernels.softmax.target_log_probs(
@@ -111,7 +114,10 @@ class Softmax(Head):
         return self.context.workspace.get(f"logits.{thread}", min(SCORED_ROWS, end - begin), self.V)
 
     def gradient_rows(self, hidden: Signal, targets: Ids, scales: Log, log_probs: Log) -> Work:
-        """See `Head.gradient_rows`. The gradient of the logits (T, B, V) takes their place, for `weight_jobs`."""
+        """See `Head.gradient_rows`; targets, scales and log_probs (T, B).
+
+        The gradient of the logits (T, B, V) takes their place, for `weight_jobs`.
+        """
         workspace, dhidden = self.context.workspace, hidden.gradient
         assert dhidden is not None
         logits = workspace.get("logits", *targets.shape, self.V)

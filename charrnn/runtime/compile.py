@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 
-VERSIONS_KEPT = 3  # the cache has the code of at most so many versions of the package, the current one included
+VERSIONS_KEPT = 3  # versions of the package whose code stays in the cache, the current one included
 _VERSION = re.compile(r".+-[0-9a-f]{16}")
 
 

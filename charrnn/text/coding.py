@@ -14,7 +14,7 @@ from charrnn.config import TextConfig
 from charrnn.text.units import LETTER, LINE_END, SYMBOL, mark_class
 from charrnn.text.vocabulary import Vocabulary
 
-# Only dictionaries of words grow with the corpus; so many words take about 200 MB.
+# Only dictionaries of words grow with the corpus; this many words take about 200 MB.
 MOST_WORDS = 1_000_000
 SHORT_TEXT = 2**31 - 1  # characters whose positions fit into int32; one line may have more, and is split as a whole
 UNSPELLED = ""  # stands for a unit whose spelling is not stored

@@ -33,7 +33,7 @@ LAYOUT = 5  # version of the encoded files: those of another version are not rea
 RECORD = "corpus.json"
 WORK_PREFIX = ".new-"
 STALE_SECONDS = 24 * 3600
-# Encoded corpora are removed so long after their last use, or if those used later take so many bytes.
+# An encoded corpus is removed this long after its last use, or when it and those used later exceed this size.
 KEPT_SECONDS = 30 * 24 * 3600
 KEPT_BYTES = 10e9
 

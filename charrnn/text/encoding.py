@@ -123,8 +123,8 @@ def _read(
         findings = Findings()
         digest = Digest()
         start = main.length
-        for kept, out in read_ahead(_separated(_pieces(source, config, findings, digest), by_line)):
-            main.append(*coder.encode(kept))
+        for rest, out in read_ahead(_separated(_pieces(source, config, findings, digest), by_line)):
+            main.append(*coder.encode(rest))
             held_out.append(*coder.encode(out))
         reading.digests.append((digest.size, digest.sha256.hexdigest()))
         if findings.byte_order_mark:

@@ -58,7 +58,7 @@ class LineSplit:
 
 
 def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64, elementwise: each bit of the input changes about half of the output's.
+    """The finaliser of SplitMix64 for values of any shape: each bit changes about half of the bits of the result.
 
     Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", doi:10.1145/2660193.2660195.
     """

@@ -59,7 +59,7 @@ class Source:
         self._file.close()
 
     def blocks(self) -> Iterator[bytes]:
-        """The decompressed bytes from the start, about `BLOCK_BYTES` at a time."""
+        """The decompressed bytes from the start, `BLOCK_BYTES` at a time. Raises `CharrnnError` for damaged data."""
         read, kind = 0, ""
         try:
             self._file.seek(0)

@@ -38,7 +38,7 @@ class Spool:
         self._file = self._begin_segment()
 
     def append(self, codes: Codes, spaces: int) -> None:
-        """Append a block of codes (N), with so many bytes of white space between its units."""
+        """Append a block of codes (N); `spaces`: the bytes of white space between its units."""
         if len(codes):
             if self._file.tell() >= SEGMENT_BYTES:
                 self._file.close()

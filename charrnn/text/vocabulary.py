@@ -79,8 +79,8 @@ class Vocabulary:
                 f"no {name} of the corpus occurs {config.min_count} times or more, and rarer ones become <unk>; lower "
                 f"`min_count` (1 keeps every {name}) or give more text"
             )
-        kept = {*known, LINE_END, *literals}
-        mapped = {unit: n for unit, n in counts.items() if n and unit not in kept}
+        unmapped = {*known, LINE_END, *literals}
+        mapped = {unit: n for unit, n in counts.items() if n and unit not in unmapped}
         mapped_count = sum(mapped.values()) + unspelled
         fallback: Fallback
         if config.unit == "char":
@@ -98,7 +98,7 @@ class Vocabulary:
     def split(self, text: str | bytes) -> list[str]:
         """The units of `text`, known or not, newlines as "\\n", lone surrogates as U+FFFD.
 
-        A byte model's units are two hexadecimal digits each; only there may `text` be bytes.
+        The units of a byte vocabulary are two hexadecimal digits each. Raises `TypeError` for bytes in any other one.
         """
         if self.unit == "byte":
             return split_bytes(text)
@@ -222,7 +222,7 @@ class Vocabulary:
 
     @functools.cached_property
     def unit_bytes(self) -> tuple[bytes, ...]:
-        """The bytes that each id stands for, spaces between pretokenized words left out."""
+        """The bytes of each id (V), without the spaces between pretokenized words."""
         unknown = UNKNOWN_WORD.encode() if self.unit == "word" else REPLACEMENT_BYTES
         write = bytes.fromhex if self.unit == "byte" else str.encode
         return (unknown, b"\n", *(write(unit) for unit in self.units[2:]))
@@ -237,7 +237,7 @@ class Decoder:
         self._line_start = True
 
     def feed(self, number: int) -> bytes:
-        """The UTF-8 of a unit, after a space where it follows another pretokenized word."""
+        """The bytes of an id, with a space before it if it follows another pretokenized word."""
         unit = self._unit_bytes[number]
         if not self._joined:
             return unit
