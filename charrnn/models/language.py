@@ -90,17 +90,18 @@ class LanguageModel(Network):
     def forward(self, ids: Ids, state: Array, reset: Flags | None = None) -> Array:
         """Hidden states (T, B, H) after each of the units ids (T, B). `state` (S, B, H) moves on to the last step.
 
-        reset (T, B): whether the state is reset to zero before a step; None for never. The result is overwritten by the
-        next call. Raises `CharrnnError` for ids that are not in the vocabulary, as all methods do.
+        reset (T, B): whether the state is reset to zero before a step; None for never. Raises `CharrnnError` for ids
+        that are not in the vocabulary and for arrays of other shapes, as all methods do.
         """
         batch = Batch(ids, ids, reset)
         with self.lock:
+            self.check(batch, state)
             self.pack()
             window, hidden = self.open_window(batch)
             self.begin(window, batch, state)
             self.context.pool.run([Job(ids.shape[1], 1, self.forward_rows)])
             self.copy_state(state)
-            return hidden.value
+            return hidden.value.copy()
 
     def logits(self, hidden: Array) -> Array:
         """Unnormalised log-probabilities (N, V) of every unit to come next, for hidden states (N, H)."""
@@ -122,11 +123,11 @@ class LanguageModel(Network):
 
         `state` (S, B, H) moves on to the last step; `reset` as in `forward`.
         """
-        self.output.check(targets)
         T, B = ids.shape
         result = np.empty((T, B))
         steps = max(1, SCORED_POSITIONS // B)
         with self.lock:
+            self.check(Batch(ids, targets, reset), state)
             self.pack()
             for start in range(0, T, steps):
                 part = slice(start, start + steps)
@@ -144,10 +145,11 @@ class LanguageModel(Network):
         units (B); rows and targets (N): rows ascend, and each of the B appears at least once. The softmax of a row is
         computed once for all that is asked of it; the bits are those of `log_probs`. `state` moves on by one step.
         """
-        self.output.check(targets)
         result = np.empty(rows.size)
         batch = Batch(units[np.newaxis], units[np.newaxis])
         with self.lock:
+            self.check(batch, state)
+            self.output.check(targets)
             self.pack()
             window, hidden = self.open_window(batch)
             self.begin(window, batch, state)
@@ -174,7 +176,7 @@ class LanguageModel(Network):
         options = (float(temperature), most, float(top_p), int(line_end), int(reset_unit))
         with self.lock:
             self.pack()
-            if len(set(self.config.cells)) > 1 or self.dtype != np.float32 or self.config.cutoffs:
+            if not Generator.fits(self):
                 return step_by_step(self, previous, state, uniforms, *options)
             if self._generator is None or self._generator.version != self.context.version:
                 self._generator = Generator(self)

@@ -218,8 +218,8 @@ class AdaptiveSoftmax(Head):
     def claim(self, hidden: Signal) -> None:
         self.head.claim(hidden)  # the tails add to what it has written
 
-    def check(self, targets: Ids) -> None:
-        require_ids(targets, self.V)
+    def check(self, ids: Ids) -> None:
+        require_ids(ids, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Head.chunks`; how many steps make a chunk depends on the targets in the tails."""

@@ -54,10 +54,13 @@ class Window:
 class Block:
     """A block that does nothing; others override what they need.
 
-    `states` counts the arrays (B, H) of hidden state that it carries from window to window.
+    `states` counts the arrays (B, state_size) of hidden state that it carries from window to window, `gate_columns` the
+    numbers that it stores for each step of a row until its backward pass.
     """
 
     states = 0
+    state_size = 0
+    gate_columns = 0
 
     def parameters(self) -> list[Parameter]:
         """What it declares, in the order of the flat vector."""
@@ -74,6 +77,9 @@ class Block:
         """Take arrays for windows of this shape; the signal that `forward_rows` will fill. `below`: what it reads, None
         for ids."""
         raise NotImplementedError
+
+    def check(self, ids: Ids) -> None:
+        """Raise `CharrnnError` unless all of `ids` can be read (a head: predicted)."""
 
     def begin(self) -> None:
         """Take up the next window, whose inputs are there."""
@@ -117,9 +123,6 @@ class Head(Block):
         self.overwrite = hidden.claim()[1]
 
     fixed = True  # whether the chunks and arrays of a window depend on its shape only, not on its targets
-
-    def check(self, targets: Ids) -> None:
-        """Raise `CharrnnError` unless all of `targets` can be predicted."""
 
     def chunks(self, targets: Ids) -> list[slice]:
         """The steps of targets (T, B) cut into runs that are computed at once."""

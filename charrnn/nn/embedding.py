@@ -33,11 +33,11 @@ class OneHot(Block):
 
     def __init__(self, V: int, *, whole: bool = False) -> None:
         self.V, self.whole = V, whole
-        self._seen = np.full(V, -1, np.int32)
         self._all = -1  # the version of the weights of which the rows of all ids are there
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
         self.context = context
+        self._seen = np.full(self.V, -1, np.int32)
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
         workspace = self.context.workspace
@@ -47,21 +47,25 @@ class OneHot(Block):
         self.lookup = Lookup(self._distinct, workspace.ids("input.index", *window.shape), rows)
         return self.lookup
 
-    def begin(self) -> None:
-        """Find the distinct ids. Raises `CharrnnError` where one is not from 0 to V - 1."""
-        ids, lookup, version = self.window.inputs, self.lookup, self.context.version
+    def check(self, ids: Ids) -> None:
         require_ids(ids, self.V)
-        if self.whole and not self.window.gradient and (self._all == version or ids.size >= self.V):
+
+    def begin(self) -> None:
+        """Find the distinct ids and look up their rows."""
+        ids, lookup, version = self.window.inputs, self.lookup, self.context.version
+        there = self._all == version  # the rows of all ids
+        lookup.whole = self.whole and not self.window.gradient and (there or ids.size >= self.V)
+        if lookup.whole:
             lookup.index[:] = ids
-            lookup.distinct, lookup.whole = np.arange(self.V, dtype=np.int32), True
-            if self._all == version:
-                return
-            self._all = version
+            lookup.distinct = np.arange(self.V, dtype=np.int32)
         else:
-            self._all = -1
             count = kernels.inputs.number_units(ids.reshape(-1), self._seen, self._distinct, lookup.index.reshape(-1))
-            lookup.distinct, lookup.whole = self._distinct[:count], False
+            lookup.distinct = self._distinct[:count]
+        if lookup.whole and there:
+            return
+        self._all = -1  # an interruption leaves some of the rows
         self.look_up(lookup.distinct)
+        self._all = version if lookup.whole else -1
 
     def look_up(self, distinct: Ids) -> None:
         """Compute the rows of some distinct ids."""

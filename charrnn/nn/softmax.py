@@ -56,8 +56,8 @@ class Softmax(Head):
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
         return [self.to_hidden.job()] if backward else [self.to_logits.job(often=often)]
 
-    def check(self, targets: Ids) -> None:
-        require_ids(targets, self.V)
+    def check(self, ids: Ids) -> None:
+        require_ids(ids, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
         T, B = targets.shape
