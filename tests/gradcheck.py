@@ -28,7 +28,10 @@ FIRST_STATE = "first state"
 
 
 class Case(NamedTuple):
-    """A network and how it is run. `reverse`: the first layer and every second one above it read backward."""
+    """A network and how it is run.
+
+    `reverse`: the first layer and every second one above it read backward; `ends_only`: only those are ever reset.
+    """
 
     name: str
     config: ModelConfig
@@ -36,6 +39,7 @@ class Case(NamedTuple):
     boundary: int = -1
     weighted: bool = False
     reverse: bool = False
+    ends_only: bool = False
 
 
 class Result(NamedTuple):
@@ -60,6 +64,9 @@ def cases() -> Iterator[Case]:
         yield Case(f"{name}, both", replace(config, embedding_size=0), dropout=0.3, boundary=1)
         yield Case(f"{name}, read backward", config, boundary=1, reverse=True)
         yield Case(f"{name}, read backward, one-hot", replace(config, embedding_size=0), reverse=True)
+    yield Case(
+        "lstm, read backward, ends without resets", ModelConfig(V, ("lstm",), H, E), reverse=True, ends_only=True
+    )
     yield Case("lstm, weighted targets", ModelConfig(V, ("lstm",), H, E), weighted=True)
     yield Case("adaptive softmax, weighted targets", ModelConfig(V, ("gru",), 17, E, cutoffs=(2, 4)), weighted=True)
     yield Case("lstm, tied weights", ModelConfig(V, ("lstm",) * 2, H, H, tie_weights=True))
@@ -95,7 +102,7 @@ def check(case: Case) -> list[Result]:
     model.parameters += 0.2 * rng.standard_normal(model.parameters.size)
     ids, targets = rng.integers(0, V, (2, T, B)).astype(np.int32)
     reset = None if case.boundary < 0 else ids == case.boundary
-    ends = None if case.boundary < 0 else targets == case.boundary
+    ends = targets == case.boundary if case.boundary >= 0 else targets == 1 if case.ends_only else None
     weights = rng.integers(0, 3, (T, B)).astype(np.float64) if case.weighted else None
     first = 0.5 * rng.standard_normal(model.zero_state(B).shape)
     state_gradient = np.zeros_like(first)

@@ -30,13 +30,13 @@ from tests.conftest import sentences
 # Checkpoints between validations come every few minutes, which is too rare for this.
 PROGRAM = """
 import sys
-from charrnn.cli import main, train
-start_or_resume = train.start_or_resume
+from charrnn.cli import main, train_run
+start_or_resume = train_run.start_or_resume
 def hurry(*args):
     from charrnn.training import keeper
     keeper.SAVE_SECONDS, keeper.SAVE_SHARE = 0.2, 1.0
     return start_or_resume(*args)
-train.start_or_resume = hurry
+train_run.start_or_resume = hurry
 sys.exit(main.main())
 """
 SIGNALS = ("SIGKILL", "SIGKILL", *(number.name for number in TERMINATION_SIGNALS))

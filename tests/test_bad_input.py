@@ -127,7 +127,7 @@ CASES: list[tuple[str, bytes | None, int, str]] = [
             ("foreign.safetensors", "foreign.safetensors is not a charrnn checkpoint"),
             (
                 "newer.safetensors",
-                "was written by a newer charrnn (format 99; this one reads up to 1); upgrade charrnn",
+                "was written by a newer charrnn (format 99; this one reads up to 2); upgrade charrnn",
             ),
         )
     ),

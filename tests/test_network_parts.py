@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from charrnn import kernels
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.models import language
 from charrnn.nn import adaptive_softmax, softmax
 from charrnn.nn.cells import torch_computes
+from charrnn.text.batch import Batch
 from tests.networks import CONFIGS, Bounded, make, text
 
 
@@ -46,6 +49,43 @@ def test_the_chunks_of_an_adaptive_softmax_hold_few_logits(monkeypatch: pytest.M
     assert model.loss_and_gradient(ids, targets, model.zero_state(7))[0] == loss
     np.testing.assert_allclose(gradient, whole, rtol=1e-4, atol=1e-7)  # sums over a tail's places in another order
     np.testing.assert_array_equal(model.log_probs(ids, targets, model.zero_state(7)), log_probs)
+
+
+def test_an_interrupted_look_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    for config in (ModelConfig(11, ("lstm",), 9, 4), ModelConfig(11, ("lstm",), 9)):
+        model, ids = make(config), text(12, 3)
+        expected = make(config).log_probs(ids, ids, model.zero_state(3))
+        for name in ("look_up_rows", "gather_rows", "fill_rows"):
+
+            def interrupt(*arguments: object) -> None:
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+                patch.setattr(kernels.inputs, name, interrupt)
+                model.invalidate()
+                model.log_probs(ids, ids, model.zero_state(3))
+            np.testing.assert_array_equal(model.log_probs(ids, ids, model.zero_state(3)), expected)
+
+
+def test_a_refused_batch_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "BY_ROW_FROM", 11)
+    model, ids = make(ModelConfig(11, ("lstm",), 9, 4)), text(5, 3)
+    expected = model.loss_and_gradient(ids, ids, model.zero_state(3))[0]
+    bad = ids.copy()
+    bad[2, 1] = 11
+    state = model.zero_state(3)
+    wrong: list[tuple[Batch, str]] = [
+        (Batch(bad, ids), "id 11"),
+        (Batch(ids, ids[:4]), "targets have the shape"),
+        (Batch(ids, ids, reset=np.ones((5, 2), np.bool_)), "reset have the shape"),
+        (Batch(ids, ids, weights=np.zeros((5, 3))), "add up to nothing"),
+        (Batch(ids, ids, state=state[:, :1]), "state has the shape"),
+        (Batch(ids[:0], ids[:0]), "0 steps"),
+    ]
+    for batch, complaint in wrong:
+        with pytest.raises(CharrnnError, match=complaint):
+            model.loss(batch)
+        assert model.loss_and_gradient(ids, ids, model.zero_state(3))[0] == expected
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

@@ -155,6 +155,20 @@ def test_a_new_cell_learns_from_the_command_line(toy: str, charrnn: Command, tmp
     assert -60 < float(scored.out.split(b"\t")[0]) < 0
 
 
+def test_a_new_cell_writes_what_it_scores(toy: str) -> None:
+    """Whatever the compiled generator knows: a stack of the new cell alone is drawn from its own probabilities."""
+    network = LanguageModel(ModelConfig(V, ("toy",), H, E))
+    network.initialise(0)
+    network.parameters *= 3
+    network.invalidate()
+    drawn = network.generate(np.array([1], np.int32), network.zero_state(1), np.zeros((8, 1)), temperature=0.0)[:, 0]
+    ids, state = np.array([1], np.int32), network.zero_state(1)
+    for unit in drawn:
+        logits = network.logits(network.forward(ids[np.newaxis], state)[0])[0]
+        assert unit == 1 + np.argmax(logits[1:])
+        ids = np.array([unit], np.int32)
+
+
 def test_a_new_head_is_one_class() -> None:
     config = ModelConfig(V, ("gru",), H, E)
     blocks = [Embedding(V, E), layer_class("gru")(config, 0, E)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from charrnn.kernels import draw, generate
 from charrnn.kernels.generate import GRU, LSTM, RNN, Network
-from charrnn.nn import gru, lstm
+from charrnn.nn import gru, lstm, rnn
 from charrnn.nn.embedding import Embedding
 from charrnn.nn.packed import Packed
 from charrnn.nn.recurrent import RecurrentLayer
@@ -40,6 +40,15 @@ class Generator:
 
     It is valid for one version of the weights: `LanguageModel.generate` makes another after `invalidate`.
     """
+
+    @staticmethod
+    def fits(model: LanguageModel) -> bool:
+        """Whether all layers are of one cell that the kernel knows, in float32, under one softmax."""
+        kinds = {type(layer) for layer in model.layers}
+        known = (lstm.Layer, gru.Layer, rnn.Layer)
+        return (
+            len(kinds) == 1 and kinds <= set(known) and model.dtype == np.float32 and isinstance(model.output, Softmax)
+        )
 
     def __init__(self, model: LanguageModel) -> None:
         self.model, self.version = model, model.context.version

@@ -99,16 +99,17 @@ class LanguageModel(Network):
         """Hidden states (T, B, H) of the last layer after each of the units ids (T, B).
 
         `state` (S, B, H) becomes that after the last step. reset (T, B): whether it is reset to zero before a step;
-        None for never. The result is overwritten by the next call.
+        None for never.
         """
         batch = Batch(ids, ids, reset)
         with self.lock:
+            self.check(batch, state)
             self.pack()
             window, hidden = self.open_window(batch)
             self.begin(window, batch, state)
             self.context.pool.run([Job(ids.shape[1], 1, self.forward_rows)])
             self.copy_state(state)
-            return hidden.value
+            return hidden.value.copy()
 
     def logits(self, hidden: Array) -> Array:
         """Logits (N, V) of the next unit, given hidden states (N, H); an adaptive softmax gives log-probabilities."""
@@ -130,11 +131,11 @@ class LanguageModel(Network):
 
         `state` (S, B, H) becomes that after the last step; reset (T, B) as in `forward`.
         """
-        self.output.check(targets)
         T, B = ids.shape
         result = np.empty((T, B))
         steps = max(1, SCORED_POSITIONS // B)
         with self.lock:
+            self.check(Batch(ids, targets, reset), state)
             self.pack()
             for start in range(0, T, steps):
                 part = slice(start, start + steps)
@@ -153,10 +154,11 @@ class LanguageModel(Network):
         computed once for all of its targets; the results have the bits of `log_probs`. `state` (S, B, H) becomes that
         after the step.
         """
-        self.output.check(targets)
         result = np.empty(rows.size)
         batch = Batch(units[np.newaxis], units[np.newaxis])
         with self.lock:
+            self.check(batch, state)
+            self.output.check(targets)
             self.pack()
             window, hidden = self.open_window(batch)
             self.begin(window, batch, state)
@@ -183,7 +185,7 @@ class LanguageModel(Network):
         options = (float(temperature), most, float(top_p), int(line_end), int(reset_unit))
         with self.lock:
             self.pack()
-            if len(set(self.config.cells)) > 1 or self.dtype != np.float32 or self.config.cutoffs:
+            if not Generator.fits(self):
                 return step_by_step(self, previous, state, uniforms, *options)
             if self._generator is None or self._generator.version != self.context.version:
                 self._generator = Generator(self)

@@ -6,7 +6,7 @@ Letters in shapes as in `nn/block.py`; S is the number of arrays of hidden state
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.errors import CharrnnError
 from charrnn.nn.block import Block, Head, Log, Window
 from charrnn.nn.context import Context
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.parameters import Layout, require_unique
-from charrnn.nn.recurrent import RecurrentLayer
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import Job, Work, in_sequence
@@ -71,9 +71,8 @@ class Network:
         self._zeroing = Job(-(-self._dense.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
         self._rows_blocks = [block for block in blocks if type(block).forward_rows is not Block.forward_rows]
         self.states = sum(block.states for block in blocks)
-        layers = [block for block in blocks if isinstance(block, RecurrentLayer)]
-        self._gates = sum(layer.G for layer in layers)
-        self.state_size = layers[0].H if layers else 0
+        self._gates = sum(block.gate_columns for block in blocks)
+        self.state_size = max(block.state_size for block in blocks)
         self._program: Program | None = None
         self._pack_jobs: dict[tuple[bool, bool], list[Job]] = {}
         self.invalidate()
@@ -100,8 +99,9 @@ class Network:
 
     def invalidate(self) -> None:
         """Note that `parameters` changed: the weights are packed again before their next use."""
-        self._packed_forward = self._packed_backward = False
-        self.context.version += 1
+        with self.lock:
+            self._packed_forward = self._packed_backward = False
+            self.context.version += 1
 
     def zero_state(self, batch: int) -> Array:
         """The state before any input, zeros (S, B, H): the arrays of each layer in turn (h, of an LSTM also c)."""
@@ -135,7 +135,8 @@ class Network:
         """A window of the shape of `batch`, and the signal (T, B, H) of the last block, which `forward_rows` fills."""
         get, shape = self.context.workspace.get, batch.inputs.shape[:2]
         window = Window(
-            batch.inputs, get("mask", *shape), get("reverse mask", *shape), batch.reset is not None, gradient,
+            batch.inputs, get("mask", *shape), get("reverse mask", *shape),
+            batch.reset is not None or batch.ends is not None, gradient,
             first_state, rate,
         )  # fmt: skip
         self._program = None  # its arrays are reused by this window
@@ -159,6 +160,22 @@ class Network:
             block.begin()
         for before, row in zip(self._first_states, state, strict=True):
             before[:] = row
+
+    def check(self, batch: Batch, state: Array) -> None:
+        """Raise `CharrnnError` unless kernels can take `batch` and `state` (S, B, H) on trust: shapes and ids."""
+        shape = batch.inputs.shape[:2]
+        if 0 in shape:
+            raise CharrnnError(f"a batch has {shape[0]} steps of {shape[1]} rows; it must have at least one of each")
+        for name in ("targets", "reset", "ends", "weights"):
+            array = getattr(batch, name)
+            if array is not None and array.shape[:2] != shape:
+                raise CharrnnError(f"the batch's {name} have the shape {array.shape}; its inputs have {shape}")
+        if state.shape != (needed := (self.states, shape[1], self.state_size)):
+            raise CharrnnError(f"the state has the shape {state.shape}; the network needs {needed}")
+        if batch.weights is not None and not batch.weights.sum() > 0:
+            raise CharrnnError("the weights of a batch add up to nothing; at least one target must count")
+        self.blocks[0].check(batch.inputs)
+        self.head.check(batch.targets)
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """Run all blocks forward for the rows from `begin` to `end`."""
@@ -190,16 +207,16 @@ class Network:
             CharrnnError: an input or a target is outside [0, V).
         """
         with self.lock:
+            T, B = batch.targets.shape[:2]
+            state = self.zero_state(B) if batch.state is None else batch.state
+            self.check(batch, state)
             self.pack(backward=True)
             if self.table is not None:
                 self.touched = np.unique(batch.inputs)
-            T, B = batch.targets.shape[:2]
-            state = self.zero_state(B) if batch.state is None else batch.state
             if batch.fresh is not None:
                 state[:, batch.fresh] = 0
             count = T * B if batch.weights is None else float(batch.weights.sum())
             scales = np.full((T, B), 1 / count) if batch.weights is None else batch.weights / count
-            self.head.check(batch.targets)
             groups = self._row_groups(T, B)
             sequence = None if dropout is None else np.random.SeedSequence([dropout.seed, dropout.step, 1])
             keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
@@ -234,7 +251,7 @@ class Network:
             program = self._program = Program(self, kind, window, hidden, batch.targets, scales)
         self.begin(program.window, batch, state, key)
         program.targets[:], program.scales[:] = batch.targets, scales
-        for stage in program.stages:
+        for stage in program.stages:  # of a head that is not fixed each is made when those before are done
             self.context.pool.run(stage)
         for block in reversed(self.blocks):
             block.finish_gradient()
@@ -255,18 +272,23 @@ class Program:
         head, blocks, (T, B) = network.head, network.blocks, window.shape
         self.kind, self.window = kind, window
         self.targets, self.scales, self.log_probs = targets.copy(), scales.copy(), np.empty((T, B))
-        self.stages: list[list[Job]] = []
         head.claim(hidden)
         for block in reversed(blocks):
             block.prepare_backward()
-        rows: list[Work] = [network.forward_rows]
-        chunks = head.chunks(targets)
+        stages = self._make_stages(network, hidden, B)
+        self.stages: Iterable[list[Job]] = list(stages) if head.fixed else stages
+
+    def _make_stages(self, network: Network, hidden: Signal, B: int) -> Iterator[list[Job]]:
+        """Forward, and chunk by chunk of the head the loss and the gradient of its weights; backward; weights."""
+        head, rows = network.head, list[Work]([network.forward_rows])
+        chunks = head.chunks(self.targets)
         for chunk in chunks:
             part = hidden.steps(chunk)
             rows.append(head.gradient_rows(part, self.targets[chunk], self.scales[chunk], self.log_probs[chunk]))
             # The logits of the next chunk overwrite these, so weight gradients come before it.
             if chunk is not chunks[-1]:
-                self.stages += [[Job(B, 1, in_sequence(*rows))], head.weight_jobs()]
+                yield [Job(B, 1, in_sequence(*rows))]
+                yield head.weight_jobs()
                 rows = []
-        self.stages.append([Job(B, 1, in_sequence(*rows, network.backward_rows))])
-        self.stages.append([*head.weight_jobs(), *(job for block in blocks for job in block.weight_jobs())])
+        yield [Job(B, 1, in_sequence(*rows, network.backward_rows))]
+        yield [*head.weight_jobs(), *(job for block in network.blocks for job in block.weight_jobs())]

@@ -220,9 +220,9 @@ class AdaptiveSoftmax(Head):
         """See `Head.claim`. The head may overwrite; the tails run after it and add."""
         self.head.claim(hidden)
 
-    def check(self, targets: Ids) -> None:
-        """Raise `CharrnnError` unless all of targets (T, B) are in [0, V)."""
-        require_ids(targets, self.V)
+    def check(self, ids: Ids) -> None:
+        """Raise `CharrnnError` unless all of ids (T, B) are in [0, V)."""
+        require_ids(ids, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Head.chunks`. The steps of a chunk depend on how many targets are in the tails."""

@@ -61,10 +61,13 @@ class Window:
 class Block:
     """A block that does nothing; subclasses override what they need.
 
-    `states` is the number of arrays (B, H) of hidden state that it carries from window to window.
+    `states` is the number of arrays (B, state_size) of hidden state that it carries from window to window,
+    `gate_columns` how many numbers it stores for each step of a row until backward.
     """
 
     states = 0
+    state_size = 0
+    gate_columns = 0
 
     def parameters(self) -> list[Parameter]:
         """Its parameters, in the order of the flat vector."""
@@ -86,6 +89,9 @@ class Block:
         `below`: the signal of the layer below; None for the first block, which reads the window's ids.
         """
         raise NotImplementedError
+
+    def check(self, ids: Ids) -> None:
+        """Raise `CharrnnError` unless all of `ids` can be read (a head: predicted)."""
 
     def begin(self) -> None:
         """Start the next window: `window.inputs` and the masks are filled."""
@@ -129,9 +135,6 @@ class Head(Block):
     def claim(self, hidden: Signal) -> None:
         """Claim the gradient of `hidden` (T, B, H), once for all chunks of a window."""
         self.overwrite = hidden.claim()[1]
-
-    def check(self, targets: Ids) -> None:
-        """Raise `CharrnnError` unless all of targets (T, B) can be predicted: ids in the vocabulary, for a softmax."""
 
     def chunks(self, targets: Ids) -> list[slice]:
         """The steps of targets (T, B), cut into slices that are computed one after the other."""

@@ -33,12 +33,12 @@ class OneHot(Block):
 
     def __init__(self, V: int, *, whole: bool = False) -> None:
         self.V, self.whole = V, whole
-        self._seen = np.full(V, -1, np.int32)
         self._whole_version = -1  # the version of the weights for which all V rows are stored
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
         """See `Block.bind`; one-hot vectors have no weights."""
         self.context = context
+        self._seen = np.full(self.V, -1, np.int32)
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
         """A lookup whose `index` (T, B) `begin` fills; see `Block.prepare`. `below` is None."""
@@ -49,21 +49,26 @@ class OneHot(Block):
         self.lookup = Lookup(self._distinct, workspace.ids("input.index", *window.shape), rows)
         return self.lookup
 
-    def begin(self) -> None:
-        """Find the distinct ids (U) and the row of each position. Raises `CharrnnError` for an id outside [0, V)."""
-        ids, lookup, version = self.window.inputs, self.lookup, self.context.version
+    def check(self, ids: Ids) -> None:
+        """Raise `CharrnnError` unless all of ids (T, B) are in [0, V)."""
         require_ids(ids, self.V)
-        if self.whole and not self.window.gradient and (self._whole_version == version or ids.size >= self.V):
+
+    def begin(self) -> None:
+        """Find the distinct ids (U) of the window and the row of each position, and look up their rows."""
+        ids, lookup, version = self.window.inputs, self.lookup, self.context.version
+        there = self._whole_version == version  # all V rows are stored
+        lookup.whole = self.whole and not self.window.gradient and (there or ids.size >= self.V)
+        if lookup.whole:
             lookup.index[:] = ids
-            lookup.distinct, lookup.whole = np.arange(self.V, dtype=np.int32), True
-            if self._whole_version == version:
-                return
-            self._whole_version = version
+            lookup.distinct = np.arange(self.V, dtype=np.int32)
         else:
-            self._whole_version = -1
             count = kernels.inputs.number_units(ids.reshape(-1), self._seen, self._distinct, lookup.index.reshape(-1))
-            lookup.distinct, lookup.whole = self._distinct[:count], False
+            lookup.distinct = self._distinct[:count]
+        if lookup.whole and there:
+            return
+        self._whole_version = -1  # until it is complete: an interruption leaves a part of the rows
         self.look_up(lookup.distinct)
+        self._whole_version = version if lookup.whole else -1
 
     def look_up(self, distinct: Ids) -> None:
         """Compute the rows of the ids distinct (U)."""

@@ -51,6 +51,7 @@ class RecurrentLayer(Block):
         self.H, self.E = config.hidden_size, E
         self.G = self.gate_count(config) * self.H
         self._as_torch = torch_computes(config)
+        self.state_size, self.gate_columns = self.H, self.G
         self.name = f"layers.{index}{'_reverse' * reverse}"
         self.weight_ih = self._parameter(
             "weight_ih", (E, self.G), glorot(1 if one_hot else E, self.H), decay=True, by_row=by_row
@@ -194,15 +195,17 @@ class RecurrentLayer(Block):
         self.table = self._table[:, :U]
         if below.whole and self._whole_version == context.version:
             return
-        self._whole_version = context.version if below.whole else -1
+        self._whole_version = -1  # until it is complete: an interruption leaves a part of the rows
         if below.operand is None:
             inputs.gather_rows(self.weights[self.weight_ih.name], below.distinct, self.table[0])
             inputs.add_to_rows(self.table[0], self.b)
+            self._whole_version = context.version if below.whole else -1
             return
         assert self.input is not None
         inputs.fill_rows(self.table, self.b, 0, U)
         arguments = (below.operand, self.input.panels, self.table)
         context.pool.run([Job(U, self.G * self.E, kernels.matmul.add_products, arguments)], least=WORTH_THREADS)
+        self._whole_version = context.version if below.whole else -1
 
     def state(self, *, last: bool) -> list[Array]:
         """h (B, H); see `Block.state`."""
@@ -228,7 +231,8 @@ class RecurrentLayer(Block):
         raise NotImplementedError
 
     def _dropout_key(self) -> np.uint32:
-        return np.uint32((self.window.key + 0x85EBCA6B * (self.index + 1)) & 0xFFFFFFFF)
+        key = self.window.key + 0x85EBCA6B * (self.index + 1) + 0x9E3779B9 * self.reverse
+        return np.uint32(key & 0xFFFFFFFF)
 
     def prepare_backward(self) -> None:
         """See `Block.prepare_backward`."""
@@ -243,7 +247,7 @@ class RecurrentLayer(Block):
             assert self.transposes[1] is not None
             self.input_transpose, (self.dx, self.overwrite) = self.transposes[1].panels, self.below.claim()
         else:
-            self.input_transpose, self.dx, self.overwrite = self._no_panels, self.dout, True
+            self.input_transpose, self.dx, self.overwrite = self._no_panels, self.dout, self.below.claim()
         self.prepare_cell_backward()
         self._backward = self.backward_call()
 
@@ -308,7 +312,8 @@ class RecurrentLayer(Block):
             return
         dx, dtable, transposed = below.gradient, self._dtable_operand[:, :U], self.transposes[1]
         assert transposed is not None
-        dx[:] = 0
+        if self.overwrite:
+            dx[:] = 0
         arguments = (below.operand[0], self.E, dtable[0], 0, self.dW_ih, 0, self.G)
         product = dataclasses.replace(self._table_product, cost=U * self._table_product.cost, arguments=arguments)
         rows_job = Job(U, self.G * self.E, kernels.matmul.add_products, (dtable, transposed.panels, dx))

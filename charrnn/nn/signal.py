@@ -26,11 +26,6 @@ class Signal:
     gradient: Array | None = None
     _written: bool = False
 
-    @property
-    def width(self) -> int:
-        """N."""
-        return int(self.value.shape[-1])
-
     def steps(self, steps: slice) -> Signal:
         """The signal of some of the T steps only: views, no copies."""
         return Signal(self.value[steps], self.operand[steps], None if self.gradient is None else self.gradient[steps])
@@ -66,3 +61,9 @@ class Lookup:
     operand: Array | None = None
     gradient: Array | None = None
     whole: bool = False
+    _written: bool = False
+
+    def claim(self) -> bool:
+        """Whether the gradient holds nothing yet; see `Signal.claim`."""
+        first, self._written = not self._written, True
+        return first

@@ -61,9 +61,9 @@ class Softmax(Head):
         """See `Block.pack`."""
         return [self.to_hidden.job()] if backward else [self.to_logits.job(often=often)]
 
-    def check(self, targets: Ids) -> None:
-        """Raise `CharrnnError` unless all of targets (T, B) are in [0, V)."""
-        require_ids(targets, self.V)
+    def check(self, ids: Ids) -> None:
+        """Raise `CharrnnError` unless all of ids (T, B) are in [0, V)."""
+        require_ids(ids, self.V)
 
     def chunks(self, targets: Ids) -> list[slice]:
         """See `Head.chunks`. For targets (T, B): steps with at most `MOST_LOGITS` logits in all, at least one step."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
     from charrnn.text.batch import Batch
-    from charrnn.training.state import Progress
 
 Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say about it
 
@@ -231,7 +230,7 @@ class Task(Protocol[D, N]):
         """What is to be said before the first step of a run."""
         return iter(())
 
-    def advise_at_end(self, spec: RunSpec, progress: Progress) -> Iterator[Advice]:
+    def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
         """What is to be said after a run, beside what its losses say."""
         return iter(())
 
