@@ -32,7 +32,6 @@ from tests.runs import (
 )
 from tests.runs import run as run_task
 
-
 # ---- checkpoints between validations
 
 
