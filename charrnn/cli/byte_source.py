@@ -28,12 +28,19 @@ class _Decompressor(Protocol):
     """The common interface of the standard library's decompressors of bzip2 and xz."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the end of the compressed data was reached."""
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """Whether more compressed bytes are needed for more output."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """The bytes after the end of the compressed data."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """At most `max_length` bytes of output, from `data` after the input before. Raises an error of the format."""
 
 
 class _GzipMember:
@@ -45,13 +52,16 @@ class _GzipMember:
 
     @property
     def eof(self) -> bool:
+        """Whether the end of the member was reached."""
         return self._inner.eof
 
     @property
     def unused_data(self) -> bytes:
+        """The bytes after the end of the member."""
         return self._inner.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """At most `max_length` bytes of output, from `data` after the input before. Raises zlib.error."""
         piece = self._inner.decompress(self._inner.unconsumed_tail + data, max(0, max_length))
         self.needs_input = len(piece) < max_length
         return piece

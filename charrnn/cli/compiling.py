@@ -27,6 +27,7 @@ def announce_compilation() -> None:
         reported: float | None = None
 
         def on_start(self, event: object) -> None:
+            """Report that a kernel is about to be compiled, unless the last report was just now."""
             now = time.perf_counter()
             if self.reported is None:
                 cached = "; it is kept for the next time" if kernel_cache() else ""
@@ -37,13 +38,16 @@ def announce_compilation() -> None:
                 self.reported = now
 
         def on_end(self, event: object) -> None:
+            """Count a compiled kernel."""
             self.compiled += 1
 
     class SignalDeferrer(event.Listener):  # type: ignore[misc]
         def on_start(self, event: object) -> None:
+            """Defer signals."""
             hold()
 
         def on_end(self, event: object) -> None:
+            """Deliver a deferred signal."""
             release()
 
     event.register("numba:compile", Announcer())

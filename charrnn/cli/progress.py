@@ -21,7 +21,7 @@ BAR_WIDTH = 60
 
 
 def duration_text(seconds: float) -> str:
-    """`45s`, `3m 05s`, `2h 10m`."""
+    """A time in seconds as text: `45s`, `3m 05s`, `2h 10m`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"

@@ -44,12 +44,15 @@ class Record(NamedTuple):
 
 
 def tsv_header(compared: bool) -> bytes:
-    """The names of the columns."""
+    """The line with the names of the columns; `compared`: with `log_odds`."""
     return b"logprob\ttokens\toov\tbits_per_byte\t" + b"log_odds\t" * compared + b"text\n"
 
 
 def tsv(record: Record, log_unit: float) -> bytes:
-    """One line; the text is the bytes that were read, tabs included, and comes last."""
+    """One line of fields; the text, the bytes that were read with their tabs, comes last.
+
+    `log_unit` is the natural logarithm of the base of `logprob` and `log_odds`.
+    """
     score = record.score
     fields = f"{number(score.logprob / log_unit)}\t{score.tokens}\t{score.oov}\t{number(score.bits_per_byte)}\t"
     if record.log_odds is not None:
@@ -140,7 +143,7 @@ class Table:
         )
 
     def header(self) -> bytes:
-        """The names of the columns."""
+        """The line with the names of the columns, as UTF-8."""
         from rich.text import Text
 
         odds = f" {'log odds':>10}" if self._compared else ""

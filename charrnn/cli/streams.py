@@ -196,7 +196,7 @@ class Output:
         self._flushed = time.monotonic()
 
     def write(self, data: bytes | str) -> None:
-        """Add `data`, text as UTF-8."""
+        """Add `data`, text as UTF-8. Raises as `flush` does."""
         piece = encode(data) if isinstance(data, str) else data
         self._pieces.append(piece)
         self._size += len(piece)
@@ -204,7 +204,10 @@ class Output:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered, for example before waiting for more input."""
+        """Write what is buffered, for example before waiting for more input.
+
+        Raises `StdoutClosed` when the reader went away, `CharrnnError` when writing fails.
+        """
         pending = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0

@@ -57,6 +57,7 @@ class Language(Task[Corpus, "LanguageModel"]):
 
         @cache
         def speed() -> float:
+            """Floating-point operations a second."""
             from charrnn.tasks.machine_speed import arithmetic_speed
 
             return arithmetic_speed(request.threads, given.get("precision", "auto"))
@@ -126,7 +127,7 @@ class Language(Task[Corpus, "LanguageModel"]):
                 raise UsageError(f"`{name}` chooses among units, and `init_from` {init_from} has its own; leave it out")
 
     def sample(self, network: LanguageModel, dataset: Corpus, seed: int) -> str:
-        """A sample without a prompt."""
+        """A sample of `SAMPLE_UNITS` units without a prompt, as text."""
         config = SamplingConfig(length=SAMPLE_UNITS, lines=dataset.config.lines, seed=seed)
         pieces = sample(network, dataset.vocabulary, [b""], config)
         return b"".join(piece.data for piece in pieces).decode("utf-8", "replace")

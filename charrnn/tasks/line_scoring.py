@@ -92,6 +92,7 @@ def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool,
         parts += end.scores(text.log_probs(end.units), per_token)
 
     def all_of(name: str) -> list[Any]:
+        """The field of every part."""
         return [getattr(part, name) for part in parts]
 
     return Score(

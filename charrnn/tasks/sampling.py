@@ -138,10 +138,12 @@ class _Sample:
                 return
 
     def end(self, reason: str) -> None:
+        """End the sample for `reason`, see `Piece.stopped_by`."""
         self.ready += self.stops.rest()
         self.stopped_by = reason
 
     def piece(self) -> Piece:
+        """The bytes since the last call."""
         data = bytes(self.ready)
         self.ready.clear()
         return Piece(self.prompt, self.index, data, self.tokens, self.stopped_by)

@@ -62,7 +62,7 @@ class TimeBudget:
 
     @property
     def validation(self) -> float:
-        """Seconds of one validation during training."""
+        """The seconds that one validation during training takes."""
         return self.validation_tokens * self.speed.validation_token
 
     @property
@@ -77,7 +77,7 @@ class TimeBudget:
             self.speed = dataclasses.replace(self.speed, step=seconds)
 
     def observe_validation(self, seconds_per_token: float) -> None:
-        """Update the speed of validation."""
+        """Update the speed of validation, in seconds per token."""
         self.speed = dataclasses.replace(self.speed, validation_token=seconds_per_token)
 
     def exhausted(self, elapsed: float) -> bool:

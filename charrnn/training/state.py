@@ -65,7 +65,7 @@ class Progress:
         return better
 
     def to_json(self) -> dict[str, Any]:
-        """For the checkpoint's metadata."""
+        """A JSON object for the metadata of the checkpoint."""
         best = None if self.best is None else self.best.to_json()
         return dataclasses.asdict(self) | {"plans": [list(plan) for plan in self.plans], "best": best}
 

@@ -121,7 +121,7 @@ class Metrics:
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, float]:
-        """For the checkpoint's metadata."""
+        """A JSON object for the metadata of the checkpoint: `loss`, `tokens` and the other metrics."""
         return {"loss": self.loss, "tokens": self.tokens, **self.figures}
 
     @classmethod
