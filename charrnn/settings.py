@@ -9,16 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from charrnn.errors import UsageError
 
 _KEY = "setting"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What is said of a field, whose type says the rest: a whole number, a number, a text, a list or a flag.
 
     A number is finite and in [`low`, `high`], or in (`low`, `high`] with `above`; a text, or each item of a list, is

@@ -262,6 +262,28 @@ def test_a_larger_budget_recomputes_the_schedule(text_file: Path) -> None:
     assert happened[-1].steps == 60  # type: ignore[attr-defined]
 
 
+def test_a_run_saved_in_format_1_is_resumed(text_file: Path) -> None:
+    """Between two validations, when the last good state had other names."""
+    whole = make_task(text_file, output="whole.safetensors", sample_every=1)
+    run(whole)
+    task = make_task(text_file, output="parts.safetensors", sample_every=1)
+    training = train(task, make_model(task))
+    while not (isinstance(event := next(training), events.Sampled) and event.step == 15):
+        pass
+    interrupt(training)
+    saved = checkpoint.load(task.output, with_training=True)
+    saved.training["good"] = saved.training.pop("last_good")
+    for progress in (saved.training["progress"], saved.training["good"]):
+        progress["stale"] = progress.pop("validations_since_best")
+        progress["best"].pop("perplexity")
+    assert saved.training["good"]["step"] == 10
+    saved.training_tensors = {
+        name.replace("last_good.", "good."): array for name, array in saved.training_tensors.items()
+    }
+    run(dataclasses.replace(task, resumed=saved))
+    assert_same(whole.output, task.output)
+
+
 def test_resuming_needs_a_training_state_that_fits(text_file: Path) -> None:
     task = make_task(text_file)
     run(task)

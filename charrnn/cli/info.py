@@ -15,7 +15,6 @@ from charrnn.cli import streams
 from charrnn.cli.curve import curve
 from charrnn.cli.model import find_checkpoint
 from charrnn.cli.options import CheckpointOption, QuietOption, option
-from charrnn.cli.progress import duration_text
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
@@ -138,6 +137,8 @@ def _network(description: dict[str, Any]) -> Iterator[str]:
 
 def _training(description: dict[str, Any]) -> Iterator[str]:
     """The lines for the training: corpus, losses and length."""
+    from charrnn.cli.progress import duration_text
+
     training, timings = description["training"], description["timings"]
     names = _dict(training.get("source")).get("corpora")
     if isinstance(names, list) and names:

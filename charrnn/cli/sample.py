@@ -27,7 +27,6 @@ from charrnn.cli.table import given, with_settings
 from charrnn.cli.visible import TerminalFilter, visible
 from charrnn.config import DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
-from charrnn.runtime.memory import readable, require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -167,6 +166,8 @@ def _require_memory(length: int, samples: int, *, as_json: bool) -> None:
 
     Plain text buffers all but the first sample; a record is buffered whole, as bytes, text and JSON.
     """
+    from charrnn.runtime.memory import readable, require_memory
+
     require_memory(
         length * (samples + 3 if as_json else samples - 1),
         f"--length {readable(length)} of {samples} sample{'s' * (samples > 1)} at a time",

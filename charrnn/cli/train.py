@@ -7,31 +7,21 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from charrnn.cli import streams
 from charrnn.cli import train_options as options
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
-from charrnn.cli.progress import duration_text, make_display, start_lines
-from charrnn.cli.signals import raise_if_received
 from charrnn.cli.table import given, with_settings
 from charrnn.cli.train_files import check_names, choose_output
-from charrnn.cli.train_log import TrainingLog
 from charrnn.cli.visible import visible
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import UsageError
 from charrnn.runtime.lock import only_writer
-from charrnn.training import events
 from charrnn.training.clock import stopwatch
-
-if TYPE_CHECKING:
-    from charrnn.training.setup import Request
-    from charrnn.training.task import Network, RunSpec
 
 
 @with_settings(TextConfig, ModelConfig, TrainingConfig, groups=options.GROUPS)
@@ -75,6 +65,7 @@ def train(
         raise UsageError("no corpus given; name a text file, or - for stdin")
     count = resolve_threads(threads)
 
+    from charrnn.cli import train_run
     from charrnn.cli.compiling import announce_compilation
     from charrnn.training.setup import Request
 
@@ -82,153 +73,17 @@ def train(
     request = Request(corpus or [], path, options_given, val, init_from, count)
     if dry_run:
         with tempfile.TemporaryDirectory() as temporary:
-            show_estimate(dataclasses.replace(request, cache=Path(temporary)), elapsed, as_json)
+            train_run.show_estimate(dataclasses.replace(request, cache=Path(temporary)), elapsed, as_json)
         return
     with only_writer(path):
-        started = start_or_resume(request, resume, log, elapsed)
+        started = train_run.start_or_resume(request, resume, log, elapsed)
         if isinstance(started, dict):
             result = started
         else:
             spec, network = started
-            result = run(request, spec, network, log, repeat="max_time" in options_given)
+            result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:
             text = json.dumps(result, ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
     streams.note(shlex.join(["charrnn", "sample", "-c", result["checkpoint"]]))
-
-
-def start_or_resume(
-    request: Request, resume: bool, log: str | None, elapsed: Callable[[], float]
-) -> tuple[RunSpec, Network] | dict[str, Any]:
-    """The run to train, new or resumed, or the result of a run that is finished already.
-
-    Raises `UsageError` and `CharrnnError` as `setup.prepare` and `setup.resume` do.
-    """
-    from charrnn import checkpoint, tasks
-    from charrnn.training import setup
-
-    task = tasks.task_named(tasks.DEFAULT)
-
-    live = streams.wants_live_display() and "sample_every" not in request.given
-    if resume and request.output.exists():
-        recorded = checkpoint.load(request.output, task.format, with_training=True)
-        source = setup.recorded_source(recorded)
-        check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
-        if (result := setup.finished_result(task, request, recorded)) is not None:
-            further = "a larger budget lets it go on" if recorded.training_tensors else "--init-from takes its weights"
-            streams.note(f"{request.output} is finished ({result['stopped_by']}); {further}")
-            return result
-        if not recorded.training_tensors:
-            raise CharrnnError(
-                f"cannot resume {request.output}: it was saved without its training state; "
-                "--init-from starts a new run from its weights"
-            )
-        streams.note(f"going on with {request.output}")
-        return setup.resume(task, request, recorded, elapsed, samples=live)
-    if resume:
-        if not request.corpora:
-            raise UsageError(
-                f"there is no run to resume in {request.output}; name its checkpoint with --output, or give a corpus"
-            )
-        streams.note(f"{request.output} does not exist yet: training starts from the beginning")
-    return setup.prepare(task, request, elapsed, samples=live)
-
-
-def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, repeat: bool) -> dict[str, Any]:
-    """Train, drawing and logging the events; returns the result.
-
-    `repeat`: print the command that repeats the run with a fixed number of steps.
-    """
-    from charrnn.training.loop import train as train_model
-
-    saved = spec.resumed is not None
-    plan: list[events.Event] = []
-    training = train_model(spec, network)
-    with TrainingLog(log, append=saved) as file:
-        try:
-            with make_display() as display:
-
-                def handle(event: events.Event) -> None:
-                    nonlocal saved
-                    saved = saved or isinstance(event, events.Saved)
-                    if isinstance(event, events.Start | events.Replanned):
-                        plan.append(event)
-                    file.write(event)
-                    display.show(event)
-
-                end = follow(training, handle)
-        except KeyboardInterrupt:
-            streams.note(resume_command(spec) if saved else "interrupted before there was anything to save")
-            raise
-        except CharrnnError:
-            with suppress(KeyboardInterrupt, CharrnnError):  # if the run goes on, it is the log that failed
-                training.throw(KeyboardInterrupt())
-                streams.note(resume_command(spec))
-            raise
-    if repeat and spec.resumed is None and isinstance(plan[0], events.Start):
-        exact = len(plan) == 1 and plan[0].total_steps == end.steps
-        words = "the same again" if exact else "much the same again, as the plan changed on the way"
-        streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
-    return end.result()
-
-
-def follow(run: Generator[events.Event], handle: Callable[[events.Event], None]) -> events.End:
-    """Handle all events and return the last. A KeyboardInterrupt while one is handled is raised in the run."""
-    last: events.Event | None = None
-    try:
-        for last in run:
-            handle(last)
-            raise_if_received()
-    except KeyboardInterrupt as interrupt:
-        handle(run.throw(interrupt))  # raises it at once if it arose in the run, which has saved by now
-        for event in run:
-            handle(event)
-        raise
-    assert isinstance(last, events.End)
-    return last
-
-
-def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool) -> None:
-    """Print the estimate of --dry-run."""
-    from charrnn import tasks
-    from charrnn.training import setup
-    from charrnn.training.estimate import estimate
-
-    found, start = estimate(*setup.prepare(tasks.task_named(tasks.DEFAULT), request, elapsed))
-    for line in start_lines(start):
-        streams.note(line)
-    streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
-    streams.note(f"speed     {found['tokens_per_second']:,.0f} tokens per second")
-    streams.note(f"time      {duration_text(found['seconds'])} for {found['steps']:,} steps")
-    if as_json:
-        with streams.Output() as out:
-            out.write(json.dumps(found) + "\n")
-
-
-def resume_command(spec: RunSpec) -> str:
-    """The command that goes on with an interrupted run."""
-    piped = "-" in spec.source["corpora"]
-    command = ["charrnn", "train", *(["-"] if piped else []), "--resume", "-o", str(spec.output)]
-    return "saved; to go on: " + ("… | " if piped else "") + shlex.join(command)
-
-
-def repeat_command(request: Request, start: events.Start, end: events.End) -> str:
-    """The command with a fixed number of steps that repeats a run under a time limit."""
-    from charrnn.training.options import typed
-
-    skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
-    command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]
-    # Chosen by the time limit; a number of steps would not choose the same.
-    chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
-    if request.init_from is not None:
-        del chosen["hidden_size"]  # which comes with the weights
-    options = {"init_from": request.init_from, "val": request.val, **request.given, **chosen}
-    for name, value in options.items():
-        if value is None or name in skipped:
-            continue
-        command.append("--" + name.replace("_", "-"))
-        if value is not True:
-            command.append(typed(value))
-    command += ["--steps", str(end.steps), "--eval-every", str(start.training["eval_every"])]
-    return shlex.join(command)

@@ -21,7 +21,6 @@ from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
-    from charrnn.training.state import Progress
 
 SAMPLE_UNITS = 200  # length of the samples shown during training
 
@@ -139,7 +138,7 @@ class Language(Task[Corpus, "LanguageModel"]):
         val_fraction = spec.config.val_fraction if by_lines else 0.0
         return language_advice.at_start(corpus, val_fraction, initialised=spec.initialised)
 
-    def advise_at_end(self, spec: RunSpec, progress: Progress) -> Iterator[Advice]:
+    def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
         """Advice on out-of-vocabulary units."""
         return language_advice.at_end(_corpus_of(spec), initialised=spec.initialised)
 

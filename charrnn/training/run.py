@@ -260,7 +260,7 @@ class Run:
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
         yield from self._advise(advice.at_end(progress, self.config, reason))
-        yield from self._advise(self.task.advise_at_end(self.spec, progress))
+        yield from self._advise(self.task.advise_at_end(self.spec))
         if self.config.max_time and (message := advice.late_start(self._ready, self.config.max_time - self.spent)):
             yield events.Advice(self.spec.elapsed(), "late start", message)
         yield dataclasses.replace(end, seconds=self.spec.elapsed())

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
     from charrnn.text.batch import Batch
-    from charrnn.training.state import Progress
 
 Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say about it
 
@@ -244,7 +243,7 @@ class Task(Protocol[D, N]):
         """Advice before the first step of a run."""
         return iter(())
 
-    def advise_at_end(self, spec: RunSpec, progress: Progress) -> Iterator[Advice]:
+    def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
         """Advice after a run, beside that of `training.advice`."""
         return iter(())
 

@@ -1,4 +1,4 @@
-"""Which lines are held out: by the hash of seed and content, never all of them."""
+"""Lines held out: which they are, and how they are separated from the others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from charrnn.config import TextConfig
 from charrnn.text import holdout
 from charrnn.text.coding import code_points
 from charrnn.text.holdout import LineSplit
+from tests.test_text_corpus import cache as cache
 from tests.test_text_corpus import load, text_of
 
 
