@@ -1,4 +1,4 @@
-"""The checkpoint: one `.safetensors` file with a model, what its sides are made of and how it was trained.
+"""The checkpoint: one `.safetensors` file with a model, its input and output (vocabulary, labels …) and its training.
 
 Weights have PyTorch's names, shapes and gate order (`nn/parameters.py`), the state of a training run the prefix
 `training.`. The metadata has a single key `charrnn`, whose value is canonical JSON:
@@ -6,10 +6,10 @@ Weights have PyTorch's names, shapes and gate order (`nn/parameters.py`), the st
     format_version   2
     task             what the model does; format 1 had language models only
     model            the options of the network: for a language model, the fields of ModelConfig
-    input, output    what each side is made of, see `formats.TaskFormat`
+    input, output    what the model reads and predicts, see `formats.TaskFormat`
     text             of a language model: the fields of TextConfig, `vocabulary` (units in id order) and `fallback`
     training         options, step, corpus digest, plan, history …
-    timings          what differs between two runs that are otherwise the same
+    timings          all that differs between two runs with the same options
 
 Nothing in the file is ever executed, and everything is checked before memory is allocated for it.
 """
@@ -39,9 +39,9 @@ TRAINING_PREFIX = "training."
 class Checkpoint:
     """A model and where it came from. `model` and `data` are the records that `format` reads and writes.
 
-    `weights` have the names and shapes of `format.tensor_shapes`. `training_tensors` are the latest weights, optimiser
-    moments and carried state, without the prefix `training.`; empty in a finished model that was stripped of them, and
-    unless they are asked for.
+    `weights` are float32, with the names and shapes of `format.tensor_shapes`. `training_tensors` are the latest
+    weights, optimiser moments and carried hidden state, by name without the prefix `training.`; empty if the file has
+    none, or if it was loaded without them.
     """
 
     model: Any
@@ -60,14 +60,14 @@ class Checkpoint:
 
     @property
     def text(self) -> TextConfig:
-        """How a language model cuts text into units."""
+        """How the text of a language model is cut into units."""
         config: TextConfig = self.data.config
         return config
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A checkpoint without its tensors, their shapes under the names in the file, its size in bytes and its format."""
+    """A checkpoint without its tensors; their shapes by name in the file; its size in bytes; its format version."""
 
     checkpoint: Checkpoint
     shapes: dict[str, Shape]
@@ -76,14 +76,15 @@ class Contents:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `CharrnnError` unless `save` could write to `path`; makes its folder."""
+    """Raise `CharrnnError` unless `save` could write to `path`. Creates its folder."""
     safefile.check_writable(Path(path))
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path` through a temporary file beside it, so that the file is always whole.
+    """Write `checkpoint` to `path` atomically: to a temporary file beside it, which is then renamed.
 
-    Raises `CharrnnError` when it cannot be written or a weight is not finite; a file that was there is then untouched.
+    Raises:
+        CharrnnError: a weight is not finite, or the file cannot be written. The file that was there is unchanged.
     """
     for name, tensor in checkpoint.weights.items():
         if not np.isfinite(tensor).all():
@@ -100,9 +101,10 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: str | Path, format: TaskFormat = LANGUAGE, *, with_training: bool = False) -> Checkpoint:
-    """Read the checkpoint at `path`, of the task of `format`; the tensors of its training run only `with_training`.
+    """Read the checkpoint at `path`, which must be of the task of `format`; `with_training`, also `training_tensors`.
 
-    Raises `CharrnnError`, one line that names the file and its defect.
+    Raises:
+        CharrnnError: the file cannot be read, is damaged or of another task; one line names the file and the defect.
     """
     path = Path(path)
     contents = read_contents(path, format)
@@ -119,9 +121,10 @@ def load(path: str | Path, format: TaskFormat = LANGUAGE, *, with_training: bool
 
 
 def read_contents(path: str | Path, format: TaskFormat = LANGUAGE) -> Contents:
-    """Read and check all of the checkpoint at `path` but the tensors themselves.
+    """Read and check everything in the checkpoint at `path` except the tensors themselves.
 
-    Raises `CharrnnError`, also when it is of another task than `format`.
+    Raises:
+        CharrnnError: as `load`.
     """
     path = Path(path)
     header, metadata = _read_metadata(path)
@@ -143,13 +146,13 @@ def read_contents(path: str | Path, format: TaskFormat = LANGUAGE) -> Contents:
 
 
 def task_of(path: str | Path) -> str:
-    """The name of the task of the checkpoint at `path`, of which no more is looked at. Raises `CharrnnError`."""
+    """The name of the task of the checkpoint at `path`. Nothing else in it is checked. Raises `CharrnnError`."""
     task: str = _read_metadata(Path(path))[1]["task"]
     return task
 
 
 def _read_metadata(path: Path) -> tuple[safefile.Header, dict[str, Any]]:
-    """The header of a file, and the metadata in it as one of the newest version, but for `format_version`."""
+    """The header of a file, and its metadata converted to the newest version; `format_version` is left as it was."""
     header = safefile.read_header(path)
     if METADATA_KEY not in header.metadata:
         raise CharrnnError(f"{path} is not a charrnn checkpoint: it has no {METADATA_KEY!r} in its metadata")
@@ -174,7 +177,7 @@ def _read_metadata(path: Path) -> tuple[safefile.Header, dict[str, Any]]:
 
 
 def _check_shapes(shapes: Mapping[str, Shape], needed: Mapping[str, Shape]) -> None:
-    """Raise `ValueError` unless the weights have the names and shapes that are needed."""
+    """Raise `ValueError` unless the weights have exactly the names and shapes `needed`."""
     for name in needed.keys() | shapes.keys():
         if name not in shapes:
             raise ValueError(f"the tensor {name} is missing")

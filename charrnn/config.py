@@ -1,7 +1,7 @@
-"""What a model is, how text is cut into units and how training and sampling run: frozen records, checked when made.
+"""The options of models, text, training and sampling: frozen dataclasses, validated when they are created.
 
-Each field that a user may set is a `setting`: its meaning, range and default are written here and nowhere else (see
-`charrnn/settings.py`). Each record raises `UsageError` with one line that says what was found and what is needed.
+Each field that a user may set is a `setting`, which is all that defines the option: meaning, range and default (see
+`charrnn/settings.py`). An invalid value raises `UsageError`, with one line that says what was found and what is needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import pairwise
 from charrnn.errors import UsageError
 from charrnn.settings import check_settings, require_choice, require_range, setting
 
-# Each kind of recurrent layer, and the module whose class `Layer` it is.
+# The module of each recurrent cell, with its class `Layer`.
 CELLS = {"lstm": "charrnn.nn.lstm", "gru": "charrnn.nn.gru", "rnn": "charrnn.nn.rnn"}
 RESET_GATES = ("after", "before", "none")
 ACTIVATIONS = ("tanh", "relu")
@@ -21,7 +21,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
-TAIL_DIVISOR = 4  # of the width of an adaptive softmax, from each cluster to the next
+TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 TEXT, MODEL, REGULARISATION, OPTIMISATION = "Text", "Model", "Regularisation", "Optimisation"
@@ -31,10 +31,13 @@ BY_CORPUS = "by corpus"
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The network: input (one-hot, or an embedding), a stack of recurrent layers, a softmax over the vocabulary.
+    """The network: input (one-hot or an embedding), a stack of recurrent layers, a softmax over the vocabulary.
 
-    `cells` has one entry a layer; `embedding_size` 0 is one-hot input. `cutoffs` of an adaptive softmax (see
-    `nn/adaptive_softmax.py`) are the ids at which its clusters begin; none is a full softmax.
+    `cells` has one entry per layer; `embedding_size` 0 is one-hot input. `cutoffs` are the ids at which the clusters of
+    an adaptive softmax begin (see `nn/adaptive_softmax.py`); without any, the softmax is full.
+
+    Raises:
+        UsageError: a value is out of range, or two options exclude each other.
     """
 
     vocabulary_size: int
@@ -119,7 +122,11 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """How text becomes units. `max_vocab` 0 is no limit."""
+    """How text is cut into units, and which of them the vocabulary has; `max_vocab` 0 is no limit.
+
+    Raises:
+        UsageError: a value is not allowed, or an option is for another unit.
+    """
 
     unit: str = setting("char", help="What text is cut into.", group=TEXT, choices=UNITS)
     pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
@@ -141,7 +148,7 @@ class TextConfig:
 
 
 def require_encoding(name: str) -> None:
-    """Raise `UsageError` unless Python knows an encoding of text of this name."""
+    """Raise `UsageError` unless Python has a text encoding of this name."""
     try:
         "".encode(name)
     except LookupError:
@@ -150,9 +157,12 @@ def require_encoding(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """How the weights are learned. Times in seconds, `seq_length` in steps; 0 or None switches a limit off.
+    """How the weights are learned. `max_time` is in seconds, `seq_length` in steps of time; 0 or None is no limit.
 
-    `epochs`, `steps` and `max_time` are budgets: the first to be reached ends training.
+    `epochs`, `steps` and `max_time` are budgets: the first one reached ends training. `patience` is early stopping.
+
+    Raises:
+        UsageError: a value is out of range.
     """
 
     batch_size: int = setting(help="Parallel streams of text.", group=OPTIMISATION, low=1, shown=BY_CORPUS)
@@ -251,9 +261,13 @@ class TrainingConfig:
 class SamplingConfig:
     """How samples are drawn.
 
-    `length` counts new units, None is without end; `one_line` ends a sample at its end-of-line, which is not part of
-    it. `lines`: the state is reset where a line begins, as in training. `temperature` 0 takes the most probable unit,
-    `top_k` 0 and `top_p` 1 leave the distribution whole. A sample ends before the first of `stops` that it writes.
+    `length` is the number of new units, None is unlimited. `one_line` ends a sample at the end of a line, which is not
+    part of it. `lines`: the hidden state is reset at the start of each line, as in training. `temperature` 0 takes the
+    most probable unit; `top_k` 0 and `top_p` 1 do not truncate the distribution. A sample ends before the first of
+    `stops` that it contains.
+
+    Raises:
+        UsageError: a value is out of range, or one of `stops` is empty.
     """
 
     length: int | None = 500

@@ -1,4 +1,4 @@
-"""The failures charrnn expects. Each is one line to the user and an exit status, never a traceback."""
+"""The expected failures. The command line shows each as one line and an exit status, without a traceback."""
 
 
 class CharrnnError(Exception):
@@ -14,6 +14,6 @@ class UsageError(CharrnnError):
 
 
 class DivergedError(CharrnnError):
-    """Training produced numbers that are not finite, again and again: exit status 3."""
+    """Training diverged: the loss was not finite even after several rollbacks. Exit status 3."""
 
     exit_status = 3

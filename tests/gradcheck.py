@@ -14,9 +14,9 @@ import numpy as np
 from charrnn.config import ModelConfig
 from charrnn.models import LanguageModel
 from charrnn.models.network import Network
+from charrnn.nn.cells import layer_class
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.embedding import Embedding, OneHot
-from charrnn.nn.recurrent import layer_class
 from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array
 from charrnn.text.batch import Batch

@@ -14,7 +14,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.models import language
 from charrnn.nn import adaptive_softmax, softmax
-from charrnn.nn.recurrent import torch_computes
+from charrnn.nn.cells import torch_computes
 from charrnn.text.batch import Batch
 from tests.networks import CONFIGS, Bounded, make, text
 

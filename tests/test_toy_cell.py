@@ -12,12 +12,13 @@ from charrnn.config import CELLS, ModelConfig
 from charrnn.models import LanguageModel
 from charrnn.models.network import Network
 from charrnn.nn.block import Head, Log, Views
+from charrnn.nn.cells import layer_class
 from charrnn.nn.context import Context
 from charrnn.nn.embedding import Embedding
 from charrnn.nn.init import uniform, zeros
 from charrnn.nn.packed import flat
 from charrnn.nn.parameters import Parameter
-from charrnn.nn.recurrent import Call, RecurrentLayer, layer_class
+from charrnn.nn.recurrent import Call, RecurrentLayer
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work

@@ -1,4 +1,4 @@
-"""Language models as arrays and shapes: input, a stack of recurrent layers, a softmax over the vocabulary."""
+"""Networks put together from the blocks of `nn/`: arrays in, arrays out, no text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["LanguageModel", "resolve_precision"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the model, and with it Numba, only when it is asked for: shapes alone need neither."""
+    """Import the model, and with it Numba, at its first use (PEP 562): shapes alone need neither."""
     if name in __all__:
         from charrnn.models import language
 

@@ -1,4 +1,7 @@
-"""The arrays that `kernels/generate.py` writes text with, made from a network whose layers are all of one cell."""
+"""Sampling from a language model: the arrays for the compiled loop of `kernels/generate.py`, and a loop in Python.
+
+L layers; other letters as in `nn/block.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,20 @@ if TYPE_CHECKING:
 
 
 def one_of_each(layers: list[RecurrentLayer], name: str) -> Array:
-    """An array of every layer, stacked: (L, …)."""
+    """The array `name` of every layer, stacked: (L, …)."""
     return np.stack([getattr(layer, name) for layer in layers])
 
 
 def panels_of_each(packed: list[Packed]) -> Array:
-    """The panels of every layer, stacked: (L, …)."""
+    """The packed panels of every layer, stacked: (L, …)."""
     return np.stack([one.panels for one in packed])
 
 
 class Generator:
-    """Draws units with the weights that a model has now; after `LanguageModel.invalidate` a new one is made."""
+    """Draws units with a copy of a model's weights, whose layers must all be of one cell and whose head a full softmax.
+
+    It is valid for one version of the weights: `LanguageModel.generate` makes another after `invalidate`.
+    """
 
     @staticmethod
     def fits(model: LanguageModel) -> bool:
@@ -55,7 +61,7 @@ class Generator:
         self.bias = one_of_each(layers, "b")[:, np.newaxis]
         if first.input is None:
             self.embedding: Array = np.empty((0, 1), model.dtype)
-            with np.errstate(over="ignore"):  # no unit has a probability then, and none is drawn
+            with np.errstate(over="ignore"):  # no unit is drawn from logits that are not finite
                 self.table, self.first = model.views[first.weight_ih.name] + self.bias[0], none
         else:
             embedding = model.blocks[0]
@@ -74,7 +80,10 @@ class Generator:
         self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float, top_k: int,
         top_p: float, line_end: int, reset_unit: int,
     ) -> Ids:  # fmt: skip
-        """See `LanguageModel.generate`."""
+        """See `LanguageModel.generate`: units (n, B) or fewer steps; previous (B), state (S, B, H), uniforms (n, B).
+
+        Threads take rows; `previous` and `state` become those after the last step.
+        """
         n, B = uniforms.shape
         net, lstm, gru, rnn = self._arrays(B, reset_unit)
         layers = self.layers
@@ -101,7 +110,7 @@ class Generator:
         return units[: drawn.max()]
 
     def _arrays(self, B: int, reset_unit: int) -> tuple[Network, LSTM | None, GRU | None, RNN | None]:
-        """Views of this size into the scratch of the model."""
+        """The arrays of the compiled loop for B samples: the weights, and views of the model's workspace."""
         layers, workspace, config = self.layers, self.model.context.workspace, self.model.config
         L, H, V = len(layers), config.hidden_size, config.vocabulary_size
         E = self.embedding.shape[1]
@@ -115,13 +124,13 @@ class Generator:
             return rounded.reshape(*array.shape[:-1], rounded.shape[-1])
 
         rows = get("rows", 1, B, E)
-        logits, keep = get("logits", 1, B, V), get("keep", 1, B)
+        logits, reset_mask = get("logits", 1, B, V), get("reset_mask", 1, B)
         h = get("h", L, 2, B, H)
         net = Network(
             self.embedding, rows, operand("rows", rows), self.table, workspace.ids("generate.local", 1, B),
             workspace.ids("zeros", 1, B), self.first, self.inputs, self.bias, self.recurrent,
             get("gates", L, 1, B, layers[0].G), h, operand("h", h), self.output.to_logits.panels, self.output.b,
-            logits, keep, reset_unit,
+            logits, reset_mask, reset_unit,
         )  # fmt: skip
         if isinstance(layers[0], lstm.Layer):
             peepholes = one_of_each(layers, "p") if config.peepholes else None
@@ -137,8 +146,11 @@ def step_by_step(
     model: LanguageModel, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float,
     top_k: int, top_p: float, line_end: int, reset_unit: int,
 ) -> Ids:  # fmt: skip
-    """The same for any network, a call a step: layers of several cells are no one type for compiled code to loop
-    over, and an adaptive softmax has not one matrix of weights."""
+    """As `Generator.run`, with one call of the network per step, for networks that the compiled loop cannot run.
+
+    That loop needs layers of one type and one matrix of output weights: not several cells, not an adaptive softmax.
+    previous (B), state (S, B, H), uniforms (n, B); see `LanguageModel.generate`.
+    """
     ended = np.zeros(previous.size, np.bool_)
     units = np.empty(uniforms.shape, np.int32)
     for n, row in enumerate(uniforms):

@@ -1,4 +1,8 @@
-"""A recurrent language model: P(next unit | units so far) = softmax(W h + b), h from the stack of recurrent layers."""
+"""A recurrent language model: P(next unit | units so far) = softmax(W h + b), h from a stack of recurrent layers.
+
+Mikolov et al. 2010, "Recurrent neural network based language model", Interspeech. Letters in shapes as in
+`nn/block.py`; S is the number of arrays of hidden state.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,10 @@ from charrnn.config import ModelConfig
 from charrnn.models.network import Network
 from charrnn.nn.adaptive_softmax import AdaptiveSoftmax
 from charrnn.nn.block import Block
+from charrnn.nn.cells import layer_class
 from charrnn.nn.embedding import Embedding, OneHot, require_ids
 from charrnn.nn.parameters import Layout
-from charrnn.nn.recurrent import RecurrentLayer, layer_class
+from charrnn.nn.recurrent import RecurrentLayer
 from charrnn.nn.signal import Signal
 from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Flags, Ids
@@ -25,15 +30,15 @@ from charrnn.text.batch import Batch
 if TYPE_CHECKING:
     from charrnn.models.generation import Generator
 
-# Units from which the first array, a row for each unit, is learned by the rows that a window reads. A step with fewer
-# units spends at most a few per cent on rows without a gradient; with 50,000 it is most of the step.
+# Vocabularies of this size and larger: a step updates only those rows of the first weight that its window reads. With
+# fewer units, rows without a gradient take a few per cent of a step at most; with 50,000, most of it.
 BY_ROW_FROM = 5000
-MOST_TABLE = 1 << 22  # numbers, at most, of a table of all units: 16 MB in float32
-SCORED_POSITIONS = 16384  # steps times rows that are scored at once
+MOST_TABLE = 1 << 22  # largest size of a table of the gates of all units: 16 MB in float32
+SCORED_POSITIONS = 16384  # steps times rows of one window in scoring
 
 
 def resolve_precision(precision: str) -> str:
-    """The precision that "auto" stands for: bfloat16 on a CPU with an instruction for its products, else float32."""
+    """`precision`; for "auto", bfloat16 on a CPU with an instruction for its products, else float32."""
     if precision == "auto":
         from charrnn.runtime.features import HAS_BFLOAT16
 
@@ -42,7 +47,7 @@ def resolve_precision(precision: str) -> str:
 
 
 def make_blocks(config: ModelConfig) -> tuple[OneHot, list[RecurrentLayer], Softmax | AdaptiveSoftmax]:
-    """Input, recurrent layers and head; no arrays yet."""
+    """Input block, recurrent layers and head, before any array is allocated."""
     V, E, H = config.vocabulary_size, config.embedding_size, config.hidden_size
     by_row = not config.tie_weights and V >= BY_ROW_FROM
     layers: list[RecurrentLayer] = []
@@ -65,19 +70,22 @@ def _make_head(config: ModelConfig) -> Softmax | AdaptiveSoftmax:
 
 
 def parameter_layout(config: ModelConfig) -> Layout:
-    """The parameters of a network, without their memory."""
+    """The layout of the parameters, without allocating them."""
     first, layers, head = make_blocks(config)
     blocks: list[Block] = [first, *layers, head]
     return Layout([parameter for block in blocks for parameter in block.parameters()])
 
 
 def gate_columns(config: ModelConfig) -> int:
-    """The columns in the gates of all layers."""
+    """The sum of G over all layers."""
     return sum(layer.G for layer in make_blocks(config)[1])
 
 
 class LanguageModel(Network):
-    """Ids of units in, the distribution of the next unit out; see `Network` for what all networks have in common."""
+    """Ids of units in, the distribution of the next unit out.
+
+    See `Network` for what all networks have in common. All methods raise `CharrnnError` for ids outside [0, V).
+    """
 
     def __init__(
         self, config: ModelConfig, *, threads: int = 1, dtype: npt.DTypeLike = np.float32, bfloat16: bool = False
@@ -88,7 +96,7 @@ class LanguageModel(Network):
         super().__init__([first, *self.layers], self.output, threads=threads, dtype=dtype, bfloat16=bfloat16)
 
     def forward(self, ids: Ids, state: Array, reset: Flags | None = None) -> Array:
-        """Hidden states (T, B, H) after each of the units ids (T, B). `state` (S, B, H) moves on to the last step.
+        """Hidden states (T, B, H) of the last layer after each of the units ids (T, B).
 
         reset (T, B): whether the state is reset to zero before a step; None for never. Raises `CharrnnError` for ids
         that are not in the vocabulary and for arrays of other shapes, as all methods do.
@@ -104,7 +112,7 @@ class LanguageModel(Network):
             return hidden.value.copy()
 
     def logits(self, hidden: Array) -> Array:
-        """Unnormalised log-probabilities (N, V) of every unit to come next, for hidden states (N, H)."""
+        """Logits (N, V) of the next unit, given hidden states (N, H); an adaptive softmax gives log-probabilities."""
         with self.lock:
             self.pack()
             N = hidden.shape[0]
@@ -119,9 +127,9 @@ class LanguageModel(Network):
     def log_probs(
         self, ids: Ids, targets: Ids, state: Array, reset: Flags | None = None
     ) -> npt.NDArray[np.float64]:  # fmt: skip
-        """log P(target) (T, B), natural, of targets (T, B), each after all units of ids (T, B) up to its step.
+        """log P(target) (T, B), in nats, of targets (T, B), each given the units of ids (T, B) up to its step.
 
-        `state` (S, B, H) moves on to the last step; `reset` as in `forward`.
+        `state` (S, B, H) becomes that after the last step; reset (T, B) as in `forward`.
         """
         T, B = ids.shape
         result = np.empty((T, B))
@@ -140,10 +148,11 @@ class LanguageModel(Network):
         return result
 
     def next_log_probs(self, units: Ids, state: Array, rows: Ids, targets: Ids) -> npt.NDArray[np.float64]:
-        """log P(targets[n]) (N), natural, each after unit units[rows[n]] and what state (S, B, H) knows of its row.
+        """log P(targets[n]) (N), in nats, each given unit units[rows[n]] and the state of row rows[n] before it.
 
-        units (B); rows and targets (N): rows ascend, and each of the B appears at least once. The softmax of a row is
-        computed once for all that is asked of it; the bits are those of `log_probs`. `state` moves on by one step.
+        units (B); rows, targets (N): rows ascend, and each of the B appears at least once. The softmax of a row is
+        computed once for all of its targets; the results have the bits of `log_probs`. `state` (S, B, H) becomes that
+        after the step.
         """
         result = np.empty(rows.size)
         batch = Batch(units[np.newaxis], units[np.newaxis])
@@ -162,12 +171,12 @@ class LanguageModel(Network):
         self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], *, temperature: float = 1.0,
         top_k: int = 0, top_p: float = 1.0, line_end: int = -1, reset_unit: int = -1,
     ) -> Ids:  # fmt: skip
-        """Draw up to n units for each of B samples, (n, B), by uniform numbers (n, B) in [0, 1).
+        """Draw n units for each of B samples, (n, B), by uniform numbers (n, B) in [0, 1).
 
-        `previous` (B) holds the last unit of each sample; it and `state` (S, B, H) are moved on. Fewer units are drawn
-        where every sample has drawn `line_end` before. The state is reset before `reset_unit` is read. See
-        `kernels/draw.py` for temperature, top-k and top-p. A sample does not depend on its neighbours, nor on how its
-        units are divided into calls.
+        `previous` (B) is the last unit of each sample; it and `state` (S, B, H) become those after the last step. There
+        are fewer than n steps if every sample has drawn `line_end` by then. The state is reset to zero before
+        `reset_unit` is read. See `kernels/draw.py` for temperature, top-k and top-p. A sample does not depend on the
+        other samples, nor on how its units are divided into calls.
         """
         from charrnn.models.generation import Generator, step_by_step
 

@@ -1,4 +1,7 @@
-"""A network: a chain of blocks with a head, over one flat vector of parameters."""
+"""A network: a chain of blocks with a head, over one flat vector of parameters.
+
+Letters in shapes as in `nn/block.py`; S is the number of arrays of hidden state, P that of parameters.
+"""
 
 from __future__ import annotations
 
@@ -21,26 +24,29 @@ from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import Job, Work, in_sequence
 from charrnn.text.batch import Batch
 
-ZEROED_AT_ONCE = 1 << 16  # numbers of the gradient
-MOST_GATES = 1 << 24  # numbers in the gates of all layers that a gradient stores: 64 MB in float32 …
-LEAST_ROWS = 16  # … unless that were fewer rows, which waste the time in which weights are read from memory
+ZEROED_AT_ONCE = 1 << 16  # elements of the gradient that one item of the zeroing job covers
+MOST_GATES = 1 << 24  # elements of the gates of all layers and steps that backward stores: 64 MB in float32 …
+LEAST_ROWS = 16  # … but never fewer rows, for which reading the weights from memory would take most of the time
 
 
 def rows_per_group(steps: int, gates: int) -> int:
-    """How many rows of a batch a gradient takes at once; each has so many `gates` in all layers, at every step."""
+    """The most rows of a batch that a gradient takes at once; `gates`: the sum of G over all layers."""
     return max(MOST_GATES // (steps * gates), LEAST_ROWS)
 
 
 class Network:
     """Blocks, each reading the signal of the one before, and a head; see `nn/block.py`.
 
-    `parameters` (P,) is flat, `views` are its parts by name and shape, see `layout`. After a change of either, call
-    `invalidate`. `gradient` (P,) is that of the latest `loss`. Where `layout.row_table` is not None, the part at the
-    start is learned by row, and only in its rows `touched` is the gradient not zero.
+    `parameters` (P) is flat, `views` are its parts by name and shape, see `layout`. After a change of either, call
+    `invalidate`. `gradient` (P) is that of the latest `loss`. If `layout.row_table` is not None, the first parameter is
+    updated by row, and its gradient is zero but for the rows `touched`.
 
-    `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of matrix products are rounded to it.
-    Every row of a batch is computed by itself: its result is the same bits whatever the other rows and the threads.
-    Methods may be called from several threads at once: each call holds `lock`, since calls share workspaces.
+    `dtype` is the type of parameters, states and sums; with `bfloat16`, gemm inputs are rounded to it. Every row of a
+    batch is computed by itself: its result has the same bits for any other rows and any number of threads. Methods may
+    be called from several threads at once: each call holds `lock`, since all share one workspace.
+
+    Raises:
+        ValueError: two parameters have the same name.
     """
 
     def __init__(
@@ -75,19 +81,19 @@ class Network:
         self._dense[first * ZEROED_AT_ONCE : last * ZEROED_AT_ONCE] = 0
 
     def initialise(self, seed: int) -> None:
-        """Set all parameters to random values to start training from."""
+        """Set all parameters to their initial values, which depend on `seed` only."""
         with self.lock:
             self.layout.initialise(self.views, seed)
             self.invalidate()
 
     def load(self, tensors: Mapping[str, Array]) -> None:
-        """Take the parameters from a checkpoint's tensors. Raises `CharrnnError` for a missing one or a wrong shape."""
+        """Set the parameters from tensors of a checkpoint. Raises `CharrnnError` if one is missing or misshapen."""
         with self.lock:
             self.layout.from_tensors(tensors, self.views)
             self.invalidate()
 
     def tensors(self) -> dict[str, Array]:
-        """Copies of the parameters in the names and shapes of a checkpoint."""
+        """Copies of the parameters, with the names and shapes of a checkpoint."""
         with self.lock:
             return self.layout.to_tensors(self.views)
 
@@ -98,11 +104,11 @@ class Network:
             self.context.version += 1
 
     def zero_state(self, batch: int) -> Array:
-        """The state before any input: (S, B, H), S arrays, those of each layer in turn (of an LSTM h and c)."""
+        """The state before any input, zeros (S, B, H): the arrays of each layer in turn (h, of an LSTM also c)."""
         return np.zeros((self.states, batch, self.state_size), self.dtype)
 
     def pack(self, *, backward: bool = False) -> None:
-        """Bring the packed copies of the weights up to date; for a gradient, also zero the last one."""
+        """Pack the weights if they changed; `backward`: also their transposes, and set the gradient to zero."""
         jobs: list[Job] = []
         if not self._packed_forward:
             jobs += self._jobs_to_pack(backward=False, often=backward)
@@ -126,14 +132,14 @@ class Network:
     def open_window(
         self, batch: Batch, *, gradient: bool = False, first_state: bool = False, rate: float = 0.0
     ) -> tuple[Window, Signal]:  # fmt: skip
-        """A window of the shape of `batch`, and the signal of the last block, to be computed by `forward_rows`."""
+        """A window of the shape of `batch`, and the signal (T, B, H) of the last block, which `forward_rows` fills."""
         get, shape = self.context.workspace.get, batch.inputs.shape[:2]
         window = Window(
             batch.inputs, get("mask", *shape), get("reverse mask", *shape),
             batch.reset is not None or batch.ends is not None, gradient,
             first_state, rate,
         )  # fmt: skip
-        self._program = None  # arrays of another window take the place of its own
+        self._program = None  # its arrays are reused by this window
         signal: Signal | Lookup | None = None
         for block in self.blocks:
             signal = block.prepare(signal, window)
@@ -143,7 +149,10 @@ class Network:
         return window, signal
 
     def begin(self, window: Window, batch: Batch, state: Array, key: int = 0) -> None:
-        """Take up `batch` with the state (S, B, H) before it; `key`: what the masks of dropout depend on."""
+        """Start a window: inputs and masks of `batch`, the state (S, B, H) before it, the seed of dropout masks, `key`.
+
+        Raises `CharrnnError` for ids outside [0, V).
+        """
         window.inputs, window.key = batch.inputs, key
         window.mask[:] = 1 if batch.reset is None else ~batch.reset
         window.reverse_mask[:] = 1 if batch.ends is None else ~batch.ends
@@ -169,29 +178,33 @@ class Network:
         self.head.check(batch.targets)
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
-        """All blocks, for some rows of the batch."""
+        """Run all blocks forward for the rows from `begin` to `end`."""
         for block in self._rows_blocks:
             block.forward_rows(begin, end, thread)
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
-        """All blocks back again, for some rows of the batch."""
+        """Run all blocks backward, in reverse order, for the rows from `begin` to `end`."""
         for block in reversed(self._rows_blocks):
             block.backward_rows(begin, end, thread)
 
     def copy_state(self, state: Array) -> None:
-        """state (S, B, H) = that after the last step of the window."""
+        """Copy the state after the last step of the window to state (S, B, H)."""
         for after, row in zip(self._last_states, state, strict=True):
             row[:] = after
 
     def loss(
         self, batch: Batch, dropout: DropoutKey | None = None, *, state_gradient: Array | None = None
     ) -> tuple[float, float]:  # fmt: skip
-        """The summed loss of `batch` in nats, and the number of its targets (the sum of their weights, where there are
-        weights); `gradient` becomes that of their quotient, and so does `state_gradient` (S, B, H), by the carried
-        state, where it is asked for.
+        """The summed loss of `batch` in nats, and the number of its targets, or the sum of their weights if it has any.
 
-        Backpropagation through time over the window (Werbos 1990, doi:10.1109/5.58337), truncated at its start. The
-        carried state moves on to the last step.
+        `gradient` (P) becomes that of the mean, the first divided by the second; so does `state_gradient` (S, B, H), by
+        the carried state, if given. `batch.state` becomes that after the last step.
+
+        Backpropagation through time over the window, truncated at its start: Werbos 1990, "Backpropagation through
+        time: what it does and how to do it", doi:10.1109/5.58337.
+
+        Raises:
+            CharrnnError: an input or a target is outside [0, V).
         """
         with self.lock:
             T, B = batch.targets.shape[:2]
@@ -222,7 +235,7 @@ class Network:
             return -total, count
 
     def _row_groups(self, T: int, B: int) -> list[slice]:
-        """The rows of a batch in groups of nearly equal size, few enough for the memory that a gradient takes."""
+        """The rows of a batch in groups of nearly equal size, each of at most `rows_per_group`."""
         count = -(-B // rows_per_group(T, self._gates)) if self._gates else 1
         bounds = [B * n // count for n in range(count + 1)]
         return [slice(first, last) for first, last in pairwise(bounds)]
@@ -230,7 +243,7 @@ class Network:
     def _add_gradient(
         self, batch: Batch, state: Array, scales: Log, rate: float, key: int, *, first_state: bool
     ) -> Log:  # fmt: skip
-        """Add the gradient of Σ scales loss over a group of rows; the log-probabilities (T, B) of its targets."""
+        """Add the gradient of Σ scales · loss over a group of B rows; return log-probabilities (T, B), in nats."""
         kind = (batch.targets.shape, batch.reset is None, batch.ends is None, rate, first_state)
         program = self._program
         if program is None or program.kind != kind or not self.head.fixed:
@@ -247,9 +260,10 @@ class Network:
 
 
 class Program:
-    """The stages of a gradient for windows of one kind; threads wait for each other between stages only.
+    """Everything about a gradient that is the same for all windows of one `kind` (shapes, resets, dropout rate).
 
-    `targets`, `scales` and `log_probs` (T, B) are filled anew for each window.
+    It is prepared once: arrays, and `stages`, lists of jobs. Threads wait for each other between stages only. For each
+    window `targets` and `scales` (T, B) are filled again, and the stages fill `log_probs` (T, B).
     """
 
     def __init__(

@@ -1,18 +1,18 @@
-"""Log-probabilities of many sequences that share prefixes. Prints nothing; knows arrays and a model, no text.
+"""Log-probabilities of many sequences that share prefixes.
 
-What a recurrent network knows after a prefix depends on that prefix alone, so sequences that begin alike share their
-steps until they part. Sorted, they are a tree laid flat: those with a common prefix are neighbours.
+The hidden state after a prefix depends on that prefix alone, so sequences with a common prefix share its steps. Sorted,
+the sequences are a prefix tree (trie) in depth-first order: those with a common prefix are neighbours.
 
     ↵ ─ a ─ n ┬ n ┬ ↵                   ann
               │   └ a ─ ↵               anna
               └ t ─ o ─ n ─ ↵           anton
 
-Here 15 units (an end of line is one, and what every line starts after) take 8 steps: ↵ a n n, a, t o n.
+Here 15 units (an end of line is one, and also the first input of every line) take 8 steps: ↵ a n n, a, t o n.
 
-The tree is walked level by level. The rows of a level are its distinct prefixes; each takes its state from the row of
-its parent, does one step, and is asked for the probability of every unit that follows it somewhere: one softmax for all
-of them. Once (almost) nothing is shared any more, every sequence goes on by itself, many steps a call, beside others of
-similar length. A row is computed by itself whatever its neighbours, so sharing changes no bit of any result.
+The tree is traversed level by level. The rows of a level are its distinct prefixes. Each takes its state from the row
+of its parent, does one step, and gives the probability of every unit that follows it in some sequence, with one softmax
+for all of them. Once (almost) nothing is shared, every sequence continues by itself, many steps a call, in batches of
+similar length. The result of a row does not depend on the other rows, so sharing changes no bit of it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
 
-_STATE = 1 << 21  # numbers of state held at once: 8 MB, a row has some hundreds to thousands
-_SHARED = 8  # rows saved by a level that make up for its being a call of its own
-_WINDOW = 256  # steps in one call, where nothing is shared
+_STATE = 1 << 21  # largest size of the states of a level: 8 MB; a row has some hundreds to thousands of numbers
+_SHARED = 8  # rows that a level must save: fewer do not make up for the cost of its call
+_WINDOW = 256  # steps in one call, once nothing is shared
 _POSITIONS = 8192  # steps times rows in one call
 _ROWS = 256  # rows in one call
 
@@ -35,10 +35,11 @@ _Places = NDArray[np.intp]
 
 
 def log_probs(model: LanguageModel, units: NDArray[np.int32], lengths: _Places) -> NDArray[np.float64]:
-    """log P(unit) (N), natural, of units[1:], each after those before it in its sequence. Best sorted.
+    """log P (N), in nats, of units[1:], each given the units before it in its sequence. Fastest if sorted.
 
-    units (N + 1): `lengths[i]` targets of each sequence, one after the other; the unit before the first of them is the
-    sequence's first input, so each ends with what begins the next. Every sequence starts from the zero state.
+    units (N + 1): the targets of all sequences, one after the other, lengths[i] of sequence i. The unit before the
+    first target is the first input, so the last target of a sequence is also the first input of the next. Every
+    sequence starts from the zero state. Raises `CharrnnError` for units outside the vocabulary.
     """
     result = np.empty(len(units) - 1)
     starts = np.cumsum(lengths) - lengths
@@ -53,27 +54,27 @@ def log_probs(model: LanguageModel, units: NDArray[np.int32], lengths: _Places) 
 def _walk(
     model: LanguageModel, units: NDArray[np.int32], places: _Places, left: _Places, result: NDArray[np.float64]
 ) -> None:
-    """Level by level: places (L), where in `units` each sequence's next input is; left (L), how many targets follow."""
+    """Level by level: places (N), the index in `units` of each sequence's next input; left (N), its targets to come."""
     state = model.zero_state(1)
-    row = np.zeros(len(places), np.int32)  # of `state` (S, B, H), for each sequence
+    row = np.zeros(len(places), np.int32)  # of `state` (S, B, H), one for each sequence
     while len(places):
         inputs, targets = units[places], units[places + 1]
-        # Neighbours that have been alike so far and go on with the same unit are one row.
+        # Neighbours with the same prefix and the same next unit are one row.
         heads = _changes(row, inputs)
         state = np.take(state, row[heads], axis=1)
         row = np.cumsum(heads, dtype=np.int32) - np.int32(1)
         if len(places) - state.shape[1] < _SHARED:
             _score_apart(model, units, places, left, state, row, result)
             return
-        asked = _changes(row, targets)
-        values = model.next_log_probs(inputs[heads], state, row[asked], targets[asked])
-        result[places] = values[np.cumsum(asked) - 1]
+        pairs = _changes(row, targets)
+        values = model.next_log_probs(inputs[heads], state, row[pairs], targets[pairs])
+        result[places] = values[np.cumsum(pairs) - 1]
         going = left > 1
         places, left, row = places[going] + 1, left[going] - 1, row[going]
 
 
 def _changes(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where either of two arrays (L) differs from the entry before, and the first place."""
+    """Flags (N): whether an entry of either array (N) differs from the one before; true for the first."""
     changes = np.ones(len(first), np.bool_)
     changes[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     return changes
@@ -83,7 +84,7 @@ def _score_apart(
     model: LanguageModel, units: NDArray[np.int32], places: _Places, left: _Places, state: NDArray[Any],
     row: NDArray[np.int32], result: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """The rest of each sequence by itself, from column row[i] of the state (S, B, H)."""
+    """The rest of each sequence by itself, from row row[i] of the state (S, B, H)."""
     order = np.argsort(-left, kind="stable")
     first = 0
     while first < len(order):
@@ -97,11 +98,11 @@ def _score_batch(
     model: LanguageModel, units: NDArray[np.int32], places: _Places, left: _Places, state: NDArray[Any],
     result: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Window by window. The longest come first, so that those that go on are always the leading columns."""
+    """Window by window. The longest come first, so that the sequences that continue are always the leading rows."""
     while len(places):
         steps = np.arange(min(_WINDOW, int(left[0])))[:, np.newaxis]
         inside = steps < left
-        # What comes after the end of a sequence is computed and dropped.
+        # Padding: what comes after the end of a sequence is computed and dropped.
         at = np.where(inside, places + steps, 0)
         values = model.log_probs(units[at], units[at + 1], state)
         result[at[inside]] = values[inside]

@@ -1,10 +1,17 @@
-"""What a network is put together from: blocks, of which the last is a head that gives the loss.
+"""The parts of a network: blocks, of which the last is a head that gives the loss.
+
+Letters in shapes, here and in all of `nn/` and `models/`:
+
+    T   steps of a window               V   size of the vocabulary: ids are 0 to V - 1
+    B   rows (sequences) of a batch     G   columns of the gates: number of gates times H
+    E   width of a layer's input        U   distinct ids of a window
+    H   hidden size                     N   any other number; each docstring says of what
 
 A network uses a block in this order. Once: `parameters`, then `bind`. After every update of the weights: the jobs of
-`pack`. For windows of one shape, once: `prepare` and, for a gradient, `prepare_backward` and `weight_jobs`. For each
-window: `begin`, `forward_rows`; for a gradient then `backward_rows`, the jobs of `weight_jobs`, `finish_gradient`. What
-belongs to the way back goes through the blocks in reverse. Rows (sequences) from `begin` to `end` are independent of
-all others: each thread takes its own through all blocks and meets nobody.
+`pack`. Once for all windows of one shape: `prepare`, and for a gradient `prepare_backward` and `weight_jobs`. For each
+window: `begin`, `forward_rows`; for a gradient then `backward_rows`, the jobs of `weight_jobs`, `finish_gradient`. The
+backward methods run over the blocks in reverse order. Rows from `begin` to `end` are independent of all others: each
+thread takes its own rows through all blocks, and no thread waits for another.
 """
 
 from __future__ import annotations
@@ -27,12 +34,12 @@ Log = npt.NDArray[np.float64]
 
 @dataclass
 class Window:
-    """`T` steps of `B` rows as they go through the blocks; those of one shape take turns in the same one.
+    """T steps of B rows. Windows of one shape share one such object, which is filled again for each of them.
 
-    `inputs` (T, B) are ids. `mask` (T, B), the reset mask, multiplies the state before a step: 0 where it is reset,
-    else 1; `reverse_mask` is that of layers that read backward. `resets`: whether there may be a 0 in them. `gradient`:
-    the backward pass is to follow; with `first_state` it reaches the state before the first step. `rate`: dropout;
-    `key`: what its masks depend on.
+    `inputs` (T, B): ids. `mask` (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does
+    not; `reverse_mask` (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
+    `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before the first
+    step. `rate`: the probability of dropout; `key`: the seed of its masks.
     """
 
     inputs: Ids
@@ -52,7 +59,7 @@ class Window:
 
 
 class Block:
-    """A block that does nothing; others override what they need.
+    """A block that does nothing; subclasses override what they need.
 
     `states` counts the arrays (B, state_size) of hidden state that it carries from window to window, `gate_columns` the
     numbers that it stores for each step of a row until its backward pass.
@@ -63,75 +70,85 @@ class Block:
     gate_columns = 0
 
     def parameters(self) -> list[Parameter]:
-        """What it declares, in the order of the flat vector."""
+        """Its parameters, in the order of the flat vector."""
         return []
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
-        """Take the views, by name, into the flat vectors of parameters and of their gradient."""
+        """Take views, by parameter name and of its shape, of the flat vectors of weights and of their gradients."""
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
-        """Jobs that pack the weights for the forward or the backward direction; `often`: after every step."""
+        """Jobs that pack the weights for the forward or the backward direction.
+
+        `often`: they run after every step of training, so that compiling them pays.
+        """
         return []
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Signal | Lookup:
-        """Take arrays for windows of this shape; the signal that `forward_rows` will fill. `below`: what it reads, None
-        for ids."""
+        """Take arrays for windows of this shape; return the signal (T, B, N) that `forward_rows` will fill.
+
+        `below`: the signal of the layer below; None for the first block, which reads the window's ids.
+        """
         raise NotImplementedError
 
     def check(self, ids: Ids) -> None:
         """Raise `CharrnnError` unless all of `ids` can be read (a head: predicted)."""
 
     def begin(self) -> None:
-        """Take up the next window, whose inputs are there."""
+        """Start the next window: `window.inputs` and the masks are filled."""
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
-        """Compute some rows of the batch."""
+        """Fill its signal for the rows from `begin` to `end`; `thread`: the number of the calling thread."""
 
     def prepare_backward(self) -> None:
-        """Take arrays for the gradient, and claim that of the signal below."""
+        """Take arrays for the gradient, and claim the gradient of the layer below (`Signal.claim`)."""
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
-        """From the gradient of its own signal to that of the signal below, to which it adds, for some rows."""
+        """From the gradient of its signal, add to that of the layer below, for the rows from `begin` to `end`."""
 
     def weight_jobs(self) -> list[Job]:
-        """Jobs that add up the gradients of the weights, after `backward_rows` was run for all rows."""
+        """Jobs that add to the gradients of the weights, once `backward_rows` has run for all rows."""
         return []
 
     def finish_gradient(self) -> None:
-        """What needs the sums of `weight_jobs`, its own and those of the block above."""
+        """The rest of the gradient, which reads what `weight_jobs` of this block and of the layer above have summed."""
 
     def state(self, *, last: bool) -> list[Array]:
-        """Views (B, H) of the hidden state before the first or after the last step of the window."""
+        """Views (B, H), `states` of them, of the hidden state before the first or after the last step of the window."""
         return []
 
     def state_gradient(self) -> list[Array]:
-        """The gradients (B, H) of `state(last=False)`, where the window asked for them."""
+        """The gradients (B, H) of `state(last=False)`; valid in a window with `first_state`."""
         return []
 
 
 class Head(Block):
-    """The block that gives each target its log-probability (or log density).
+    """The block that gives each target its log-probability (or log density), in nats.
 
-    Its work is cut into chunks of steps, so that logits of any vocabulary fit into memory: `gradient_rows` of a chunk,
-    then `weight_jobs`, then the next one. `claim` comes before the first.
+    A window is cut into chunks of steps, so that logits of any vocabulary fit into memory: for each chunk
+    `gradient_rows`, then `weight_jobs`. `claim` comes before the first chunk. `fixed`: chunks and arrays depend on the
+    shape of a window only, not on its targets. `overwrite`: this head is the first writer of the gradient of `hidden`.
     """
 
+    fixed = True
     overwrite = True
 
     def claim(self, hidden: Signal) -> None:
-        """Claim the gradient of what it reads, once for all chunks of a window."""
+        """Claim the gradient of `hidden` (T, B, H), once for all chunks of a window."""
         self.overwrite = hidden.claim()[1]
 
     fixed = True  # whether the chunks and arrays of a window depend on its shape only, not on its targets
 
     def chunks(self, targets: Ids) -> list[slice]:
-        """The steps of targets (T, B) cut into runs that are computed at once."""
+        """The steps of targets (T, B), cut into slices that are computed one after the other."""
         return [slice(0, len(targets))]
 
     def log_probs_rows(self, hidden: Signal, targets: Ids, log_probs: Log) -> Work:
-        """What computes rows of log_probs (T, B), natural, of targets (T, B) given `hidden` (T, B, H)."""
+        """A function that fills some rows of log_probs (T, B), in nats, of targets (T, B), given hidden (T, B, H)."""
         raise NotImplementedError
 
     def gradient_rows(self, hidden: Signal, targets: Ids, scales: Log, log_probs: Log) -> Work:
-        """What computes rows of log_probs (T, B) and the gradient of -Σ scales log_probs by `hidden` (T, B, H)."""
+        """A function that does the same, and adds the gradient of -Σ scales · log_probs to that of hidden (T, B, H).
+
+        targets, log_probs (T, B); scales (T, B): the weight of each target in the loss.
+        """
         raise NotImplementedError

@@ -11,9 +11,10 @@ from charrnn.runtime.workspace import Workspace
 
 
 class Context:
-    """`workspace`, `pool` and, for each thread, the scratch that products pack blocks of their operands into.
+    """`workspace`, `pool` and, for each thread, `scratch` in which weight gradients pack blocks of their gemm inputs.
 
-    `dtype` is that of parameters, states and sums; with `bfloat16`, the operands of products are rounded to it.
+    `dtype` is the type of parameters, states and sums, `operand` that of gemm inputs (see `signal.py`): bfloat16 if
+    `bfloat16`, else `dtype`. `version` counts the changes of the weights.
     """
 
     def __init__(self, threads: int, dtype: np.typing.DTypeLike, *, bfloat16: bool) -> None:
@@ -21,5 +22,5 @@ class Context:
         self.operand = np.dtype(np.uint16) if bfloat16 else self.dtype
         self.workspace = Workspace(self.dtype, self.operand)
         self.pool = ThreadPool(threads)
-        self.version = 0  # of the weights: what was computed from others is out of date
+        self.version = 0  # whatever was computed from another version of the weights is invalid
         self.scratch: list[tuple[Array, Array]] = [kernels.matmul.empty_scratch(self.operand) for _ in range(threads)]

@@ -17,7 +17,7 @@ from charrnn.runtime.threads import WORTH_THREADS, Job
 
 
 def require_ids(ids: Ids, V: int) -> None:
-    """Raise `CharrnnError` unless all of `ids` are from 0 to V - 1: kernels take them as places in memory."""
+    """Raise `CharrnnError` unless all of `ids`, of any shape, are in [0, V): kernels index memory by them."""
     least, most = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
     if least < 0 or most >= V:
         found = least if least < 0 else most
@@ -25,21 +25,23 @@ def require_ids(ids: Ids, V: int) -> None:
 
 
 class OneHot(Block):
-    """Ids from 0 to V - 1 as one-hot vectors, which are never written down: a product with one is a row of the weight.
+    """Ids from 0 to V - 1 as one-hot vectors, which are never stored: the product with one is a row of the weight.
 
-    `whole`: where no gradient is wanted and the window has as many ids as there are, all V rows are looked up, once for
-    as long as the weights stay the same.
+    `whole`: in windows without a gradient and with at least V ids, all V rows are looked up, once per version of the
+    weights.
     """
 
     def __init__(self, V: int, *, whole: bool = False) -> None:
         self.V, self.whole = V, whole
-        self._all = -1  # the version of the weights of which the rows of all ids are there
+        self._whole_version = -1  # the version of the weights of which the rows of all ids are there
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        """See `Block.bind`; one-hot vectors have no weights."""
         self.context = context
         self._seen = np.full(self.V, -1, np.int32)
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
+        """A lookup whose `index` (T, B) `begin` fills; see `Block.prepare`. `below` is None."""
         workspace = self.context.workspace
         self.window = window
         self._distinct = workspace.ids("input.distinct", window.mask.size)
@@ -48,12 +50,13 @@ class OneHot(Block):
         return self.lookup
 
     def check(self, ids: Ids) -> None:
+        """Raise `CharrnnError` unless all of ids (T, B) are in [0, V)."""
         require_ids(ids, self.V)
 
     def begin(self) -> None:
         """Find the distinct ids and look up their rows."""
         ids, lookup, version = self.window.inputs, self.lookup, self.context.version
-        there = self._all == version  # the rows of all ids
+        there = self._whole_version == version  # the rows of all ids
         lookup.whole = self.whole and not self.window.gradient and (there or ids.size >= self.V)
         if lookup.whole:
             lookup.index[:] = ids
@@ -63,18 +66,18 @@ class OneHot(Block):
             lookup.distinct = self._distinct[:count]
         if lookup.whole and there:
             return
-        self._all = -1  # an interruption leaves some of the rows
+        self._whole_version = -1  # an interruption leaves some of the rows
         self.look_up(lookup.distinct)
-        self._all = version if lookup.whole else -1
+        self._whole_version = version if lookup.whole else -1
 
     def look_up(self, distinct: Ids) -> None:
-        """Compute the rows of some distinct ids."""
+        """Compute the rows of the ids distinct (U)."""
 
 
 class Embedding(OneHot):
     """Row v of `embedding.weight` (V, E) for each id v.
 
-    `scale`: standard deviation of the first weights; `by_row`: see `Parameter`.
+    `scale`: the standard deviation of the initial weights; `by_row`: see `Parameter`.
     """
 
     def __init__(self, V: int, E: int, *, scale: float = 1.0, by_row: bool = False, whole: bool = False) -> None:
@@ -84,13 +87,16 @@ class Embedding(OneHot):
         self.weight = Parameter(name, (V, E), normal(scale), decay=True, torch_name=name, by_row=by_row)
 
     def parameters(self) -> list[Parameter]:
+        """The weight (V, E)."""
         return [self.weight]
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        """Take the views of the weight (V, E) and its gradient; see `Block.bind`."""
         super().bind(weights, gradients, context)
         self.table, self.dtable = weights[self.weight.name], gradients[self.weight.name]
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
+        """The lookup of `OneHot.prepare`, with arrays for at most `rows` rows of E numbers."""
         lookup, workspace = super().prepare(below, window), self.context.workspace
         U = lookup.rows
         self._rows = workspace.get("input.rows", 1, U, self.E)
@@ -99,16 +105,19 @@ class Embedding(OneHot):
         return lookup
 
     def begin(self) -> None:
+        """As `OneHot.begin`; the lookup then has the rows (1, U, E) of the window's distinct ids."""
         super().begin()
         U = self.lookup.distinct.size
         self.lookup.value, self.lookup.operand = self._rows[:, :U], self._operand[:, :U]
         self.lookup.gradient = None if self._drows is None else self._drows[:, :U]
 
     def look_up(self, distinct: Ids) -> None:
+        """Copy the rows of distinct (U) from the weight, and their gemm inputs."""
         arguments = (self.table, distinct, self._rows[0], self._operand[0])
         job = Job(distinct.size, ADDITION * self.E, kernels.inputs.look_up_rows, arguments)
         self.context.pool.run([job], least=WORTH_THREADS)
 
     def finish_gradient(self) -> None:
+        """Add the gradients of the looked-up rows (U, E) to the rows of the weight's gradient."""
         assert self.lookup.gradient is not None
         kernels.inputs.add_rows(self.lookup.gradient[0], self.lookup.distinct, self.dtable)

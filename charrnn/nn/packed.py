@@ -1,4 +1,4 @@
-"""Products of packed weights, as jobs that threads share."""
+"""Weights packed into panels, and the products of weight gradients, as jobs that threads share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from charrnn.nn.context import Context
 from charrnn.runtime.arrays import Array
 from charrnn.runtime.threads import Job
 
-ADDITION = 24  # what it costs to read a number and add it up: so many multiply-adds of a product
+ADDITION = 24  # the cost of adding up a number from memory, in multiply-adds of a product
 
 
 class Packed:
-    """A weight, or some of its columns, packed into panels as the right operand of products.
+    """Columns `column` to `column + size` of a weight (K, N), or their transpose, packed into panels.
 
-    `operand` is the number type of the left operand.
+    `panels` (panels, K, panel width) is the right factor B of products A B, see `kernels/packing.py`; `operand` is the
+    type of the gemm inputs A.
     """
 
     def __init__(
@@ -28,9 +29,9 @@ class Packed:
         self.panels = kernels.matmul.empty_panels(K, N, operand)
 
     def job(self, *, often: bool = True) -> Job:
-        """The packing, panel by panel.
+        """The job that packs the weight, divided by panels.
 
-        Where it is not done `often`, NumPy does it: the kernels take a second to compile.
+        If it is not done `often`, NumPy packs, to the same bits: the kernels take a second to compile.
         """
         count, K, width = self.panels.shape
         packing = kernels.packing
@@ -44,7 +45,10 @@ class Packed:
 def product_job(
     a: Array, M: int, b: Array, b_column: int, c: Array, c_column: int, size: int, context: Context
 ) -> Job:  # fmt: skip
-    """C += A' B for A = a[:, :M] (R, M) and `size` columns of b (R, ·) and c (M, ·); divided by panels of C."""
+    """c[:, c_column:c_column + size] += a[:, :M]' b[:, b_column:b_column + size], divided by panels of c.
+
+    a (R, M or more), b (R, N) are gemm inputs; c (M, N').
+    """
     matmul = kernels.matmul
     count, _, width = matmul.panels_shape(1, size, a.dtype)
     arguments = (a, M, b, b_column, c, c_column, size)
@@ -52,10 +56,10 @@ def product_job(
 
 
 def sum_job(rows: Array, sums: Array) -> Job:
-    """sums (G) += Σ rows (N, G or more) over the rows, divided by columns."""
+    """sums (G) += Σ over N of rows (N, G or more), divided by columns."""
     return Job(sums.size, ADDITION * rows.shape[0], kernels.inputs.add_column_sums, (rows, sums))
 
 
 def flat(array: Array) -> Array:
-    """(T, B, ·) as (T·B, ·)."""
+    """A view (T·B, N) of an array (T, B, N)."""
     return array.reshape(-1, array.shape[-1])

@@ -1,8 +1,8 @@
-"""The parameters of a network: what is to be said of each is said once, here and where a block declares it.
+"""Declarations of parameters, and their layout in one flat vector.
 
-All of them lie in one flat vector, so that optimiser, clipping, averaging and gradient checks see one array. A weight
-is stored as the equations multiply by it: `x W_ih` has `weight_ih (E, G)`, with G the gates of the cell times H. A
-checkpoint holds PyTorch's names, transposed shapes and second biases instead.
+A block declares everything about a parameter in one `Parameter`. Since all of them lie in one vector, optimiser,
+gradient clipping, averaging and gradient checks see one array. A weight has the shape in which the equations use it:
+`x W_ih` has `weight_ih (E, G)`. A checkpoint has PyTorch's names, transposed shapes and second biases instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Init = Callable[[np.random.Generator, Shape], Array]
 
 
 class Stored(NamedTuple):
-    """The rows from `start` to `stop` of the tensor `name` of a checkpoint, which has `shape`."""
+    """Rows `start` to `stop` of the tensor `name`, of `shape`, in a checkpoint."""
 
     name: str
     shape: Shape
@@ -36,10 +36,10 @@ class Stored(NamedTuple):
 class Parameter:
     """One array of weights.
 
-    `init` gives its first values. `decay`: weight decay applies to it. `torch_name` is the tensor's in a checkpoint,
-    PyTorch's wherever it has the function, and `transposed` whether the tensor is the transpose. Where the parameter is
-    a part of its tensor only, `stored` says which. `second` is PyTorch's redundant second bias: zeros when it is
-    written, added when it is read. `by_row`: a step updates only the rows that it reads.
+    `init` gives its initial values. `decay`: weight decay applies to it. `torch_name` is the name of its tensor in a
+    checkpoint, PyTorch's if PyTorch has the function; `transposed`: the tensor is the transpose. If the parameter is
+    only a part of its tensor, `stored` says which. `second` is PyTorch's redundant second bias: written as zeros, added
+    when it is read. `by_row`: a step of training updates only the rows that its window reads.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Parameter:
 
     @property
     def place(self) -> Stored:
-        """Where a checkpoint has it."""
+        """Its tensor in a checkpoint, and the rows of it."""
         if self.stored is not None:
             return self.stored
         shape = self.shape[::-1] if self.transposed else self.shape
@@ -62,17 +62,14 @@ class Parameter:
 
 
 class Layout:
-    """The places of parameters in one flat vector, in their order.
-
-    `size` is the length of the vector, `names` and `starts` say where each begins.
-    """
+    """The places of parameters, in their order, in one flat vector of `size` numbers."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.parameters = tuple(parameters)
         self.size = sum(prod(parameter.shape) for parameter in self.parameters)
 
     def views(self, vector: Array) -> dict[str, Array]:
-        """The parts (each of its parameter's shape) of a flat vector (size) by name."""
+        """Views of a flat vector (size) by parameter name, each of its parameter's shape."""
         views: dict[str, Array] = {}
         start = 0
         for parameter in self.parameters:
@@ -83,33 +80,37 @@ class Layout:
 
     @property
     def row_table(self) -> Shape | None:
-        """Shape (V, N) of the array at the start of the vector that is learned by row; None where there is none."""
+        """Shape (V, N) of the first parameter if it is updated by row, N its width; else None."""
         first = self.parameters[0]
         return first.shape if first.by_row else None
 
     @property
     def segments(self) -> list[tuple[int, int, bool]]:
-        """The vector cut into runs (start, stop, whether weight decay applies), also after a table learned by row."""
-        runs: list[tuple[int, int, bool]] = []
+        """The vector cut into ranges (start, stop, whether weight decay applies); one ends where `row_table` does."""
+        ranges: list[tuple[int, int, bool]] = []
         start = 0
         cut = prod(self.row_table or (0,))
         for parameter in self.parameters:
             begin, stop = start, start + prod(parameter.shape)
-            if runs and start != cut and runs[-1][2] == parameter.decay:
-                begin = runs.pop()[0]
+            if ranges and start != cut and ranges[-1][2] == parameter.decay:
+                begin = ranges.pop()[0]
             if stop > begin:
-                runs.append((begin, stop, parameter.decay))
+                ranges.append((begin, stop, parameter.decay))
             start = stop
-        return runs
+        return ranges
 
     @cached_property
     def digest(self) -> str:
-        """Changes with the names, shapes and order of the parameters; what a resumed run must agree in."""
+        """A hash of names, shapes and order of the parameters: a run is resumed only with the same."""
         places = [[parameter.name, *parameter.shape] for parameter in self.parameters]
         return hashlib.sha256(repr(places).encode()).hexdigest()[:16]
 
     def initialise(self, views: Mapping[str, Array], seed: int) -> None:
-        """Fill the views with the values that training starts from."""
+        """Fill the views, by name, with initial values.
+
+        Random numbers are counter-based: Philox, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3",
+        doi:10.1145/2063384.2063405.
+        """
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0])))
         for parameter in self.parameters:
             views[parameter.name][:] = parameter.init(rng, parameter.shape)
@@ -124,7 +125,7 @@ class Layout:
         return shapes
 
     def to_tensors(self, views: Mapping[str, Array]) -> dict[str, Array]:
-        """Copies of the parameters as a checkpoint stores them."""
+        """Copies of the parameters, views by name, as tensors with the names and shapes of a checkpoint."""
         dtype = next(iter(views.values())).dtype
         tensors: dict[str, Array] = {name: np.zeros(shape, dtype) for name, shape in self.tensor_shapes().items()}
         for parameter in self.parameters:
@@ -134,7 +135,11 @@ class Layout:
         return tensors
 
     def from_tensors(self, tensors: Mapping[str, Array], views: Mapping[str, Array]) -> None:
-        """Fill the views from a checkpoint's tensors. Raises `CharrnnError` for a missing one or a wrong shape."""
+        """Fill the views, by name, from a checkpoint's tensors.
+
+        Raises:
+            CharrnnError: a tensor is missing or has a wrong shape.
+        """
         for name, shape in self.tensor_shapes().items():
             if name not in tensors:
                 raise CharrnnError(f"the checkpoint has no tensor {name}, which its model needs; it is damaged")
@@ -154,7 +159,7 @@ class Layout:
 
 
 def require_unique(parameters: Sequence[Parameter]) -> None:
-    """Raise `ValueError` where two parameters have one name."""
+    """Raise `ValueError` if two parameters have the same name."""
     names = [parameter.name for parameter in parameters]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:

@@ -1,25 +1,26 @@
 """What the recurrent layers of all cells share: the input's part of the gates, the state, dropout, weight gradients.
 
-    gates = x W_ih + h' W_hh + b        h': the state of the step before
+    gates = x W_ih + h' W_hh + b        h': the hidden state of the step before
     out = dropout(h)
 
-Dropout acts on what goes up, never on what goes from step to step (Zaremba, Sutskever and Vinyals 2014,
-arXiv:1409.2329). Where the input is a `Lookup`, x W_ih + b is computed once for each distinct row, as a table, and each
-step reads its row of it; its gradient is summed by row before it is multiplied back.
+Dropout acts on the output of a layer only, never on the recurrent connection: Zaremba, Sutskever and Vinyals 2014,
+"Recurrent neural network regularization", arXiv:1409.2329. If the input is a `Lookup`, x W_ih + b is computed once for
+each distinct row, as a table (U, G), and each position reads its row. The gradient is first summed by row, then
+multiplied by W_ih' and added to W_ih's.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from charrnn import kernels
-from charrnn.config import CELLS, ModelConfig
+from charrnn.config import ModelConfig
 from charrnn.nn.block import Block, Views, Window
+from charrnn.nn.cells import torch_computes
 from charrnn.nn.context import Context
 from charrnn.nn.init import glorot, orthogonal_gates, zeros
 from charrnn.nn.packed import ADDITION, Packed, flat, product_job, sum_job
@@ -28,25 +29,15 @@ from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import CACHE_LINE, Array, Ids
 from charrnn.runtime.threads import WORTH_THREADS, Job
 
-Call = tuple[Callable[..., None], tuple[Any, ...]]  # a kernel, and its arguments but the last
-Input = tuple[Array, Ids, Array, Array]  # table, local, x and packed W_ih, see `kernels.inputs.start_gates`
-
-
-def layer_class(cell: str) -> type[RecurrentLayer]:
-    """The class `Layer` of the module that the table of cells names."""
-    found: type[RecurrentLayer] = importlib.import_module(CELLS[cell]).Layer
-    return found
-
-
-def torch_computes(config: ModelConfig) -> bool:
-    """Whether one of `torch.nn.LSTM`, `GRU` or `RNN` computes the same function as the stack of layers."""
-    return len(set(config.cells)) == 1 and layer_class(config.cells[0]).torch_computes(config)
+Call = tuple[Callable[..., None], tuple[Any, ...]]  # a kernel and its arguments, but for the rows from `begin` to `end`
+Input = tuple[Array, Ids, Array, Array]  # table, local, x, packed W_ih: see `kernels.inputs.start_gates`
 
 
 class RecurrentLayer(Block):
     """A layer of H units that reads E numbers a step, in the direction of time or against it (`reverse`).
 
-    A cell is a subclass: the number of `gates` (blocks of H columns), the kernels, and what it has besides.
+    A cell is a subclass: the number of `gates` (blocks of H columns), its two kernels, and what only it has.
+    `one_hot`: the input is one-hot, so that x W_ih is a row of W_ih (E, G). `by_row`: see `Parameter`.
     """
 
     states = 1
@@ -70,7 +61,7 @@ class RecurrentLayer(Block):
 
     @classmethod
     def gate_count(cls, config: ModelConfig) -> int:
-        """How many blocks of H columns the gates have."""
+        """G / H: how many blocks of H columns the gates have."""
         return cls.gates
 
     @classmethod
@@ -79,19 +70,19 @@ class RecurrentLayer(Block):
         return False
 
     def recurrent_init(self) -> Init:
-        """How W_hh starts."""
+        """The initial values of W_hh (H, G)."""
         return orthogonal_gates()
 
     def bias_init(self) -> Init:
-        """How b starts."""
+        """The initial values of b (G)."""
         return zeros
 
     def second_bias(self) -> slice:
-        """The units whose second bias of PyTorch's is redundant."""
+        """The columns of PyTorch's second bias (G) that are added to b when a checkpoint is read, see `Parameter`."""
         return slice(0, self.G)
 
     def torch_name(self, kind: str) -> str:
-        """A tensor's name in a checkpoint: PyTorch's, or `cells.…` where it has no such function."""
+        """A tensor's name in a checkpoint: PyTorch's, or `cells.…` if PyTorch has no layer of the same function."""
         if not self._as_torch:
             return f"cells.{self.index}{'_reverse' * self.reverse}.{kind}"
         return f"rnn.{kind}_l{self.index}{'_reverse' * self.reverse}"
@@ -111,15 +102,15 @@ class RecurrentLayer(Block):
         )  # fmt: skip
 
     def parameters(self) -> list[Parameter]:
+        """W_ih (E, G), W_hh (H, G), b (G)."""
         return [self.weight_ih, self.weight_hh, self.bias]
 
-    # Weights
-
     def parts(self) -> list[tuple[int, int]]:
-        """Column and number of columns of the gates that are multiplied by h at once."""
+        """First column and number of columns of each part of W_hh (H, G) that is multiplied separately."""
         return [(0, self.G)]
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
+        """Take the views of the parameters and their gradients; see `Block.bind`."""
         self.weights, self.gradients, self.context = weights, gradients, context
         W_ih, W_hh = weights[self.weight_ih.name], weights[self.weight_hh.name]
         self.b, self.db = weights[self.bias.name], gradients[self.bias.name]
@@ -128,11 +119,11 @@ class RecurrentLayer(Block):
         self.input = None if self.one_hot else Packed(W_ih, 0, self.G, context.operand)
         self._no_panels = kernels.matmul.empty_panels(1, 0, context.operand)
         self._transposes: tuple[list[Packed], Packed | None] | None = None
-        self._all = -1  # the version of the weights of which the table has the rows of all ids
+        self._whole_version = -1  # the version of the weights for which the table has the rows of all ids
 
     @property
     def transposes(self) -> tuple[list[Packed], Packed | None]:
-        """The transposed weights, recurrent and input, which only a gradient needs."""
+        """The parts of W_hh' and W_ih' (None if one-hot), packed; made at first use, as only backward needs them."""
         if self._transposes is None:
             W_ih, W_hh = self.weights[self.weight_ih.name], self.weights[self.weight_hh.name]
             operand = self.context.operand
@@ -142,31 +133,31 @@ class RecurrentLayer(Block):
         return self._transposes
 
     def pack(self, *, backward: bool, often: bool = True) -> list[Job]:
+        """See `Block.pack`."""
         recurrent, from_input = self.transposes if backward else (self.recurrent, self.input)
         return [packed.job(often=often) for packed in [*recurrent, *([from_input] if from_input else [])]]
 
-    # Activations
-
     def array(self, name: str, *shape: int) -> Array:
-        """An array of this layer's own."""
+        """A workspace array that belongs to this layer."""
         return self.context.workspace.get(f"{self.name}.{name}", *shape)
 
     def operand(self, name: str, array: Array) -> Array:
-        """What products read of an array (T, B, N) of that name."""
+        """The gemm input of an array (T, B, N) of that name, see `signal.py`."""
         return self.context.workspace.operand_of(f"{self.name}.{name}", array)
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Signal:
+        """See `Block.prepare`: the input is a `Signal` or a `Lookup` of width E, the output has width H."""
         assert below is not None
         T, B = window.shape
         self.window, self.below = window, below
         # Activations that backward needs are stored for all T steps if `gradient`, else for the last only.
         self.stored = T if window.gradient else 1
-        # Rows a power of two apart would all lie in the same few sets of a cache, so they are a cache line longer.
+        # One cache line more than G: rows a power of two apart would all lie in the same few sets of a cache.
         self.gate_values = self.array("gates", self.stored, B, self.G + CACHE_LINE // self.context.dtype.itemsize)
         self.h = self.array("h", T + 1, B, self.H)
         self.h_operand = self.operand("h", self.h)
         self.mask = window.reverse_mask if self.reverse else window.mask
-        # Where nothing is reset or dropped, the output is simply h of every step.
+        # Without resets and dropout the output is a view of h: nothing is copied.
         self.separate = window.rate > 0 or window.resets
         if self.separate:
             out = self.array("out", T, B, self.H)
@@ -182,7 +173,7 @@ class RecurrentLayer(Block):
             self.x: Input = (self.b[np.newaxis], zeros, below.operand, self.input.panels)
         else:
             U = below.rows
-            # As long as nothing is read of them, rows of large arrays take no memory.
+            # The system allocates pages at their first use: rows beyond those of a window take no memory.
             self._table = self.array("table", 1, U, self.G)
             self.x = self._table[0], below.index, self.h_operand[:-1], self._no_panels
             if window.gradient:
@@ -196,35 +187,37 @@ class RecurrentLayer(Block):
         """Take the arrays that only this cell has."""
 
     def begin(self) -> None:
-        """Where the input is a `Lookup`, compute table (1, U, G) = x W_ih + b for each of the U distinct rows."""
+        """If the input is a `Lookup`, compute table (1, U, G) = x W_ih + b for its U distinct rows."""
         below, context, inputs = self.below, self.context, kernels.inputs
         if isinstance(below, Signal):
             return
         U = below.distinct.size
         self.table = self._table[:, :U]
-        if below.whole and self._all == context.version:
+        if below.whole and self._whole_version == context.version:
             return
-        self._all = -1  # an interruption leaves some of the rows
+        self._whole_version = -1  # an interruption leaves some of the rows
         if below.operand is None:
             inputs.gather_rows(self.weights[self.weight_ih.name], below.distinct, self.table[0])
             inputs.add_to_rows(self.table[0], self.b)
-            self._all = context.version if below.whole else -1
+            self._whole_version = context.version if below.whole else -1
             return
         assert self.input is not None
         inputs.fill_rows(self.table, self.b, 0, U)
         arguments = (below.operand, self.input.panels, self.table)
         context.pool.run([Job(U, self.G * self.E, kernels.matmul.add_products, arguments)], least=WORTH_THREADS)
-        self._all = context.version if below.whole else -1
+        self._whole_version = context.version if below.whole else -1
 
     def state(self, *, last: bool) -> list[Array]:
+        """h (B, H); see `Block.state`."""
         return [self.h[self.state_step(last=last)]]
 
     def state_step(self, *, last: bool) -> int:
-        """The place in `h` of the state before the first or after the last step."""
+        """The index into h (T + 1, B, H) of the state before the first or after the last step."""
         T = self.window.shape[0]
         return T if last != self.reverse else 0
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
+        """The cell's forward kernel over all T steps, dropout, and the output's gemm input; see `Block`."""
         kernel, arguments = self._forward
         kernel(*arguments, begin, end)
         signal, window = self.signal, self.window
@@ -234,18 +227,17 @@ class RecurrentLayer(Block):
             kernels.rounding.store_operands(signal.value, signal.operand, begin, end)
 
     def forward_call(self) -> Call:
-        """The kernel that goes from the input to the output, through time, and its arguments but the rows."""
+        """The kernel that computes the output over all T steps, and its arguments but for the rows."""
         raise NotImplementedError
 
     def _dropout_key(self) -> np.uint32:
         key = self.window.key + 0x85EBCA6B * (self.index + 1) + 0x9E3779B9 * self.reverse
         return np.uint32(key & 0xFFFFFFFF)
 
-    # Gradients
-
     def prepare_backward(self) -> None:
+        """See `Block.prepare_backward`."""
         _, B = self.window.shape
-        # The gradient of the gates, as products read it, takes the place of the gates step by step.
+        # At each step the gradient of the gates, as gemm input, takes the place of the gates.
         self.dgates = self.gate_values.view(self.context.operand)
         self.row = self.array("row", B, self.G)
         self.dh = self.array("dh", B, self.H)
@@ -253,34 +245,37 @@ class RecurrentLayer(Block):
         self.dout = self.signal.gradient
         if isinstance(self.below, Signal):
             assert self.transposes[1] is not None
-            self.down, (self.dx, self.overwrite) = self.transposes[1].panels, self.below.claim()
+            self.input_transpose, (self.dx, self.overwrite) = self.transposes[1].panels, self.below.claim()
         else:
-            self.down, self.dx, self.overwrite = self._no_panels, self.dout, self.below.claim()
+            self.input_transpose, self.dx, self.overwrite = self._no_panels, self.dout, self.below.claim()
         self.prepare_cell_backward()
         self._backward = self.backward_call()
 
     def prepare_cell_backward(self) -> None:
-        """Take the arrays that only the way back through this cell has."""
+        """Take the arrays that only the backward pass of this cell has."""
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
+        """Dropout's gradient, then the cell's backward kernel over all T steps; see `Block`."""
         if self.window.rate > 0:
             kernels.dropout.apply_dropout(self.dout, self.window.rate, self._dropout_key(), begin, end)
         kernel, arguments = self._backward
         kernel(*arguments, begin, end)
 
     def backward_call(self) -> Call:
-        """The kernel that goes from the gradient of the output, `dout`, to `dgates` and `dx`, back through time, and
-        its arguments but the rows."""
+        """The kernel that computes `dgates` (T, B, G) and `dx` (T, B, E) from the gradient `dout` (T, B, H) of the
+        output, and its arguments but for the rows."""
         raise NotImplementedError
 
     def state_gradient(self) -> list[Array]:
+        """dh (B, H); see `Block.state_gradient`."""
         return [self.dh]
 
     def states_before(self) -> Array:
-        """h before each step (T, B, H), as products read it."""
+        """h before each step (T, B, H), as gemm input."""
         return self.h_operand[1:] if self.reverse else self.h_operand[:-1]
 
     def weight_jobs(self) -> list[Job]:
+        """dW_hh, and db and dW_ih = Σ x dgates; of a `Lookup`, db and dtable (U, G). See `finish_gradient`."""
         jobs = self.recurrent_jobs()
         dgates = flat(self.dgates)
         if isinstance(self.below, Signal):
@@ -289,7 +284,7 @@ class RecurrentLayer(Block):
                 *jobs, product_job(x, self.E, dgates, 0, self.dW_ih, 0, self.G, self.context), sum_job(dgates, self.db)
             ]  # fmt: skip
         index = self.below.index
-        if not self.one_hot:  # as for one row
+        if not self.one_hot:  # a product of one row; `finish_gradient` puts in the rows of the window
             row = self._dtable_operand[0, :1]
             self._table_product = product_job(row, self.E, row, 0, self.dW_ih, 0, self.G, self.context)
 
@@ -302,12 +297,12 @@ class RecurrentLayer(Block):
         return [*jobs, Job(self.G, ADDITION * index.size, sum_table)]
 
     def recurrent_jobs(self) -> list[Job]:
-        """dW_hh = Σ h' dgates over all steps and rows."""
+        """A job that adds Σ h' dgates, over all steps and rows, to dW_hh (H, G)."""
         before, dgates = flat(self.states_before()), flat(self.dgates)
         return [product_job(before, self.H, dgates, 0, self.dW_hh, 0, self.G, self.context)]
 
     def finish_gradient(self) -> None:
-        """From the gradient of the table to W_ih and the rows that were looked up."""
+        """From the gradient of the table (U, G), add to that of W_ih, and compute that of the looked-up rows."""
         below = self.below
         if isinstance(below, Signal):
             return
@@ -321,5 +316,5 @@ class RecurrentLayer(Block):
             dx[:] = 0
         arguments = (below.operand[0], self.E, dtable[0], 0, self.dW_ih, 0, self.G)
         product = dataclasses.replace(self._table_product, cost=U * self._table_product.cost, arguments=arguments)
-        down = Job(U, self.G * self.E, kernels.matmul.add_products, (dtable, transposed.panels, dx))
-        self.context.pool.run([down, product], least=WORTH_THREADS)
+        rows_job = Job(U, self.G * self.E, kernels.matmul.add_products, (dtable, transposed.panels, dx))
+        self.context.pool.run([rows_job, product], least=WORTH_THREADS)

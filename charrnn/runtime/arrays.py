@@ -1,4 +1,4 @@
-"""Arrays that kernels work on: float32 to train and score with, float64 to check gradients with."""
+"""Types of the arrays that kernels work on: float32 for training and scoring, float64 for gradient checks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ CACHE_LINE = 64  # bytes
 
 
 def zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """`np.zeros`, starting at a cache line: NumPy's own arrays start 16 bytes after one where they are large, and then
-    every vector that is read from them lies in two."""
+    """`np.zeros` of this shape and type, aligned to a cache line.
+
+    Large arrays of NumPy start 16 bytes after one, so that every vector read from them would lie in two lines.
+    """
     dtype, size = np.dtype(dtype), int(np.prod(shape))
     room = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -room.ctypes.data % CACHE_LINE

@@ -1,4 +1,4 @@
-"""The one decorator that holds the compile options of every kernel, and the cache of compiled code on disk.
+"""The decorators that compile all kernels, with one set of options, and the cache of compiled code on disk.
 
 Importing this changes no setting of Numba and writes nothing: the cache is opened when the first kernel is compiled.
 """
@@ -31,18 +31,18 @@ FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # no check for division by zero: it would stop vectorisation
     "fastmath": FASTMATH,
-    # A quarter of the time to compile goes into what kernels do not need: they own no memory, so there are no
-    # references to count, and no C function takes them as a callback.
+    # Without these two, compilation takes a third longer. Kernels allocate nothing, so no references are counted, and
+    # none is a callback of a C function.
     "_nrt": False,
     "no_cfunc_wrapper": True,
 }
 
-VERSIONS_KEPT = 3  # compiled code of so many versions stays in the cache, the one in use among them
+VERSIONS_KEPT = 3  # versions of the package whose code stays in the cache, the current one included
 _VERSION = re.compile(r".+-[0-9a-f]{16}")
 
 
 def user_cache_directory() -> Path:
-    """$CHARRNN_CACHE_DIR, else the user's cache directory with `charrnn` in it."""
+    """$CHARRNN_CACHE_DIR, else `charrnn` in the user's cache directory."""
     if chosen := os.environ.get("CHARRNN_CACHE_DIR"):
         return Path(chosen)
     if os.name == "nt":
@@ -53,7 +53,7 @@ def user_cache_directory() -> Path:
 
 
 def source_digest() -> str:
-    """A digest of every kernel source: Numba alone serves a stale result after a helper in another file changed."""
+    """A hash of all kernel sources. Numba's own cache would miss a change of a helper in another file."""
     digest = hashlib.sha256()
     package = Path(__file__).parent.parent
     for path in sorted([*package.glob("kernels/*.py"), *package.glob("runtime/*.py")]):
@@ -63,11 +63,10 @@ def source_digest() -> str:
 
 @functools.cache  # chosen once in a process
 def kernel_cache() -> Path | None:
-    """The folder of compiled code, keyed by version and sources, made where it is missing; None where there is none to
-    use: it cannot be written, or others could put code into it.
+    """The folder of compiled code for this version and these sources, created if missing; None if it cannot be used.
 
-    Numba's own index inside it is keyed by the CPU's name and features. What it loads is pickle, and so can run any
-    code: the folder is private (0700), and one that belongs to or can be written by another user is not used.
+    It cannot if it is not writable, or if another user owns it or may write to it: Numba loads pickle files, which can
+    run any code, so the folder is private (0700). Numba's index inside is keyed by the CPU's name and features.
     """
     try:
         versions = user_cache_directory() / "kernels"
@@ -89,7 +88,7 @@ def kernel_cache() -> Path | None:
 
 
 def is_private(*folders: Path) -> bool:
-    """Whether each of the folders is this user's own and nobody else may write into it."""
+    """Whether this user owns each of the folders and no other user may write into them."""
     if not hasattr(os, "geteuid"):  # Windows: the user's folders are private
         return True
     found = [folder.stat() for folder in folders]
@@ -97,13 +96,13 @@ def is_private(*folders: Path) -> bool:
 
 
 def is_replaceable(folder: Path) -> bool:
-    """Whether everyone may replace what is in a folder."""
+    """Whether other users may replace the entries of a folder: writable by all, without the sticky bit."""
     mode = folder.stat().st_mode
     return os.name != "nt" and bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def prune(versions: Path, current: Path) -> None:
-    """Remove the code of all versions but the current one and those that were used last."""
+    """Remove compiled code, except that of the current version and of the others used last: `VERSIONS_KEPT` in all."""
     with contextlib.suppress(OSError):
         others = [path for path in versions.iterdir() if path != current and _VERSION.fullmatch(path.name)]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
@@ -112,7 +111,7 @@ def prune(versions: Path, current: Path) -> None:
 
 
 class Locator(UserProvidedCacheLocator):  # type: ignore[misc]
-    """Where the compiled code of one function lies: in `kernel_cache()`, whatever Numba is told of other functions."""
+    """The place of a function's compiled code: in `kernel_cache()`, whatever Numba's settings for other functions."""
 
     def __init__(self, function: Any, source: str) -> None:
         self._py_file, self._lineno = source, function.__code__.co_firstlineno
@@ -120,25 +119,25 @@ class Locator(UserProvidedCacheLocator):  # type: ignore[misc]
 
     @classmethod
     def from_function(cls, function: Any, source: str) -> Locator | None:
-        """The locator of a function in this source file; None without a folder or a file."""
+        """The locator of a function in this source file; None if there is no cache folder or no such file."""
         return cls(function, source) if kernel_cache() and Path(source).exists() else None
 
     def ensure_cache_path(self) -> None:
-        """Make the function's folder; that it can be written is known."""
+        """Create the function's folder; `kernel_cache` has checked that it can be written."""
         Path(self._cache_path).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 class CacheFormat(CompileResultCacheImpl):  # type: ignore[misc]
-    """Numba's own, at our place."""
+    """Numba's format of compiled code, in the place that `Locator` gives."""
 
     _locator_classes = (Locator,)
 
 
 class Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's own cache of one function, opened when the function is first compiled.
+    """Numba's cache of one function, opened when the function is first compiled.
 
-    One step of loading is left out: to know all functions that could be compiled, in a third of a second, is not needed
-    to load code that was. A cache that fails is no cache, and no error.
+    Loading skips Numba's refresh of its registries of functions: it takes a third of a second, and only compilation
+    needs it. If the cache fails, functions are compiled as if there were none.
     """
 
     _impl_class = CacheFormat
@@ -158,11 +157,11 @@ class Cache(FunctionCache):  # type: ignore[misc]
 
     @property
     def cache_path(self) -> str | None:
-        """The function's folder, or None."""
+        """The folder of the function's compiled code; None without a cache."""
         return self._cache_path if self._usable else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled code for a signature, or None."""
+        """The compiled code for a signature; None if there is none."""
         if self._usable:
             with contextlib.suppress(OSError):
                 return self._load_overload(sig, target_context)
@@ -175,13 +174,13 @@ class Cache(FunctionCache):  # type: ignore[misc]
                 self._save_overload(sig, data)
 
     def flush(self) -> None:
-        """Forget all compiled code of the function."""
+        """Remove the index of the function's compiled code."""
         if self._usable:
             super().flush()
 
 
 def kernel(function: Function) -> Function:
-    """Compile a kernel: no Python objects, no GIL."""
+    """Decorator: compile a kernel at its first call, without Python objects, and release the GIL while it runs."""
     compiled: Any = numba.njit(nogil=True, **OPTIONS)(function)
     compiled._cache = Cache(function)
     made: Function = compiled
@@ -189,6 +188,6 @@ def kernel(function: Function) -> Function:
 
 
 def inline(function: Function) -> Function:
-    """Compile a small function into each kernel that calls it."""
+    """Decorator: compile a small function into each kernel that calls it."""
     compiled: Function = numba.njit(inline="always", **OPTIONS)(function)
     return compiled

@@ -1,6 +1,6 @@
-"""The features of the processor that code is generated for, and the sizes of vectors and tiles that follow.
+"""The features of the processor that code is generated for, and the sizes of vectors and register tiles that follow.
 
-They are found out when one of them is first asked for: only then is llvmlite imported.
+They are determined at the first use of any of them, and only then is llvmlite imported.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import os
 from typing import TYPE_CHECKING
 
 FEATURES: frozenset[str]
-VECTOR_BYTES: int  # of a vector register
-TILE_ROWS: int  # of a register tile, see `kernels/tile.py`
-TILE_VECTORS: int  # its width
-PANEL_BYTES: int  # the same in bytes
-HAS_BFLOAT16: bool  # there is an instruction for products of bfloat16
+VECTOR_BYTES: int  # size of a vector register
+TILE_ROWS: int  # rows of a register tile, see `kernels/tile.py`
+TILE_VECTORS: int  # its width in vectors
+PANEL_BYTES: int  # its width in bytes, and that of a packed panel
+HAS_BFLOAT16: bool  # the processor has an instruction for products of bfloat16
 
 
 def host_features() -> frozenset[str]:
-    """CPU features that code is generated for, as Numba sees them."""
+    """CPU features that code is generated for, by LLVM's names, with Numba's environment variables respected."""
     if (chosen := os.environ.get("NUMBA_CPU_FEATURES")) is not None:
         return frozenset(f[1:] for f in chosen.split(",") if f.startswith("+"))
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
@@ -28,7 +28,7 @@ def host_features() -> frozenset[str]:
 
 
 def derive(features: frozenset[str]) -> dict[str, object]:
-    """All values of this module that follow from the features."""
+    """All values of this module, by name, for these features."""
     if "avx512f" in features:
         vector_bytes, rows, vectors = 64, 6, 4  # 24 accumulators of 32 registers
     elif "avx2" in features and "fma" in features:
@@ -48,7 +48,7 @@ def derive(features: frozenset[str]) -> dict[str, object]:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """The values above, when one is first asked for (PEP 562)."""
+        """Determine the values above at the first use of one (PEP 562)."""
         if name not in derive(frozenset()):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals().update(derive(host_features()))

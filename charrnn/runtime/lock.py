@@ -1,4 +1,4 @@
-"""Locks on files that the system lets go when the process that holds them ends, however it ends."""
+"""Locks on files, which the system releases when the process that holds them ends, in any way."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from charrnn.errors import CharrnnError
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Lock an open file until it is closed; False where another process has it. `shared` ones exclude others only.
+    """Lock an open file until it is closed; False if another process has locked it. Does not wait.
 
-    On a file system without locks nothing is locked, and on Windows nothing shared.
+    A `shared` lock excludes only those that are not. On a file system without locks this does nothing and returns True;
+    on Windows, so does a shared lock.
     """
     try:
         if sys.platform == "win32":
@@ -34,10 +35,12 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 @contextlib.contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Be the only process in such a block for `path`, by a lock on a file beside it that is removed afterwards.
+    """A context that only one process at a time can enter for `path`, by a lock on a file beside it.
 
-    Makes the folder of `path`, and removes it again if nothing was put there. Raises `CharrnnError` when another
-    process is in such a block, or when nothing can be written there.
+    Creates the folder of `path`, and removes it again if it is empty at the end; removes the lock file.
+
+    Raises:
+        CharrnnError: another process is in such a context for `path`, or the folder is not writable.
     """
     target = Path(os.path.realpath(path))  # the same lock for all links to a file
     made = [folder for folder in target.parents if not folder.exists()]
@@ -68,7 +71,7 @@ def only_writer(path: Path) -> Iterator[None]:
 
 
 def _open_locked(file: Path) -> int | None:
-    """A descriptor of `file`, which is made and locked; None when another process has the lock."""
+    """A descriptor of `file`, created and locked; None if another process has the lock."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         if not try_lock(descriptor):

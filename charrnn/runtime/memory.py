@@ -1,4 +1,4 @@
-"""How much memory there is, and a complaint in time where something would need more."""
+"""How much memory is available, and an error before something is started that needs more."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from charrnn.errors import CharrnnError
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
-# Of the two versions of control groups: what the limit and the use are called, and what pages of files begin with in
-# memory.stat. Version 1 gives there also the sums over the groups below, which its limits count.
+# For both versions of control groups: the files with the limit and the usage, and the prefix of the entries about file
+# pages in memory.stat. In version 1, entries with "total_" include the child groups, as its limits do.
 FILES = {2: ("memory.max", "memory.current", ""), 1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")}
 
 
 def require_memory(needed: int, what: str, remedy: str) -> None:
-    """Raise `CharrnnError` where `what` needs more bytes than this process could get; `remedy` says what to do."""
+    """Raise `CharrnnError` if `what` needs more bytes than are available; `remedy` says what the user can do."""
     free = available_memory()
     if free is not None and needed > free:
         raise CharrnnError(
@@ -26,15 +26,15 @@ def require_memory(needed: int, what: str, remedy: str) -> None:
 
 
 def readable(number: float, decimals: int = 0) -> str:
-    """A number that may be absurdly large, in few digits."""
+    """A number with thousands separators; in scientific notation if it is very large."""
     return f"{number:,.{decimals}f}" if number < 1e9 else f"{number:.2g}"
 
 
 def available_memory() -> int | None:
-    """Bytes that this process could still get; None where that cannot be told.
+    """Bytes that this process can still allocate; None if the system does not say.
 
-    The least of what the machine has and what each control group around this process still allows (Linux kernel
-    documentation, cgroup-v2.rst and cgroup-v1/memory.rst): a limit holds for all groups below it.
+    The minimum of the machine's free memory and of what each control group around this process leaves, since a limit
+    also holds for nested groups (Linux kernel documentation, cgroup-v2.rst and cgroup-v1/memory.rst).
     """
     free = [*_machine(), *_control_groups()]
     if free:
@@ -52,10 +52,9 @@ def _machine() -> Iterator[int]:
 
 
 def _control_groups() -> Iterator[int]:
-    """What each control group with a limit leaves, from that of this process up to the root.
+    """Bytes left by each control group with a limit, from that of this process up to the root.
 
-    Where a container shows a part of the tree only, the folder of its own group is that of the root, and the names on
-    the way to it lead nowhere.
+    In a container that sees only a part of the tree, its own group is at the root and the other paths do not exist.
     """
     for line in _lines(PROC / "self" / "cgroup"):
         number, _, rest = line.partition(":")
@@ -73,7 +72,7 @@ def _control_groups() -> Iterator[int]:
 
 
 def _left(folder: Path, version: int) -> Iterator[int]:
-    """What one control group leaves. Pages of files count as used, and the system gives them up when asked."""
+    """Bytes that one control group leaves. File pages count as used, but the system reclaims them when needed."""
     limit_name, used_name, prefix = FILES[version]
     limit, used = (next(_lines(folder / name), "") for name in (limit_name, used_name))
     if limit.isdigit() and used.isdigit():
@@ -83,7 +82,7 @@ def _left(folder: Path, version: int) -> Iterator[int]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a file of the system; none where it cannot be read."""
+    """The lines of a system file; none if it cannot be read."""
     try:
         yield from path.read_text("ascii").splitlines()
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""One `.safetensors` file: read with suspicion, written whole or not at all.
+"""One `.safetensors` file: checked when read, written atomically.
 
-The header is read and checked here, before any memory is allocated for what it announces: eight bytes of length, that
-much JSON, then the tensors end to end. Every failure is a `CharrnnError` of one line.
+The file is eight bytes with the length of the header, the header in JSON, then the tensors without gaps. The header is
+checked before memory is allocated for what it describes. Every failure is a `CharrnnError` of one line.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Shape = tuple[int, ...]
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _FLOAT_BYTES = 4
 _MAX_DIMENSIONS = 8
-_MAX_DEPTH = 100  # of JSON: what reads it later may call itself at each level
+_MAX_DEPTH = 100  # of JSON: code that reads it later may be recursive
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself: its metadata, the shape of each tensor, the size of the file in bytes."""
+    """The metadata of a file, the shape of each tensor, and the size of the file in bytes."""
 
     metadata: dict[str, str]
     shapes: dict[str, Shape]
@@ -40,7 +40,7 @@ class Header:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON that is the same text for the same value: sorted keys, no spaces, no escapes that are not needed.
+    """JSON, the same text for equal values: sorted keys, no spaces, no unnecessary escapes.
 
     Raises `ValueError` for numbers that are not finite.
     """
@@ -48,7 +48,7 @@ def canonical_json(value: Any) -> str:
 
 
 def strict_json(text: str | bytes) -> Any:
-    """Parse JSON. Raises `ValueError` for repeated keys, for NaN and infinities and for too deep nesting as well."""
+    """Parse JSON. Raises `ValueError` if it is invalid, repeats a key, has NaN or infinity or is nested too deeply."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
@@ -83,8 +83,10 @@ def _finite(text: str) -> float:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check everything before the first tensor of the file at `path`: all tensors are float32, lie end to end
-    and fill the file exactly.
+    """Read and check the header of the file at `path`: all tensors are float32 and fill the file without gaps.
+
+    Raises:
+        CharrnnError: the file is missing, cannot be read, is truncated or damaged.
     """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
@@ -125,7 +127,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def _check_entries(entries: dict[str, Any], size: int, available: int) -> Header:
-    """The header's JSON checked against the `available` bytes after it. Raises `ValueError` with the defect."""
+    """Check the header's JSON against the `available` bytes after it. Raises `ValueError`, which names the defect."""
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("damaged: its metadata is not a table of texts")
@@ -162,7 +164,7 @@ def _are_sizes(value: Any) -> bool:
 
 
 def read_tensors(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The named tensors of a file whose header has been checked, float32."""
+    """The named tensors, float32, of a file whose header has been checked. Raises `CharrnnError`."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -175,9 +177,9 @@ def read_tensors(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `CharrnnError` unless `write` could put a file at `path`, before hours are spent on what goes into it.
+    """Raise `CharrnnError` unless `write` could write to `path`, so that this is known before hours of training.
 
-    Removes what a process that was killed while it wrote there left behind.
+    Removes the temporary file of a process that was killed while it wrote there.
     """
     temporary = _temporary_beside(path)
     try:
@@ -188,13 +190,14 @@ def check_writable(path: Path) -> None:
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write `tensors` (float32) and `metadata` to `path`, making its folders; one process at a time.
+    """Write `tensors` (float32) and `metadata` to `path` atomically; creates its folders. One process at a time.
 
-    The file appears whole, on disk, or not at all: on any failure, an interruption included, whatever was at `path` is
-    untouched. Raises `CharrnnError`.
+    The bytes are those that the package safetensors writes. That package uses a temporary file with a random name,
+    which remains if the process is killed; here it has always the same name, and the next write replaces it.
 
-    Byte for byte what the package safetensors writes. It would put the bytes into a temporary file of a random name,
-    which stays for ever when the process is killed; here the name is always the same, and so used again.
+    Raises:
+        CharrnnError: the file cannot be written. On any failure or interruption, the file at `path` is unchanged.
+        TypeError: a tensor is not float32.
     """
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32:
@@ -223,7 +226,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str
 
 
 def _header(tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    """The length of the JSON and the JSON, padded to eight bytes; the tensors follow in the order of their names."""
+    """The header: length and JSON, padded to a multiple of eight bytes. The tensors follow, sorted by name."""
     entries: dict[str, Any] = {"__metadata__": metadata}
     position = 0
     for name in sorted(tensors):
@@ -236,7 +239,7 @@ def _header(tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> byte
 
 
 def _temporary_beside(path: Path) -> Path:
-    """A name in the folder that `path` leads to, which is made. Raises `CharrnnError` where no file can be put."""
+    """The path of the temporary file for `path`; creates its folder. Raises `CharrnnError` if `path` is not a file."""
     target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -248,19 +251,19 @@ def _temporary_beside(path: Path) -> Path:
 
 
 def _remove(temporary: Path) -> None:
-    with contextlib.suppress(OSError):  # what went wrong before says more
+    with contextlib.suppress(OSError):  # the caller raises the error that came before
         temporary.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
-    """Wait until the names in `folder` are on disk, where that can be asked for."""
+    """Wait until the entries of `folder` are on disk, if the system can do that."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without this operation
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Work divided between threads: kernels release the interpreter lock, so plain Python threads run them side by side."""
+"""Work divided between threads. Kernels release the interpreter lock (GIL), so Python threads run them in parallel."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 Work = Callable[[int, int, int], None]
 
-# Multiply-adds from which waking other threads pays; one thread does a hundred thousand in a microsecond.
+# With fewer multiply-adds than this, waking other threads costs more than it saves; a thread does 100,000 in 1 µs.
 WORTH_THREADS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`count` independent things of equal `cost`: work(first, last, thread) does those from first to last.
+    """`count` independent items of equal `cost` (multiply-adds): work(first, last, thread) does items first to last.
 
-    With `arguments` it is a kernel instead, called without a frame of Python between: kernel(*arguments, first, last,
-    *scratch[thread]).
+    With `arguments`, `work` is a kernel and is called directly, without a Python function between: work(*arguments,
+    first, last, *scratch[thread]).
     """
 
     count: int
@@ -31,11 +31,11 @@ class Job:
     scratch: Sequence[tuple[Any, ...]] | None = None
 
 
-Share = list[tuple[Job, int, int]]  # jobs, and which things of each
+Share = list[tuple[Job, int, int]]  # jobs, and the first and last item of each
 
 
 def do(share: Share, thread: int) -> None:
-    """Do what is a thread's."""
+    """Run one thread's share of the jobs."""
     for job, first, last in share:
         if job.arguments is None:
             job.work(first, last, thread)
@@ -44,7 +44,7 @@ def do(share: Share, thread: int) -> None:
 
 
 def in_sequence(*works: Work) -> Work:
-    """All of `works` on the same things, one after the other."""
+    """A function that runs all of `works` on the same items, one after the other."""
 
     def work(first: int, last: int, thread: int) -> None:
         for part in works:
@@ -58,8 +58,10 @@ _single_threaded: ContextVar[bool] = ContextVar("single_threaded", default=False
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Meanwhile all pools do the work that the calling thread gives them in that thread itself: kernels that are new
-    compile where a signal can interrupt them. Other threads are not affected."""
+    """A context in which all pools run the jobs of the calling thread in that thread alone.
+
+    Kernels then compile in the main thread, where a signal can interrupt them. Other threads are not affected.
+    """
     token = _single_threaded.set(True)
     try:
         yield
@@ -68,17 +70,17 @@ def single_threaded() -> Iterator[None]:
 
 
 class ThreadPool:
-    """A fixed number of threads, the calling one among them. No result may depend on how the work is divided."""
+    """`count` threads, the calling one included. No result may depend on how jobs are divided between them."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1, "charrnn") if count > 1 else None
 
     def run(self, jobs: Sequence[Job], *, least: int = 0) -> None:
-        """Do all jobs, divided into one run of neighbouring things a thread, of about equal cost; wait for all.
+        """Run all jobs and wait for them. Each thread gets a contiguous share of about equal cost.
 
-        Where they cost less than `least` in all, the calling thread does them alone.
-        Raises what the first thread that failed raised, once no thread is at work any more.
+        If their total cost is less than `least` multiply-adds, the calling thread runs them alone. An exception of a
+        thread is raised here, the first one if there are several, after all threads have finished.
         """
         if self._pool is None or _single_threaded.get() or sum(job.count * job.cost for job in jobs) < least:
             do([(job, 0, job.count) for job in jobs], 0)
@@ -98,7 +100,7 @@ class ThreadPool:
             while True:
                 try:
                     failed = future.exception()
-                except BaseException as interruption:  # a signal while waiting: the workers still write
+                except BaseException as interruption:  # a signal: the other threads still write into the arrays
                     failure = failure or interruption
                 else:
                     failure = failure or failed
@@ -107,7 +109,7 @@ class ThreadPool:
             raise failure
 
     def _divide(self, jobs: Sequence[Job]) -> list[Share]:
-        """For each thread its jobs and which things of each."""
+        """The share of each thread."""
         total = sum(job.count * job.cost for job in jobs)
         bounds = [total * thread / self.count for thread in range(self.count + 1)]
         shares: list[Share] = [[] for _ in range(self.count)]

@@ -1,4 +1,4 @@
-"""Arrays that a network works in, kept between windows so that nothing is allocated per step."""
+"""Arrays that a network works in, reused from window to window so that a step allocates nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from charrnn.runtime.arrays import Array, Ids, zeros
 
 
 class Workspace:
-    """Named scratch arrays, mostly of one number type; each grows to the largest size asked for.
+    """Scratch arrays by name, of `dtype` unless another is given; each grows to the largest size requested.
 
-    `operand` is the type in which products read them: the same, or bfloat16 (stored as uint16).
+    `operand` is the type of gemm inputs, what matrix products read (see `nn/signal.py`): `dtype`, or bfloat16 stored as
+    uint16.
     """
 
     def __init__(self, dtype: np.typing.DTypeLike, operand: np.typing.DTypeLike) -> None:
@@ -21,8 +22,10 @@ class Workspace:
         self._flat: dict[str, np.ndarray[Any, Any]] = {}
 
     def get(self, name: str, *shape: int, dtype: np.typing.DTypeLike | None = None) -> Array:
-        """The array of that name with this shape and type; what it holds is left over from its last use, at first
-        zeros. A name belongs to one type: with another one it starts anew."""
+        """The array of that name, with this shape and type. Its contents are those of its last use, at first zeros.
+
+        If the size grows or the type differs from the last one, a new array of zeros takes its place.
+        """
         size, wanted = prod(shape), np.dtype(dtype or self.dtype)
         flat = self._flat.get(name)
         if flat is None or flat.size < size or flat.dtype != wanted:
@@ -31,14 +34,14 @@ class Workspace:
         return array
 
     def ids(self, name: str, *shape: int) -> Ids:
-        """An array of unit ids, otherwise like `get`."""
+        """As `get`, for ids: an array of int32."""
         return self.get(name, *shape, dtype=np.int32).view(np.int32)
 
     def operand_of(self, name: str, array: Array) -> Array:
-        """What products read of an array (T, B, N): a bfloat16 array beside it, or the array itself.
+        """The gemm input of an array (T, B, N): a bfloat16 array (T, B, N or N + 1) of that name, or the array itself.
 
-        Rows of bfloat16 are read in pairs, so an odd N is made even. The column that adds is never written, and an
-        array of one name always has rows of one width, so it stays zero.
+        Products read bfloat16 in pairs, so an odd N is padded to an even one. The padding stays zero: nothing writes to
+        it, and all arrays of one name have the same N.
         """
         if self.operand == self.dtype:
             return array

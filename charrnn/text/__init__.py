@@ -1,4 +1,4 @@
-"""Text: units, vocabularies, encoded corpora and batches. Knows no models."""
+"""Text: units, vocabularies, encoded corpora and batches. Imports no networks."""
 
 from charrnn.text.batch import Batch
 from charrnn.text.batches import Batches

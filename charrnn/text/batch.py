@@ -1,4 +1,4 @@
-"""What a network learns from in one step."""
+"""The data of one training step."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Batch:
-    """`T` steps of `B` rows, made by the data side: a network never looks for the boundary of a sequence by itself.
+    """T steps of B rows. It says where sequences begin and end, so that a network need not know a boundary unit.
 
     inputs (T, B): what each step reads, ids in int32.
-    targets (T, B): what is to be predicted at each step.
-    reset (T, B): whether the state is reset to zero before a step, as a sequence begins there. None: nowhere.
+    targets (T, B): what is predicted at each step, ids in int32 or numbers.
+    reset (T, B): whether a sequence begins with a step: the hidden state is reset to zero before it. None: nowhere.
     ends (T, B): whether a sequence ends with a step. None: nowhere.
-    weights (T, B) float64: how much a target counts, 0 for padding. None: each counts 1.
-    fresh (B): rows whose carried `state` is not theirs: they begin with zeros. None: no row.
-    state (S, B, H): the hidden state carried from the window before, which moves on to the last step. None: zeros.
+    weights (T, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
+    fresh (B): rows that start from a zero state instead of the carried one. None: no row.
+    state (S, B, H): the hidden state after the window before, S arrays of width H; training replaces it by that after
+        this window. None: zeros.
 
-    The arrays are read only, but for `state`.
+    Only `state` is ever written to.
     """
 
     inputs: NDArray[Any]
@@ -35,7 +36,7 @@ class Batch:
     state: NDArray[Any] | None = None
 
     def rows(self, rows: slice) -> Batch:
-        """Some rows of the batch, in arrays of their own, `state` included."""
+        """Copies of some rows of the batch, `state` (S, rows, H) included."""
 
         def columns(array: NDArray[Any] | None) -> NDArray[Any] | None:
             return None if array is None else np.ascontiguousarray(array[:, rows])

@@ -1,4 +1,8 @@
-"""A text as parallel streams, cut into windows of a fixed length for truncated backpropagation through time."""
+"""A text as parallel streams, cut into windows of a fixed length for truncated backpropagation through time.
+
+Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories",
+doi:10.1162/neco.1990.2.4.490: the hidden state goes on from window to window, the gradient does not.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +18,29 @@ from charrnn.text.mapped import FAULT_BYTES, PAGES_BYTES, release_pages
 from charrnn.text.shuffle import Ids, LineShuffle, keyed_bytes
 from charrnn.text.vocabulary import EOS
 
-# The probability that the state of a stream is reset before a window, so that a model learns to begin anywhere. Without
-# it a state that starts at zero in the middle of a text, as in validation, can go where training never was, and stay.
+# The probability that the hidden state of a stream is reset before a window, so that a model learns to begin anywhere.
+# Without it, a zero state in the middle of a text, as in validation, can lead to states that training never reached.
 RESET_PROBABILITY = 0.02
 
 
 def random_resets(seed: int, step: int, streams: int) -> NDArray[np.bool_]:
-    """The streams whose state is reset at a step: (streams) flags that depend on nothing else."""
+    """Flags (streams): whose hidden state is reset before a step. Counter-based: a function of the arguments alone."""
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step, 2])))
     return random.random(streams) < RESET_PROBABILITY
 
 
 def window_shape(tokens: int, batch_size: int, seq_length: int) -> tuple[int, int]:
-    """Streams and steps (B, T) of a window of that many `tokens` in all: no more than there are."""
+    """Streams and steps (B, T) of a window; fewer than requested if there are fewer `tokens` in all."""
     return min(batch_size, max(1, tokens // seq_length)), min(seq_length, tokens)
 
 
 class Batches:
     """`batch_size` (B) parallel streams over `ids`, cut into windows of `seq_length` (T) steps.
 
-    A row goes on in the next window where it ended in this one. A target's input is the unit before it in the text; the
-    first one's is the end of a line. An epoch uses every token once, but for fewer than B T that rounding leaves over:
-    where the streams start depends on seed and epoch, so that it is not always the same ones. With `lines`, the lines
-    are instead in another order in each epoch. A text too small for one window gets a smaller B, then a smaller T;
+    A row continues in the next window where it ended in this one. The input of a target is the token before it in the
+    text; that of the first token is the end of a line. An epoch uses every token once, except for a remainder of fewer
+    than B · T: which tokens these are depends on seed and epoch, by where the streams start. With `lines`, the order of
+    the lines is instead another one in each epoch. A text too small for one window gets a smaller B, then a smaller T;
     `note` says so. Every window is checked against `bound`.
 
     Raises:
@@ -60,14 +64,14 @@ class Batches:
         self._ids = ids
         self._bound = bound
         self._seed = seed
-        self._read = 0  # bytes that windows have brought into memory, at most
+        self._read = 0  # upper bound of the bytes that windows have brought into memory since the last release
         self._shuffle = LineShuffle(ids, seed, self.batch_size) if lines else None
         self._starts = functools.lru_cache(2)(self._offset)
 
     def batch(self, step: int) -> Batch:
-        """The window of optimiser step `step`, counted from 0 through all epochs; it depends on nothing else.
+        """The window of optimiser step `step`, counted from 0 through all epochs: a function of the step alone.
 
-        Inputs and targets (T, B) are int32. Raises CharrnnError where an id is out of bounds.
+        Inputs and targets (T, B) are int32. Raises `CharrnnError` if an id is not below `bound`.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
         T, B = self.seq_length, self.batch_size
@@ -90,6 +94,6 @@ class Batches:
         return Batch(inputs, tokens[1:], inputs == EOS if self._shuffle else None, fresh=fresh)
 
     def _offset(self, epoch: int) -> int:
-        """Where the first stream starts: one of the places that leave room for all windows."""
+        """The start of the first stream, random among those that leave room for all windows of an epoch."""
         spare = len(self._ids) - self.steps_per_epoch * self.batch_size * self.seq_length
         return int.from_bytes(keyed_bytes("offset", self._seed, epoch), "little") % (spare + 1)

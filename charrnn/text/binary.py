@@ -1,4 +1,4 @@
-"""Telling text from what only was read as text."""
+"""Recognising binary data that was read as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from charrnn.config import TextConfig
 from charrnn.text.coding import Coder
 from charrnn.text.units import REPLACEMENT
 
-# Share of the units. A text has next to none of either, a program or an image a tenth and more.
+# Share of units that are control characters or U+FFFD. In text it is close to 0, in programs and images 0.1 or more.
 BINARY_SHARE = 0.01
 # Control characters that do not occur in text: not the white space, bell, backspace and escape of what a terminal shows
 # (the rule of the command `file`).
@@ -19,10 +19,10 @@ CONTROL = re.compile("[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 
 
 def remark_on_binary(counts: NDArray[np.int64], coder: Coder, config: TextConfig) -> str | None:
-    """What to say if the units of `coder`, by their counts, look like those of a file that is not text.
+    """A remark for the user if the text looks like binary data; None if not, and always None for the unit byte.
 
-    A single character that could not be decoded, or one that a text has by mistake, is no reason. Bytes are as good as
-    any others with the unit byte.
+    counts (coder.size): how often each code occurs. A few characters that are control characters or could not be
+    decoded are not enough.
     """
     if config.unit == "byte":
         return None

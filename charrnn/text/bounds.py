@@ -1,4 +1,4 @@
-"""Ids that were read from a cache are checked against the vocabulary before anything is looked up by them."""
+"""The check of ids that were read from a cache against the size of the vocabulary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class IdBound:
     folder: Path
 
     def require(self, ids: npt.NDArray[Any]) -> None:
-        """Raise CharrnnError when one of `ids`, none of them negative, is not below `size`."""
+        """Raise `CharrnnError` if one of `ids`, an unsigned array of any shape, is not below `size`."""
         if ids.size and (highest := int(ids.max())) >= self.size:
             raise CharrnnError(
                 f"the encoded corpus in {self.folder} is damaged: it has the id {highest}, and the vocabulary has "
@@ -29,5 +29,5 @@ class IdBound:
 
 
 def bound_of(dtype: npt.DTypeLike, size: int, folder: Path) -> IdBound | None:
-    """What to check of ids of an unsigned integer type; None where every number of the type is below `size`."""
+    """The bound for ids of an unsigned integer type; None if no number of that type can exceed it."""
     return None if np.iinfo(np.dtype(dtype)).max < size else IdBound(size, folder)

@@ -1,4 +1,4 @@
-"""Numbers for units before there is a vocabulary: a text is read once, and the codes on disk are translated later."""
+"""Codes: numbers of units before there is a vocabulary. A text is read once, and its codes become ids later."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from charrnn.config import TextConfig
 from charrnn.text.units import LETTER, LINE_END, SYMBOL, mark_class
 from charrnn.text.vocabulary import Vocabulary
 
-# Dictionaries of words are the one thing that grows with the corpus; this many take about 200 MB.
+# Only dictionaries of words grow with the corpus; this many words take about 200 MB.
 MOST_WORDS = 1_000_000
-SHORT_TEXT = 2**31 - 1  # characters, whose places int32 holds; a line is split as a whole, and may have more
-UNSPELLED = ""  # in place of a unit whose spelling is not kept
+SHORT_TEXT = 2**31 - 1  # characters whose positions fit into int32; one line may have more, and is split as a whole
+UNSPELLED = ""  # stands for a unit whose spelling is not stored
 
 Codes: TypeAlias = NDArray[np.unsignedinteger]
 Points: TypeAlias = NDArray[np.uint32]
@@ -36,7 +36,7 @@ class ByteCoder:
     size = 256
 
     def encode(self, text: Points) -> tuple[Codes, int]:
-        """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
+        """The codes of text (N code points), and how many bytes of it (white space between words) belong to no unit."""
         return text.astype(np.uint8), 0
 
     def unit(self, code: int) -> str:
@@ -44,16 +44,16 @@ class ByteCoder:
         return f"{code:02x}" if code != 10 else LINE_END
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The bytes and the characters of each code: a character is any byte that does not continue one."""
+        """The bytes and the characters of each code (size): a byte that continues UTF-8 is no character."""
         return np.ones(256, np.int64), ((np.arange(256) & 0xC0) != 0x80).astype(np.int64)
 
     def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
-        """The id of each code."""
+        """The id of each code (size)."""
         return vocabulary.table
 
 
 class CharacterCoder:
-    """A character's code is the order in which it first appeared: of most texts a code is one byte on disk."""
+    """Characters are numbered in the order of their first appearance, so that in most texts a code fits into a byte."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -61,7 +61,7 @@ class CharacterCoder:
         self._points = np.zeros(0x110000, np.int32)
 
     def encode(self, text: Points) -> tuple[Codes, int]:
-        """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
+        """The codes of text (N code points), and how many bytes of it (white space between words) belong to no unit."""
         from charrnn.kernels.text import number_points
 
         codes = np.empty(len(text), np.uint32)
@@ -73,21 +73,21 @@ class CharacterCoder:
         return chr(self._points[code])
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The bytes of UTF-8 and the characters of each code."""
+        """The bytes of UTF-8 and the characters of each code (size)."""
         points = self._points[: self.size]
         return 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000), np.ones_like(points)
 
     def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
-        """The id of each code."""
+        """The id of each code (size)."""
         return vocabulary.table[self._points[: self.size]]
 
 
 class WordCoder(dict[str, int]):
-    """A word's code is the order in which it first appeared.
+    """Words are numbered in the order of their first appearance.
 
-    After `MOST_WORDS` different words, new ones share a code with all others of their length: they will be unknown.
+    After `MOST_WORDS` different words, all new words of the same length share a code, and will be unknown.
 
-    The dictionary decides; `_table` has copies of its words, in which compiled code finds nearly all of a text.
+    The dictionary is complete; `_table` has copies of its words, in which compiled code finds nearly all of a text.
     """
 
     LINE_END_CODE = 0
@@ -120,11 +120,11 @@ class WordCoder(dict[str, int]):
 
     @property
     def overflowed(self) -> bool:
-        """Whether there were more words than are kept."""
+        """Whether there were more different words than `MOST_WORDS`."""
         return bool(self._by_length)
 
     def encode(self, text: Points) -> tuple[Codes, int]:
-        """The codes of `text`, and how many bytes of it (white space between words) belong to no unit."""
+        """The codes of text (N code points), and how many bytes of it (white space between words) belong to no unit."""
         starts, stops = split_points(text, self._pretokenized)
         codes = self._table.find(text, starts, stops)
         known = len(self)
@@ -136,11 +136,11 @@ class WordCoder(dict[str, int]):
         return codes.astype(smallest_type(self.size)), spaces
 
     def unit(self, code: int) -> str:
-        """The unit of a code, `UNSPELLED` where its spelling was not kept."""
+        """The unit of a code; `UNSPELLED` if its spelling is not stored."""
         return self._units[code]
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The bytes of UTF-8 and the characters of each code."""
+        """The bytes of UTF-8 and the characters of each code (size)."""
         size, characters = (
             np.fromiter(lengths, np.int64, self.size)
             for lengths in (map(len, map(str.encode, self._units)), map(len, self._units))
@@ -150,12 +150,12 @@ class WordCoder(dict[str, int]):
         return size, characters
 
     def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
-        """The id of each code."""
+        """The id of each code (size)."""
         return np.fromiter(map(vocabulary.id_of, self._units), np.int32, self.size)
 
 
 class WordTable:
-    """Words by number, for compiled code; see `kernels/text.py`."""
+    """A hash table from words to their numbers, for compiled code; see `kernels/text.py`."""
 
     def __init__(self) -> None:
         self._slots = np.full(1 << 10, -1, np.int32)
@@ -164,7 +164,7 @@ class WordTable:
         self._count = 0
 
     def add(self, words: Sequence[str]) -> None:
-        """Give `words`, none of which is in the table, the next numbers."""
+        """Add `words`, none of which is in the table, with the next numbers."""
         from charrnn.kernels.text import add_words
 
         first, last = self._count, self._count + len(words)
@@ -181,7 +181,7 @@ class WordTable:
         self._count = last
 
     def find(self, text: Points, starts: Places, stops: Places) -> NDArray[np.int32]:
-        """The numbers of the words text[starts[n] : stops[n]], -1 for those that are not in the table."""
+        """The numbers (N) of the words text[starts[n] : stops[n]]; -1 for a word that is not in the table."""
         from charrnn.kernels.text import find_words
 
         found = np.empty(len(starts), np.int32)
@@ -190,7 +190,7 @@ class WordTable:
 
 
 def _with_room(array: NDArray[Number], size: int) -> NDArray[Number]:
-    """`array` itself where it has `size` entries, else a longer copy."""
+    """`array` if it has `size` entries or more, else a copy of twice that length."""
     return array if size <= len(array) else np.concatenate([array, np.empty(2 * size - len(array), array.dtype)])
 
 
@@ -200,7 +200,7 @@ def code_points(text: str) -> Points:
 
 
 def split_points(text: Points, pretokenized: bool) -> tuple[Places, Places]:
-    """Where the units of a text begin and end: those of `units.split_pretokenized` or `units.split_words`."""
+    """The starts and stops (N) of the N units of a text: those of `units.split_pretokenized` or `units.split_words`."""
     from charrnn.kernels import text as kernels
 
     places: type[np.signedinteger] = np.int32 if len(text) <= SHORT_TEXT else np.int64
@@ -214,7 +214,7 @@ def split_points(text: Points, pretokenized: bool) -> tuple[Places, Places]:
 
 @functools.cache
 def _classes() -> NDArray[np.uint8]:
-    """What each code point is in a text of words: the flags of `kernels/text.py`, from the regular expressions."""
+    """The class of each code point (0x110000): the flags of `kernels/text.py`, from the regular expressions."""
     from charrnn.kernels import text as kernels
 
     every = "".join(map(chr, range(0x110000)))

@@ -1,4 +1,4 @@
-"""A corpus: texts read once and encoded into memory-mapped files, with the vocabulary of their training part."""
+"""A corpus: texts encoded once into memory-mapped files of ids, with the vocabulary of their training part."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import Vocabulary
 
-LAYOUT = 5  # of the encoded files: a change makes old ones be written anew
+LAYOUT = 5  # version of the encoded files: those of another version are not read
 RECORD = "corpus.json"
 WORK_PREFIX = ".new-"
 STALE_SECONDS = 24 * 3600
-# Encoded corpora are kept for so long after their last use, and no more of them than that: the latest used.
+# An encoded corpus is removed this long after its last use, or when it and those used later exceed this size.
 KEPT_SECONDS = 30 * 24 * 3600
 KEPT_BYTES = 10e9
 
 
 @dataclass
 class Part:
-    """The training or validation part. `ids` is a memory-mapped array of the smallest unsigned integer type.
+    """The training or validation part. `ids` (tokens) is memory-mapped, of the smallest unsigned integer type.
 
     `bytes` (of UTF-8) and `characters` are those of the text as it was read; an end of line counts one of each.
-    `spelling` is the log-probability in nats that the spelling of its unknown units adds to that of the ids.
-    `lines`: each line is a sequence of its own. `bound` is what whoever reads a window of ids checks it against.
+    `spelling` is the log-probability, in nats, that the spellings of its unknown units add to that of the ids. `lines`:
+    each line is a sequence by itself. `bound`: readers check every window of ids against it.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -67,7 +67,7 @@ class Part:
 
 @dataclass
 class Corpus:
-    """An encoded corpus, cut into units as `config` says. `notes` are remarks for the user about what was found.
+    """An encoded corpus, cut into units as `config` says. `notes` are remarks for the user about the text.
 
     `digest` is the SHA-256 of the decompressed bytes; of several files, that of their digests, one a line.
     """
@@ -95,16 +95,16 @@ def load_corpus(
     cache_dir: Path,
     vocabulary: Vocabulary | None = None,
 ) -> Corpus:
-    """Encode the files `paths` ("-" is stdin), or find them encoded below `cache_dir`.
+    """Encode the files `paths` ("-" is stdin), or open them from the cache in `cache_dir` if they are there.
 
     The last `val_fraction` of the units of each file is the validation part; with `config.lines`, it is the lines whose
     content, hashed with `seed`, falls in that fraction. `val_path` names a file that is the validation part instead.
-    Units are counted in the training part only, unless a `vocabulary` is given. Memory is bounded. Where `cache_dir`
-    cannot be written, the encoded files are temporary.
+    The vocabulary is learned from the training part, unless a `vocabulary` is given. Memory is bounded. If `cache_dir`
+    is not writable, the encoded files are temporary.
 
     Raises:
         CharrnnError: a file is missing, unreadable, damaged or not valid in its encoding, or there is too little text.
-        UsageError: stdin is asked for twice.
+        UsageError: stdin is given twice, or `vocabulary` has another unit than `config`.
     """
     names = [*paths] if val_path is None else [*paths, val_path]
     if names.count(STDIN) > 1:
@@ -131,7 +131,7 @@ def load_corpus(
             stack.callback(shutil.rmtree, work, ignore_errors=True)
             sources = [stack.enter_context(contextlib.closing(Source(name, work))) for name in names]
             shown = [source.name for source in sources]
-            # To read everything once more is worth it only where something of this size is there.
+            # Sources are hashed, which reads all of them, only if the cache has an entry of this size.
             sizes = [source.size() for source in sources]
             size = "*" if None in sizes else str(sum(filter(None, sizes)))
             if any(folder.glob(f"{_key(settings)}-{size}-*")):
@@ -155,10 +155,10 @@ def load_corpus(
                 "text": encoded.vocabulary.to_json(),
             }
             (work / RECORD).write_text(json.dumps(record), encoding="utf-8")
-            # The digests of what was encoded: a file that someone appends to may have grown since it was opened.
+            # With the digests of what was encoded: a file may have grown since it was opened.
             entry = folder / _name(settings, encoded.digests)
             shutil.rmtree(entry, ignore_errors=True)
-            with contextlib.suppress(OSError):  # a process beside this one may have been faster, with the same files
+            with contextlib.suppress(OSError):  # another process may have encoded the same files meanwhile
                 work.rename(entry)
         except OSError as error:
             raise CharrnnError(
@@ -173,7 +173,7 @@ def load_corpus(
 
 
 def _name(settings: dict[str, Any], contents: list[tuple[int, str]]) -> str:
-    """The name of the folder for these settings, and sources of these sizes and digests."""
+    """The folder name of an entry, from its settings and the sizes and digests of its sources."""
     return f"{_key(settings)}-{sum(size for size, _ in contents)}-{_key([digest for _, digest in contents])}"
 
 
@@ -188,7 +188,7 @@ def _combined(digests: list[str]) -> str:
 
 
 def _writable_folder(cache_dir: Path) -> Path:
-    """`cache_dir`/corpora, cleared of what killed runs left behind; a temporary folder where it cannot be written."""
+    """`cache_dir`/corpora, without the leftovers of killed runs; a temporary folder if it is not writable."""
     folder = cache_dir / "corpora"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,16 +205,16 @@ def _writable_folder(cache_dir: Path) -> Path:
 
 @functools.cache
 def _temporary_folder() -> Path:
-    """One folder for the life of this process."""
+    """A folder that is removed when this process ends, the same for all calls."""
     folder = Path(tempfile.mkdtemp(prefix="charrnn-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def _prune(folder: Path) -> None:
-    """Remove encoded corpora that nobody used for long or that are too many, but none that is in use."""
+    """Remove the encoded corpora that were not used for long or take too much space, but none that is in use."""
     total = 0
-    with contextlib.suppress(OSError):  # another process may do the same
+    with contextlib.suppress(OSError):  # another process may prune as well
         used = {entry: (entry / RECORD).stat().st_mtime for entry in folder.iterdir() if (entry / RECORD).exists()}
         for entry in sorted(used, key=used.__getitem__, reverse=True):
             total += sum(file.stat().st_size for file in entry.iterdir())
@@ -228,7 +228,7 @@ def _prune(folder: Path) -> None:
 
 
 def _open_entry(entry: Path, names: list[str], config: TextConfig) -> Corpus | None:
-    """The corpus encoded in `entry`, in use as long as the result exists; None where it is not there or incomplete."""
+    """The corpus encoded in `entry`, locked as long as the result exists; None if it is missing or incomplete."""
     try:
         descriptor = os.open(entry / RECORD, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Reading texts into codes, choosing the vocabulary, and writing the ids of the training and validation parts."""
+"""Encoding: read texts into codes, learn the vocabulary, write the ids of the training and validation parts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from charrnn.text.spool import Spool
 from charrnn.text.units import LINE_END, REPLACEMENT
 from charrnn.text.vocabulary import UNIT_NAMES, UNKNOWN, Vocabulary
 
-Stretch = tuple[Spool, int, int]  # the codes of a spool from, to
-Note = tuple[int | None, str]  # which source it is about, and what to say
+Stretch = tuple[Spool, int, int]  # the codes [start, stop) of a spool
+Note = tuple[int | None, str]  # a remark for the user, with the number of the source that it is about
 
 
 @dataclass(frozen=True)
 class EncodedPart:
-    """A file of ids: its name, their type and number, and what they stand for, see `corpus.Part`."""
+    """A file of ids: its name, their type and number, and the sizes of the text, see `corpus.Part`."""
 
     file: str
     dtype: str
@@ -39,7 +39,7 @@ class EncodedPart:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode_sources` wrote. `digests` has the number and SHA-256 of each source's decompressed bytes."""
+    """The result of `encode_sources`. `digests`: the number and the SHA-256 of each source's decompressed bytes."""
 
     vocabulary: Vocabulary
     train: EncodedPart
@@ -49,7 +49,7 @@ class Encoded:
 
 
 class Digest:
-    """The bytes of a source so far."""
+    """Number and hash of the bytes of a source that were read so far."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -58,7 +58,7 @@ class Digest:
 
 @dataclass
 class Reading:
-    """The texts as codes, and which stretches of them are for training and for validation."""
+    """The coder after all texts were read, and the stretches of their codes for training and for validation."""
 
     coder: Coder
     train: list[Stretch] = field(default_factory=list)
@@ -77,7 +77,9 @@ def encode_sources(
     seed: int,
     given: Vocabulary | None,
 ) -> Encoded:
-    """Encode `sources` into files in the folder `work`; with `has_validation` the last one is the validation part.
+    """Encode `sources` into files in the folder `work`; with `has_validation`, the last one is the validation part.
+
+    `fraction`, `seed`: of what is held out, see `corpus.load_corpus`; `given`: the vocabulary, if it is not learned.
 
     Raises:
         CharrnnError: a source cannot be read, or there is too little text.
@@ -86,7 +88,7 @@ def encode_sources(
     with contextlib.closing(main), contextlib.closing(held_out):
         by_line = LineSplit(fraction, seed) if config.lines and fraction > 0 else None
         reading = _read(sources, main, held_out, config, has_validation, fraction, by_line)
-        if by_line is not None and by_line.mend():  # few lines, read anew
+        if by_line is not None and by_line.mend():  # few lines: they are split again
             main.clear()
             held_out.clear()
             reading = _read(sources, main, held_out, config, has_validation, fraction, by_line)
@@ -114,15 +116,15 @@ def _read(
     fraction: float,
     by_line: LineSplit | None,
 ) -> Reading:
-    """Read all sources once; where lines are held out, `by_line`, they go to the spool `held_out`."""
+    """Read all sources once into the spool `main`; lines that `by_line` holds out go into `held_out`."""
     reading = Reading(make_coder(config))
     coder = reading.coder
     for number, source in enumerate(sources):
         findings = Findings()
         digest = Digest()
         start = main.length
-        for kept, out in read_ahead(_separated(_pieces(source, config, findings, digest), by_line)):
-            main.append(*coder.encode(kept))
+        for rest, out in read_ahead(_separated(_pieces(source, config, findings, digest), by_line)):
+            main.append(*coder.encode(rest))
             held_out.append(*coder.encode(out))
         reading.digests.append((digest.size, digest.sha256.hexdigest()))
         if findings.byte_order_mark:
@@ -150,9 +152,9 @@ def _read(
 
 
 def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Digest) -> Iterator[str]:
-    """The text of a source in pieces that may be split into units one by one."""
+    """The text of a source in pieces that can be split into units independently."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
-    # To read and to hash take no interpreter: a thread of their own does so all the time.
+    # Reading and hashing release the interpreter lock, so a thread does them in parallel.
     blocks = read_ahead(_hashed(source.blocks(), digest))
     text = read_text(blocks, source.name, encoding, config.errors, findings)
     if config.lines:
@@ -161,7 +163,7 @@ def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Dige
 
 
 def _separated(pieces: Iterator[str], by_line: LineSplit | None) -> Iterator[tuple[Points, Points]]:
-    """The pieces as code points: what is not held out by line, and what is."""
+    """The pieces as code points: what is to train on, and the lines that are held out."""
     for piece in pieces:
         text = code_points(piece)
         yield by_line.separate(text) if by_line is not None else (text, text[:0])
@@ -175,7 +177,7 @@ def _hashed(blocks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
 
 
 def _count(stretches: list[Stretch], coder: Coder) -> tuple[NDArray[np.int64], int]:
-    """How often each code occurs, and the bytes between units."""
+    """How often each code occurs (coder.size), and the bytes between units."""
     from charrnn.kernels.text import add_counts
 
     counts = np.zeros(coder.size, np.int64)
@@ -190,7 +192,7 @@ def _count(stretches: list[Stretch], coder: Coder) -> tuple[NDArray[np.int64], i
 def _check_enough(
     counts: NDArray[np.int64], coder: Coder, config: TextConfig, names: list[str], reading: Reading
 ) -> None:
-    """Raise `CharrnnError` unless there are two different units to learn from."""
+    """Raise `CharrnnError` unless the training part has at least two different units."""
     corpus = ", ".join(names)
     name = UNIT_NAMES[config.unit]
     need = f"training needs at least two different {name}s, and a useful model thousands of them"
@@ -205,12 +207,12 @@ def _check_enough(
 
 
 def _different(counts: NDArray[np.int64], coder: Coder) -> set[str]:
-    """The units that were counted, newlines aside."""
+    """The units that occur, except newlines."""
     return {coder.unit(int(code)) for code in np.flatnonzero(counts)} - {LINE_END}
 
 
 def _learn(counts: NDArray[np.int64], coder: Coder, config: TextConfig, notes: list[Note]) -> Vocabulary:
-    """The vocabulary of the counted codes."""
+    """The vocabulary learned from counts (coder.size)."""
     by_unit: dict[str, int] = {}
     unspelled = 0
     for code in np.flatnonzero(counts):
@@ -232,7 +234,7 @@ def _learn(counts: NDArray[np.int64], coder: Coder, config: TextConfig, notes: l
 def _spelling(
     ids: NDArray[np.unsignedinteger], counts: NDArray[np.int64], coder: Coder, vocabulary: Vocabulary
 ) -> float:
-    """The log-probability of the spelling of all counted units that are unknown, given that they are."""
+    """The summed log-probability, in nats, of the spellings of all unknown units, given that they are unknown."""
     unknown = np.flatnonzero((ids == UNKNOWN) & (counts > 0))
     characters = coder.lengths()[1]
     units = [coder.unit(int(code)) for code in unknown]
@@ -251,7 +253,7 @@ def _part(
     spaces: int,
     vocabulary: Vocabulary,
 ) -> EncodedPart:
-    """The part whose codes occur so often, to be written to the file `name`; `ids` is the id of each code."""
+    """The record of the part with these counts (coder.size), in the file `name`; ids (coder.size): of each code."""
     unit_bytes, unit_characters = coder.lengths()
     length = int(counts.sum())
     size, characters = int(counts @ unit_bytes), int(counts @ unit_characters)
@@ -260,12 +262,12 @@ def _part(
 
 
 def _write(reading: Reading, ids: NDArray[np.unsignedinteger], train: Path, validation: Path) -> None:
-    """Write the ids of both parts, and remove the codes on the way; `ids` is the id of each code."""
+    """Write the ids of both parts, and remove the codes that were read; ids (coder.size): of each code."""
     with contextlib.ExitStack() as stack:
         parts = [(stretch, train) for stretch in reading.train]
         parts += [(stretch, validation) for stretch in reading.validation]
         files = {path: stack.enter_context(path.open("wb")) for path in {path for _, path in parts}}
-        # In the order in which they were read, so that a file of codes that ends in a stretch is done with.
+        # In the order in which they were read, so that each file of codes can be removed at its end.
         for (spool, start, stop), path in sorted(parts, key=lambda part: part[0][1]):
             for block in read_ahead(np.take(ids, codes) for codes, _ in spool.read(start, stop, remove=True)):
                 files[path].write(block.data)

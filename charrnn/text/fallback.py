@@ -1,6 +1,6 @@
-"""What an unknown unit costs beyond P(<unk>): a distribution over the spellings that are not in the vocabulary.
+"""The probability of an unknown unit given <unk>: a distribution over the spellings that are not in the vocabulary.
 
-With it every text has a finite probability, and the probabilities of all texts add up to one at most.
+With it every text has a positive probability, and the probabilities of all texts sum to at most one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LARGEST_COUNT = 2**53  # the integers that float64 holds exactly
 
 @dataclass(frozen=True)
 class UniformFallback:
-    """Characters: each code point outside the vocabulary is as probable as any other.
+    """Characters: all code points outside the vocabulary are equally probable.
 
     `mapped` is how many units of the training text were mapped to <unk>; `outside` how many code points are unknown.
     """
@@ -31,11 +31,11 @@ class UniformFallback:
     literal: int = 0
 
     def log_prob(self, unit: str) -> float:
-        """log P(unit | unknown), natural logarithm."""
+        """log P(unit | unknown), in nats."""
         return -math.log(self.outside)
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint stores."""
+        """The entry `fallback` of a checkpoint."""
         return {"mapped": self.mapped}
 
 
@@ -43,11 +43,12 @@ class UniformFallback:
 class SpellingFallback:
     """Words: characters drawn one by one, stopping after each with a fixed probability.
 
-    A spelling c_1 ... c_n has probability `stop (1 - stop)^(n-1) p(c_1) ... p(c_n)`. `p` gives the share D / (N + D) (D
-    different characters in N; Witten and Bell 1991) to the code points that were not seen, in equal parts. Vocabulary
-    units use up `known_mass` of the total, and are excluded, so the rest is divided by `1 - known_mass`.
+    A spelling c_1 ... c_n has probability `stop (1 - stop)^(n-1) p(c_1) ... p(c_n)`. With N characters counted, D of
+    them different, `p` gives the share D / (N + D) to the code points that were not seen, in equal parts: method C of
+    Witten and Bell 1991, "The zero-frequency problem", doi:10.1109/18.87000. Vocabulary units, which have `known_mass`
+    of the total, are excluded, so probabilities are divided by `1 - known_mass`.
 
-    `literal` counts the <unk> that stood in the training text, `mapped` the units that were mapped to it.
+    `literal` counts the <unk> that occurred in the training text, `mapped` the units that were mapped to it.
     """
 
     literal: int
@@ -73,17 +74,17 @@ class SpellingFallback:
         return (self.stops + 1) / (sum(self.counts) + 2)
 
     def spelling_log_prob(self, unit: str) -> float:
-        """log P(spelling) over all spellings, those of known units included."""
+        """log P(spelling), in nats, over all spellings, those of known units included."""
         known, other = self._log_probs, self._log_prob_other
         spelled = sum(known.get(character, other) for character in unit)
         return spelled + (len(unit) - 1) * math.log1p(-self._stop) + math.log(self._stop)
 
     def log_prob(self, unit: str) -> float:
-        """log P(unit | unknown), natural logarithm, for a unit that is not in the vocabulary."""
+        """log P(unit | unknown), in nats, of a unit that is not in the vocabulary."""
         return self.spelling_log_prob(unit) - math.log1p(-self.known_mass)
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint stores."""
+        """The entry `fallback` of a checkpoint."""
         return {
             "literal": self.literal,
             "mapped": self.mapped,
@@ -100,10 +101,10 @@ Fallback = UniformFallback | SpellingFallback
 def learn_spelling(
     known: Sequence[str], mapped: Mapping[str, int], *, literal: int, mapped_count: int, excluded: Iterable[str]
 ) -> SpellingFallback:
-    """Learn to spell from the units that were mapped to <unk>, by their counts, and from each known unit once.
+    """The distribution over spellings: of the units that were mapped to <unk>, by count, and of each known unit once.
 
-    `mapped_count` may exceed the sum of `mapped` where not every spelling was kept. The mass of `known` and of
-    `excluded` (literal forms of <unk>) is taken out.
+    `mapped_count` exceeds the sum of `mapped` if not every spelling was stored. `known_mass` is that of `known` and of
+    `excluded` (literal forms of <unk>).
     """
     seen: Counter[str] = Counter()
     for unit, count in mapped.items():
@@ -149,7 +150,7 @@ def fallback_from_json(value: object, *, unit: str, vocabulary_size: int) -> Fal
 
 
 def uniform_fallback(unit: str, vocabulary_size: int, mapped: int) -> UniformFallback:
-    """The fallback of characters; that of bytes, where nothing is unknown, has one outcome."""
+    """The fallback of characters; that of bytes, of which none is unknown, has one outcome."""
     return UniformFallback(mapped, max(1, CODE_POINTS - (vocabulary_size - 1)) if unit == "char" else 1)
 
 

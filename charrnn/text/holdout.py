@@ -1,4 +1,4 @@
-"""Which lines of a corpus are held out, where each line is a text of its own."""
+"""Which lines of a corpus are held out for validation, if each line is a sequence by itself."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from charrnn.text.lines import take_lines
 class LineSplit:
     """Holds out the lines whose content, hashed with `seed`, falls in `fraction` of all hashes.
 
-    Duplicates so stay together, and a line's part does not depend on the other lines. Of few lines chance may choose
-    none or all: `mend` says so once all were separated.
+    So duplicates stay together, and the part of a line does not depend on the other lines. If there are few lines, none
+    or all of them may be held out by chance: `mend` corrects that.
     """
 
     def __init__(self, fraction: float, seed: int) -> None:
         self._start = np.frombuffer(hashlib.blake2b(str(seed).encode(), digest_size=8).digest(), np.uint64)
         self._bound = int(fraction * 2**64)
         self._empty = mixed(self._start)[0]
-        self._least, self._greatest = 2**64, -1  # hashes seen, those of empty lines aside
+        self._least, self._greatest = 2**64, -1  # hashes seen, except those of empty lines
 
     def separate(self, text: Points) -> tuple[Points, Points]:
-        """The lines of `text`, which ends in a newline: those to train on and those to hold out."""
+        """Split text (N code points), which ends in a newline: the lines to train on, and those that are held out."""
         from charrnn.kernels.text import hash_lines
 
         hashes, stops = np.empty(len(text), np.uint64), np.empty(len(text), np.int64)
@@ -40,10 +40,10 @@ class LineSplit:
         return take_lines(text, starts[~out], stops[~out]), take_lines(text, starts[out], stops[out])
 
     def mend(self) -> bool:
-        """Whether either part has no line that is not empty; separated again, both have one, if there are two.
+        """After all lines were split: whether one part had no line, empty ones aside, so that they must be split again.
 
-        The line that changes its part is that with the least or the greatest hash, with its duplicates. Where all
-        lines are the same, none is held out any more.
+        The line with the least or the greatest hash, with its duplicates, then changes its part. If all lines are the
+        same, none is held out.
         """
         before = self._bound
         if self._greatest < 0:
@@ -58,7 +58,10 @@ class LineSplit:
 
 
 def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): each bit of a hash changes all of them."""
+    """The finaliser of SplitMix64 for values of any shape: each bit changes about half of the bits of the result.
+
+    Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", doi:10.1145/2660193.2660195.
+    """
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

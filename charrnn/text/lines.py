@@ -1,4 +1,4 @@
-"""Choosing lines from a text."""
+"""Copying lines of a text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 def take_lines(text: NDArray[Number], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[Number]:
-    """text[starts[n] : stops[n]] for each n, one after the other, not to be written to."""
+    """The concatenation of text[starts[n] : stops[n]] over n, read-only; text (N), starts and stops (L)."""
     from charrnn.kernels.text import copy_lines
 
     size = text.itemsize
     lines = np.empty(int((stops - starts).sum()), text.dtype)
     source = text.view(np.uint8)
-    source.flags.writeable = False  # to compiled code this is part of the type, and there should be one
+    source.flags.writeable = False  # compiled code has this flag in its types: one version of the kernel is enough
     copy_lines(source, size * starts, size * stops, lines.view(np.uint8))
     lines.flags.writeable = False
     return lines

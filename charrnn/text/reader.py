@@ -1,4 +1,4 @@
-"""Opening texts: files, pipes and stdin, compressed or not, decoded piece by piece in bounded memory."""
+"""Reading texts: files, pipes and stdin, compressed or not, decoded piece by piece in bounded memory."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ Item = TypeVar("Item")
 
 STDIN = "-"
 BLOCK_BYTES = 1 << 18
-LONGEST_CARRY = 4 << 20  # characters kept back while waiting for a place between two words
-# By their first bytes. "BZh" alone could begin a text, the block header after it could not.
+LONGEST_CARRY = 4 << 20  # characters buffered, at most, to find the end of a word
+# Compressed files by their first bytes. A text can begin with "BZh", but not with the block header after it.
 COMPRESSED = ((b"\x1f\x8b\x08", "gzip"), (b"\xfd7zXZ\x00", "xz"))
 BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# A codec that turns every byte into the code point of the same number, so that bytes take the path of text.
+# A codec that maps each byte to the code point of the same number, so that bytes are processed like text.
 BYTES_AS_TEXT = "latin-1"
 
 
 @dataclass
 class Findings:
-    """What was changed while a text was read."""
+    """What was changed in a text that was read: a byte order mark removed, how many CR LF replaced."""
 
     byte_order_mark: bool = False
     crlf: int = 0
 
 
 class Source:
-    """One input, which can be read more than once. A pipe is copied to a temporary file first.
+    """One input, which can be read more than once: a pipe is spooled to a temporary file first.
 
-    `name` is what messages call it. Raises `CharrnnError` where the input is missing, unreadable or damaged.
+    `name` is its name in messages. Raises `CharrnnError` if the input is missing, unreadable or damaged.
     """
 
     def __init__(self, path: str, spool_folder: Path) -> None:
@@ -55,11 +55,11 @@ class Source:
         self._file = _spool_stdin(spool_folder) if path == STDIN else _open_file(path, spool_folder)
 
     def close(self) -> None:
-        """Close the file; a spooled copy goes away with it."""
+        """Close the file; a spooled copy is removed."""
         self._file.close()
 
     def blocks(self) -> Iterator[bytes]:
-        """The decompressed bytes from the start, about `BLOCK_BYTES` at a time."""
+        """The decompressed bytes from the start, `BLOCK_BYTES` at a time. Raises `CharrnnError` for damaged data."""
         read, kind = 0, ""
         try:
             self._file.seek(0)
@@ -79,8 +79,7 @@ class Source:
             ) from error
 
     def size(self) -> int | None:
-        """How many bytes `blocks` gives, where that is known without reading them: None for compressed or
-        unreadable ones."""
+        """The number of bytes that `blocks` yields; None if compressed or unreadable."""
         try:
             self._file.seek(0)
             _, kind = _decompressed(self._file, self._file.read(16))
@@ -89,7 +88,7 @@ class Source:
         return None if kind else os.fstat(self._file.fileno()).st_size
 
     def digest(self) -> tuple[int, str]:
-        """How many bytes `blocks` gives, and their SHA-256 in hexadecimal."""
+        """The number of bytes that `blocks` yields, and their SHA-256 in hexadecimal."""
         size, digest = 0, hashlib.sha256()
         for block in self.blocks():
             size += len(block)
@@ -98,9 +97,9 @@ class Source:
 
 
 def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, findings: Findings) -> Iterator[str]:
-    """Decode `blocks`: no byte order mark, lines that end in "\\n", the last one too; everything else is kept.
+    """Decode `blocks`: without a byte order mark, each line, also the last, with "\\n" at its end, otherwise unchanged.
 
-    Yields pieces that are not empty and end anywhere. `findings` is filled in on the way.
+    Yields pieces that are not empty and end anywhere. Updates `findings`.
 
     Raises:
         CharrnnError: the bytes are not valid in `encoding`, and `errors` is "strict".
@@ -115,9 +114,9 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
             findings.byte_order_mark = True
             piece = piece[len(mark) :]
         first = False
-        if piece.endswith("\r"):  # half of a "\r\n", perhaps
+        if piece.endswith("\r"):  # perhaps the first half of a "\r\n"
             held, piece = "\r", piece[:-1]
-        if "\r" in piece and "\r\n" in piece:  # one character alone is found faster
+        if "\r" in piece and "\r\n" in piece:  # the search for one character is faster
             findings.crlf += piece.count("\r\n")
             piece = piece.replace("\r\n", LINE_END)
         if piece:
@@ -131,7 +130,7 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
 
 
 def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """The same items; a thread makes the next one while the caller works with this one."""
+    """The same items; a thread computes the next one while the caller uses the current one."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, end)
@@ -141,7 +140,7 @@ def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
 
 
 def whole_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """Regroup a text that ends in a newline into pieces that do."""
+    """Regroup a text that ends in a newline into pieces that end in one."""
     waiting: list[str] = []
     for piece in pieces:
         cut = piece.rfind(LINE_END) + 1
@@ -155,7 +154,7 @@ def whole_lines(pieces: Iterator[str]) -> Iterator[str]:
 def whole_words(pieces: Iterator[str]) -> Iterator[str]:
     """Regroup a text into pieces that end between two words: after a newline, else before white space.
 
-    A stretch of `LONGEST_CARRY` characters without white space is cut where it stands.
+    After `LONGEST_CARRY` characters without a newline, a piece ends before the last white space, or else there.
     """
     waiting = ""
     for piece in pieces:
@@ -171,7 +170,7 @@ def whole_words(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _before_last_space(text: str) -> int:
-    """Where the last run of white space that follows something starts, 0 if there is none."""
+    """The start of the last run of white space that does not begin the text; 0 if there is none."""
     space = max(text.rfind(" "), text.rfind("\t"))
     return len(text[: space + 1].rstrip()) if space > 0 else 0
 
@@ -225,7 +224,7 @@ def _decompressed(file: IO[bytes], head: bytes) -> tuple[IO[bytes], str]:
 
 
 def _reason(error: Exception) -> str:
-    """The decompressor's own words, on one line."""
+    """The message of the decompressor, on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

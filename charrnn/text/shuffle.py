@@ -1,4 +1,4 @@
-"""The lines of a text in another order in each epoch, read from where they lie."""
+"""The lines of a text in a random order that is another one in each epoch, without loading the text into memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from charrnn.text.lines import take_lines
 from charrnn.text.mapped import CHUNK, FAULT_BYTES, PAGES_BYTES, release_pages
 from charrnn.text.vocabulary import EOS
 
-RUN = 1 << 16  # tokens of neighbouring lines that are read together, at least
-MOST_RUNS = 1 << 19  # of a text so large that there would be more, runs are longer
-GROUP = 1 << 21  # tokens whose lines are shuffled among each other, at most
-GROUPS_BYTES = 32 << 20  # what the groups that are in memory, one a stream, take together
+RUN = 1 << 16  # least tokens of a run
+MOST_RUNS = 1 << 19  # if a text had more runs, they are made longer
+GROUP = 1 << 21  # most tokens of a group
+GROUPS_BYTES = 32 << 20  # size of all groups in memory, one per stream
 
 Ids = NDArray[np.integer]
 
@@ -22,10 +22,10 @@ Ids = NDArray[np.integer]
 class LineShuffle:
     """The lines of a text in an order that depends on seed, epoch and the number of streams that read it.
 
-    Neither the text nor a number for each line has to fit in memory. The text is cut into runs of neighbouring lines,
-    which come in random order; some that then follow each other are a group, and its lines are shuffled when a place in
-    it is first read. A small text is one group: all orders of its lines are equally likely. A line that is larger than
-    a group is a group of its own, and stays where it lies.
+    Neither the text nor an index of its lines has to fit in memory. The text is cut into runs of neighbouring lines,
+    and the runs are put in random order. Consecutive runs of that order form a group, and the lines of a group are
+    shuffled when it is first read. A small text is one group: all orders of its lines are equally likely. A line that
+    is larger than a group is a group by itself, and is not copied.
     """
 
     def __init__(self, ids: Ids, seed: int, streams: int) -> None:
@@ -36,10 +36,10 @@ class LineShuffle:
         self._size = GROUP if small else max(run, min(GROUP, GROUPS_BYTES // (streams * ids.itemsize)))
         self._longest = max(2 * run, self._size)
         self._epoch = -1
-        self._groups: dict[int, Ids] = {}  # those that the latest call read
+        self._groups: dict[int, Ids] = {}  # those that the last call read
 
     def read(self, epoch: int, places: NDArray[np.int64], count: int) -> Ids:
-        """(count, N): the tokens from each of `places` (N) on, in the order of `epoch`; what precedes the text is 0."""
+        """Tokens (count, N) from each of `places` (N) on, in the order of `epoch`; 0 for negative positions."""
         if epoch != self._epoch:
             self._begin(epoch)
         tokens = np.zeros((len(places), count), self._ids.dtype)
@@ -59,7 +59,7 @@ class LineShuffle:
         return tokens.T
 
     def _begin(self, epoch: int) -> None:
-        """Put the runs in order and cut them into groups; nothing is read yet."""
+        """Draw the order of the runs and cut it into groups, without reading the text."""
         self._epoch, self._groups = epoch, {}
         self._order = _generator("runs", self._seed, epoch).permutation(len(self._runs) - 1)
         lengths = np.diff(self._runs)[self._order]
@@ -78,7 +78,7 @@ class LineShuffle:
         lines = np.concatenate(pieces)
         release_pages(self._ids)
         stops = np.flatnonzero(lines == EOS) + 1
-        if len(stops) == 0 or stops[-1] < len(lines):  # what follows the last end of line is a line too
+        if len(stops) == 0 or stops[-1] < len(lines):  # a last line without an end
             stops = np.append(stops, len(lines))
         starts = np.append(0, stops[:-1])
         order = _generator("lines", self._seed, self._epoch, group).permutation(len(stops))
@@ -86,10 +86,10 @@ class LineShuffle:
 
 
 def run_starts(ids: Ids, least: int) -> NDArray[np.int64]:
-    """Where runs of whole lines start, and at the end the number of ids.
+    """The starts of runs of whole lines, and then the number of ids: (runs + 1).
 
-    A run has `least` tokens to twice as many; the last one may have fewer, and so may one before a line that is longer
-    than that, which is a run of its own. The text is looked at where runs end only.
+    A run has from `least` to 2 · `least` tokens. A longer line is a run by itself. The run before it may have fewer, as
+    may the last one. The text is read only near the ends of runs.
     """
     starts, mapped = [0], 0
     while starts[-1] < len(ids):
@@ -110,7 +110,7 @@ def run_starts(ids: Ids, least: int) -> NDArray[np.int64]:
 
 
 def _line_end(ids: Ids, place: int) -> int:
-    """The place after the first end of line from `place` on; where there is none, the number of ids."""
+    """The position after the first end of line from `place` on; the number of ids if there is none."""
     step = 1 << 8
     while place < len(ids):
         ends = np.flatnonzero(ids[place : place + step] == EOS)
@@ -124,9 +124,10 @@ def _line_end(ids: Ids, place: int) -> int:
 
 
 def keyed_bytes(*key: str | int) -> bytes:
-    """16 bytes that depend on nothing but the key."""
+    """A hash of the key, 16 bytes: BLAKE2b."""
     return hashlib.blake2b(" ".join(map(str, key)).encode(), digest_size=16).digest()
 
 
 def _generator(*key: str | int) -> np.random.Generator:
+    """Counter-based random numbers, a function of the key: Philox (Salmon et al. 2011, doi:10.1145/2063384.2063405)."""
     return np.random.Generator(np.random.Philox(key=np.frombuffer(keyed_bytes(*key), np.uint64)))

@@ -1,4 +1,4 @@
-"""Codes on disk, from when a text is read until its vocabulary is known."""
+"""A spool: the codes of a text on disk, from when it is read until its vocabulary is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEGMENT_BYTES = 64 << 20
 
 @dataclass
 class _Segment:
-    """A file, the place of its first code in the whole, and of each block the type, length and bytes between units."""
+    """A file: the position of its first code in the spool; type, length and bytes between units of each block."""
 
     path: Path
     start: int
@@ -27,8 +27,8 @@ class _Segment:
 class Spool:
     """A long sequence of codes in temporary files, each block in the smallest type that holds it.
 
-    There are many files so that those that are done with can go: of a large text, the ids that are written meanwhile
-    then take the memory and the disk space that its codes give back, and some of the codes never reach the disk.
+    There are several files so that each can be removed once it is read: the ids of a large text are then written into
+    the space that its codes free, and some of the codes never reach the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class Spool:
         self._file = self._begin_segment()
 
     def append(self, codes: Codes, spaces: int) -> None:
-        """Write a block at the end."""
+        """Append a block of codes (N); `spaces`: the bytes of white space between its units."""
         if len(codes):
             if self._file.tell() >= SEGMENT_BYTES:
                 self._file.close()
@@ -50,7 +50,7 @@ class Spool:
     def read(self, start: int, stop: int, *, remove: bool = False) -> Iterator[tuple[Codes, int]]:
         """The blocks of the codes [start, stop), the first and last cut to size, each with its bytes between units.
 
-        With `remove`, files that end in this range go once they were read, with all that is in them.
+        `remove`: delete each file that ends in this range after it was read, including its codes before `start`.
         """
         self._file.flush()
         for segment in [*self._segments]:
@@ -73,7 +73,7 @@ class Spool:
                 self._segments.remove(segment)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all codes; more can be appended."""
         self.close()
         self.length = 0
         self._file = self._begin_segment()
@@ -92,9 +92,9 @@ class Spool:
 
 
 def spaces_before(codes: Codes, spaces: int, position: int) -> int:
-    """How many of the `spaces` bytes between the words of a block come before the unit at `position`.
+    """How many of the `spaces` bytes between the words of a block, codes (N), precede the unit at `position`.
 
-    One stands between two words of a line; those beyond that (at the ends of lines, mostly) go by line.
+    An estimate: one byte between two words of a line, the rest (mostly at the ends of lines) in equal parts per line.
     """
     if spaces == 0 or position in (0, len(codes)):
         return spaces if position else 0

@@ -1,4 +1,4 @@
-"""Finding the texts at which writing stops, while it is being written."""
+"""Stop strings: finding where a sample ends, while it is written."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 class StopFilter:
-    """Passes bytes on until one of the stop texts is complete, and holds back what may be the beginning of one."""
+    """Passes bytes on up to the first complete stop string, and buffers what may be the beginning of one."""
 
     def __init__(self, stops: Sequence[bytes]) -> None:
         self._stops = stops
         self._held = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """The bytes that are safe to hand on, and whether a stop text was found after them."""
+        """The bytes before any stop string, complete or begun, and whether a complete one was found after them."""
         if not self._stops:
             return data, False
         text = self._held + data
@@ -26,11 +26,11 @@ class StopFilter:
         return text[: len(text) - hold], False
 
     def rest(self) -> bytes:
-        """What was held back, once no more is to come."""
+        """The buffered bytes, after the last call of `feed`."""
         held, self._held = self._held, b""
         return held
 
 
 def _overlap(text: bytes, stop: bytes) -> int:
-    """The length of the longest end of `text` that is a beginning of `stop`."""
+    """The length of the longest suffix of `text` that is a proper prefix of `stop`."""
     return next(n for n in range(min(len(text), len(stop) - 1), -1, -1) if text.endswith(stop[:n]))

@@ -1,4 +1,4 @@
-"""Cutting text into units and joining them again: characters, bytes, words, and words that are cut already.
+"""Splitting text into units: characters, bytes, words, or pretokenized words.
 
 A newline is always a unit of its own. Words keep their spacing: one plain space before a word belongs to it, every
 other run of white space is a unit, so that joining the units gives back the text.
@@ -16,11 +16,11 @@ REPLACEMENT = "\ufffd"
 REPLACEMENT_BYTES = REPLACEMENT.encode()
 
 SURROGATES = re.compile("[\ud800-\udfff]")
-# Python smuggles an invalid byte b through text as U+DC00 + b; these are the surrogates that stand for no byte.
+# The error handler "surrogateescape" decodes an invalid byte b as U+DC00 + b; all other surrogates stand for no byte.
 SURROGATES_WITHOUT_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-# What KenLM and the Penn Treebank tools separate words by: white space of ASCII only, so "10\u00a0000" is one word.
+# As KenLM and the Penn Treebank tools do, split at ASCII white space only: "10\u00a0000" is one word.
 PRETOKENIZED = re.compile(r"[^ \t\n\r\v\f]+|\n")
-# Code points that change or join the letter before them: vowel signs, accents, and the two invisible joiners.
+# Combining marks (vowel signs, accents) and the two invisible joiners belong to the letter before them.
 MARK_RANGES = ((0x300, 0x20000), (0xE0100, 0xE01F0))
 JOINERS = "\u200c\u200d"
 LETTER, SYMBOL = r"[^\W\d_]", r"[^\w\s]"
@@ -33,7 +33,7 @@ def without_surrogates(text: str) -> str:
 
 
 def text_bytes(text: str) -> bytes:
-    """UTF-8 of `text`; a smuggled invalid byte becomes that byte again, any other surrogate U+FFFD."""
+    """UTF-8 of `text`; an escaped invalid byte becomes that byte again, any other surrogate U+FFFD."""
     return SURROGATES_WITHOUT_BYTE.sub(REPLACEMENT, text).encode("utf-8", "surrogateescape")
 
 
@@ -52,13 +52,13 @@ def mark_class() -> str:
 
 @functools.cache
 def word_pattern() -> re.Pattern[str]:
-    """The pattern whose matches, one after the other, are the whole text. Made at first use: the marks take time."""
-    # ASCII is turned away first: a class of this many ranges is searched one by one.
+    """The pattern whose successive matches are the whole text. Compiled at first use, since the marks take time."""
+    # ASCII is excluded first, for speed: the ranges of such a large class are tested one by one.
     marks = rf"(?:(?![\x00-\x7f])[{mark_class()}])"
     word = rf"{LETTER}+(?:{marks}+{LETTER}*|['’]{LETTER}+)*"
     number = r"\d+(?:[.,]\d+)*"
     symbol = rf"{SYMBOL}{marks}*"
-    # A run of white space leaves its last plain space to the token after it.
+    # The last plain space of a run of white space belongs to the token after it.
     return re.compile(rf"\n| ?(?:{UNKNOWN_WORD}|{word}|{number}|_+|{symbol})|[^\S\n]+(?= \S)|[^\S\n]+")
 
 
@@ -68,12 +68,12 @@ def split_characters(text: str) -> list[str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Words, numbers, punctuation marks and white space, which joined give back `text`."""
+    """Words, numbers, punctuation marks and white space; joined, they are `text`."""
     return word_pattern().findall(without_surrogates(text))
 
 
 def split_pretokenized(text: str) -> list[str]:
-    """What ASCII white space separates, and the newlines."""
+    """The words that ASCII white space separates, and the newlines."""
     return PRETOKENIZED.findall(without_surrogates(text))
 
 

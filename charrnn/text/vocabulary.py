@@ -1,4 +1,4 @@
-"""The vocabulary: which units have a number, and what the others cost."""
+"""The vocabulary: the units that have an id, and the probabilities of those that have not."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ UNIT_NAMES = {"char": "character", "byte": "byte", "word": "word"}
 class Vocabulary:
     """The units in id order: `<unk>` is 0, `<eos>` (the newline) is 1, bytes are two hexadecimal digits.
 
-    The two special entries are known by their place: a word that is spelled `<eos>` in a text is an unknown word like
-    any other, never the end of a line, and `<unk>` in a text is the unknown token.
+    The two special entries are identified by their ids: a word that is spelled `<eos>` in a text is an unknown word
+    like any other, never the end of a line. `<unk>` in a text is the unknown token.
     """
 
     unit: str
@@ -52,9 +52,9 @@ class Vocabulary:
     def learn(cls, counts: Mapping[str, int], config: TextConfig, *, unspelled: int = 0) -> Vocabulary:
         """Choose the units by how often each occurs in the training text.
 
-        `counts` has the units as `split` gives them, newlines and literal `<unk>` included; `unspelled` more units are
-        known to be rare, but not how they are spelled. `max_vocab` limits `len(vocabulary)`, `<unk>` and `<eos>`
-        included. Bytes are all in, whatever the limits.
+        `counts` has the units as `split` gives them, newlines and literal `<unk>` included; `unspelled` is the number
+        of further units, all rare, whose spelling is not stored. `max_vocab` limits `len(vocabulary)`, `<unk>` and
+        `<eos>` included. A byte vocabulary always has all bytes.
 
         Raises:
             CharrnnError: no unit is left.
@@ -79,8 +79,8 @@ class Vocabulary:
                 f"no {name} of the corpus occurs {config.min_count} times or more, and rarer ones become <unk>; lower "
                 f"`min_count` (1 keeps every {name}) or give more text"
             )
-        kept = {*known, LINE_END, *literals}
-        mapped = {unit: n for unit, n in counts.items() if n and unit not in kept}
+        unmapped = {*known, LINE_END, *literals}
+        mapped = {unit: n for unit, n in counts.items() if n and unit not in unmapped}
         mapped_count = sum(mapped.values()) + unspelled
         fallback: Fallback
         if config.unit == "char":
@@ -92,12 +92,13 @@ class Vocabulary:
         return cls(config.unit, config.pretokenized, (*SPECIAL_UNITS, *known), fallback)
 
     def __len__(self) -> int:
+        """V, `<unk>` and `<eos>` included."""
         return len(self.units)
 
     def split(self, text: str | bytes) -> list[str]:
         """The units of `text`, known or not, newlines as "\\n", lone surrogates as U+FFFD.
 
-        A byte model's units are two hexadecimal digits each; only there may `text` be bytes.
+        The units of a byte vocabulary are two hexadecimal digits each. Raises `TypeError` for bytes in any other one.
         """
         if self.unit == "byte":
             return split_bytes(text)
@@ -108,11 +109,11 @@ class Vocabulary:
         return split_pretokenized(text) if self.pretokenized else split_words(text)
 
     def id_of(self, unit: str) -> int:
-        """The id of a unit as `split` gives it; `UNKNOWN` where the vocabulary lacks it."""
+        """The id of a unit as `split` gives it; `UNKNOWN` if it has none."""
         return self._ids.get(unit, UNKNOWN)
 
     def encode(self, text: str | bytes) -> NDArray[np.int32]:
-        """The ids of the units of `text`, one int32 each: 0 where unknown, 1 for a newline."""
+        """The ids of the units of `text`, (units) in int32: 0 if unknown, 1 for a newline."""
         if self.unit == "byte":
             data = text_bytes(text) if isinstance(text, str) else text
             return np.take(self.table, np.frombuffer(data, np.uint8))
@@ -123,19 +124,19 @@ class Vocabulary:
         return np.fromiter(map(self.id_of, units), np.int32, len(units))
 
     def decode(self, ids: ArrayLike) -> str:
-        """The text of `ids`; `decode(encode(text)) == text` where every unit of `text` is known.
+        """The text of ids, of any shape; `decode(encode(text)) == text` if every unit of `text` is known.
 
-        Unknown units come out as U+FFFD or `<unk>`, invalid bytes of a byte model as U+FFFD.
+        Unknown units become U+FFFD or `<unk>`, invalid bytes of a byte model U+FFFD.
         """
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
-        """The UTF-8 of the text of `ids`; of a byte model, its bytes as they are."""
+        """The text of ids, of any shape, in UTF-8; of a byte model, the bytes themselves."""
         decoder = self.decoder()
         return b"".join(map(decoder.feed, np.asarray(ids, np.int64).ravel().tolist()))
 
     def decoder(self) -> Decoder:
-        """A decoder that takes one unit after the other."""
+        """A decoder that takes one id after the other."""
         return Decoder(self)
 
     def is_oov(self, unit: str) -> bool:
@@ -143,11 +144,11 @@ class Vocabulary:
         return unit not in self._ids and not self._is_trained_literal(unit)
 
     def spelling_log_probs(self, units: Sequence[str]) -> NDArray[np.float64]:
-        """What each unit adds to the log-probability of its id: 0 where it is known, else that of its spelling.
+        """The log-probability (units), in nats, of each unit given its id: 0 if it is known, else that of its spelling.
 
-        Natural logarithms, float64, one entry a unit as `split` gives them; always finite.
-        A literal <unk> has n_literal / (n_literal + n_mapped + 1) of the unknown token's mass (where words keep their
-        space, with and without one share it equally); the spellings outside the vocabulary share the rest. Where the
+        `units` are as `split` gives them. The results are float64 and always finite.
+        A literal <unk> has n_literal / (n_literal + n_mapped + 1) of the unknown token's mass, in equal parts with and
+        without a space before it where words include one. The spellings outside the vocabulary have the rest. If the
         training text had no literal <unk>, it is spelled like any other word.
         """
         fallback = self.fallback
@@ -174,7 +175,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Vocabulary:
-        """Read what `to_json` wrote; other keys are let be.
+        """Read what `to_json` wrote; other keys are ignored.
 
         Raises:
             CharrnnError: names the defect.
@@ -221,14 +222,14 @@ class Vocabulary:
 
     @functools.cached_property
     def unit_bytes(self) -> tuple[bytes, ...]:
-        """The bytes that each id stands for, spaces between pretokenized words left out."""
+        """The bytes of each id (V), without the spaces between pretokenized words."""
         unknown = UNKNOWN_WORD.encode() if self.unit == "word" else REPLACEMENT_BYTES
         write = bytes.fromhex if self.unit == "byte" else str.encode
         return (unknown, b"\n", *(write(unit) for unit in self.units[2:]))
 
 
 class Decoder:
-    """Turns ids into bytes one at a time; only pretokenized words depend on what came before."""
+    """Decodes ids into bytes one at a time; only pretokenized words depend on the id before."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._unit_bytes = vocabulary.unit_bytes
@@ -236,7 +237,7 @@ class Decoder:
         self._line_start = True
 
     def feed(self, number: int) -> bytes:
-        """The UTF-8 of a unit, after a space where it follows another pretokenized word."""
+        """The bytes of an id, with a space before it if it follows another pretokenized word."""
         unit = self._unit_bytes[number]
         if not self._joined:
             return unit
