@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing several sides in turns, PyTorch's version of a network, tables."""
+"""Shared by the benchmarks: interleaved timing of several sides, the same network in PyTorch, tables."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def in_turns(sides: dict[str, Side], rounds: int, least: float = 0.3) -> dict[str, list[float]]:
-    """Seconds a call of each side takes, one number a round, the sides alternating within each round.
+    """The seconds of a call of each side, one value a round, the sides alternating within each round.
 
-    Each side runs once before; in a round it runs until `least` seconds are over, and the median call counts.
+    Each side runs once before, to warm up. In a round it runs for at least `least` seconds; the value is the median.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
@@ -48,12 +48,12 @@ def in_turns(sides: dict[str, Side], rounds: int, least: float = 0.3) -> dict[st
 
 
 def summary(times: Sequence[float], scale: float = 1e3, digits: int = 1) -> str:
-    """Median, and half the range over the rounds."""
+    """The median in ms (or by `scale`), ± half the range over the rounds."""
     return f"{np.median(times) * scale:.{digits}f} ±{(max(times) - min(times)) / 2 * scale:.{digits}f}"
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> str:
-    """How many times as long theirs takes: the median over the rounds of the ratio within each."""
+    """The speed-up: the median over the rounds of the ratio of theirs to ours within each."""
     return f"{np.median(np.array(theirs) / np.array(ours)):.2f} ×"
 
 
@@ -81,7 +81,7 @@ def describe_machine() -> str:
 def make_model(
     cell: str, hidden_size: int, layers: int, vocabulary: int, *, bfloat16: bool, threads: int
 ) -> LanguageModel:
-    """Our network with random weights."""
+    """The network of this project, with random weights."""
     config = ModelConfig(vocabulary, (cell,) * layers, hidden_size, EMBEDDING)
     model = LanguageModel(config, threads=threads, bfloat16=bfloat16)
     model.initialise(0)
@@ -89,7 +89,7 @@ def make_model(
 
 
 def make_torch(cell: str, hidden_size: int, layers: int, vocabulary: int) -> Any:
-    """The same network of PyTorch's modules."""
+    """The same network made of PyTorch modules."""
     import torch
 
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell]
@@ -103,6 +103,6 @@ def make_torch(cell: str, hidden_size: int, layers: int, vocabulary: int) -> Any
 
 
 def training_flops(cell: str, H: int, L: int, V: int, positions: int) -> float:
-    """Multiplications and additions of a training step; the input product of the first layer is a look-up."""
+    """Floating-point operations of a training step on `positions` tokens; the first input product is a lookup."""
     share = {"lstm": 1.0, "gru": 0.75, "rnn": 0.25}[cell]
     return 6.0 * positions * (share * (4 * H * H + 8 * H * H * (L - 1)) + H * V)

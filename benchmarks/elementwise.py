@@ -1,4 +1,4 @@
-"""What the elementwise parts of a step cost: nanoseconds an element, vectorised form against the C library's.
+"""Elementwise functions: nanoseconds an element, vectorised approximation against the C library.
 
 python -m benchmarks.elementwise
 """

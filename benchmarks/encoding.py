@@ -1,4 +1,4 @@
-"""How fast a text becomes numbers, and how much memory training on a large one takes.
+"""How fast a text is encoded, and how much memory training on a large one takes.
 
     python -m benchmarks.encoding [--megabytes 500] [--lines] [--folder FOLDER]
 

@@ -1,9 +1,11 @@
-"""What RNN, GRU and LSTM remember: agreement of verbs with subjects far before them, and gradients that reach back.
+"""Long-range dependencies in RNN, GRU and LSTM: subject-verb agreement over distance, and vanishing gradients.
 
     python -m benchmarks.long_range [--quick] [--steps N]
 
 Three networks of one layer learn, by characters and with everything else alike, sentences of the grammar in
-corpora/agreement.py, whose entropy is known. Backpropagation is cut at 128 characters, more than nearly all sentences.
+corpora/agreement.py, whose entropy is known. Backpropagation through time is truncated at 128 characters, longer than
+nearly all sentences. Agreement as a test: Linzen, Dupoux and Goldberg 2016, doi:10.1162/tacl_a_00115; vanishing
+gradients: Bengio, Simard and Frasconi 1994, doi:10.1109/72.279181.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ CELLS, HIDDEN, STEPS, QUICK_STEPS = ("rnn", "gru", "lstm"), 128, 6000, 700
 BATCH, SEQ_LENGTH, CHARACTERS = 32, 128, 49  # the last: of a sentence, about
 DISTANCES = ((1, 1), (2, 4), (5, 8), (9, 13), (14, 20))  # words from subject to verb
 BACK = (1, 2, 4, 8, 16, 32, 64)  # steps
-ROWS = 256  # texts scored side by side
+ROWS = 256  # texts scored in a batch
 Array = NDArray[np.float64]
 Backward = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -88,7 +90,7 @@ def learn(cell: str, corpus: Path, steps: int, threads: int) -> tuple[LanguageMo
     given = {
         **{"cell": (cell,), "layers": 1, "hidden_size": HIDDEN, "lines": True, "steps": steps, "val_fraction": 0.0},
         **{"dropout": 0.0, "batch_size": BATCH, "seq_length": SEQ_LENGTH, "precision": "float32"},
-        "weight_decay": 0.01,  # a sentence is hardly ever read twice, so there is nothing to learn by heart
+        "weight_decay": 0.01,  # a sentence is hardly ever read twice, so there is no overfitting
     }
     output = corpus.with_name(f"{cell}.safetensors")
     request = Request([str(corpus)], output, given, threads=threads, cache=corpus.parent)
@@ -118,7 +120,7 @@ def log_probs(model: LanguageModel, vocabulary: Vocabulary, texts: Sequence[str]
     return found
 
 
-# Gradients that reach back, in NumPy and float64: the project's layers do not keep what they pass from step to step
+# Gradients of past hidden states, in NumPy and float64: the kernels do not store them for each step
 
 
 def sigmoid(x: Array) -> Array:
@@ -127,7 +129,10 @@ def sigmoid(x: Array) -> Array:
 
 
 def step(cell: str, x: Array, h: Array, c: Array, U: Array, b_hn: Array) -> tuple[Array, Array, Backward]:
-    """One step: h and c (B, H) after it, and what turns their gradients into those of h and c before it.
+    """One step: h and c (B, H) after it, and the function from their gradients to those of h and c before it.
+
+    LSTM: Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers, Schmidhuber and
+    Cummins 2000, doi:10.1162/089976600300015015. GRU: Cho et al. 2014, arXiv:1406.1078, in the form of PyTorch.
 
     x (B, G): the input's part of the gates, in PyTorch's order; U (H, G); b_hn (H): the GRU's bias within the reset.
     """
@@ -162,8 +167,8 @@ def step(cell: str, x: Array, h: Array, c: Array, U: Array, b_hn: Array) -> tupl
 def gradients_back(model: LanguageModel, ids: NDArray[np.int32], targets: NDArray[np.int32], steps: int) -> Array:
     """The gradients of the loss after the last of ids (T, B), -log P(targets (B)), with respect to the states before.
 
-    Returns (steps + 1, 2, B, H): those of h and of the LSTM's c, k steps before the last for k = 0, 1 and on; the way
-    goes through all that the state leads to. A state before an end of line has no part in what follows, as in training.
+    Returns (steps + 1, 2, B, H): those of h and of the LSTM's c, k steps before the last for k = 0, 1, …, by
+    backpropagation through time. The state is reset at an end of line, as in training.
     """
     cell = model.config.cells[0]
     weights = {name: tensor.astype(np.float64) for name, tensor in model.tensors().items()}
@@ -173,32 +178,32 @@ def gradients_back(model: LanguageModel, ids: NDArray[np.int32], targets: NDArra
         b_hh[-H:] = 0
     table = weights["embedding.weight"] @ weights["rnn.weight_ih_l0"].T + weights["rnn.bias_ih_l0"] + b_hh
     h = c = np.zeros((ids.shape[1], H))
-    ways: list[Backward] = []
+    backward_steps: list[Backward] = []
     for units in ids:
-        kept = (units != EOS)[:, None]
-        h, c, back = step(cell, table[units], h * kept, c * kept, U, b_hn)
-        ways.append(back)
+        not_reset = (units != EOS)[:, None]
+        h, c, backward = step(cell, table[units], h * not_reset, c * not_reset, U, b_hn)
+        backward_steps.append(backward)
     logits = h @ weights["output.weight"].T + weights["output.bias"]
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     p[np.arange(len(targets)), targets] -= 1
     dh, dc = p @ weights["output.weight"], np.zeros_like(c)
     found = [np.stack([dh, dc])]
-    for back, units in zip(ways[: -steps - 1 : -1], ids[::-1], strict=False):
-        kept = (units != EOS)[:, None]
-        dh, dc = back(dh, dc)
-        dh, dc = dh * kept, dc * kept
+    for backward, units in zip(backward_steps[: -steps - 1 : -1], ids[::-1], strict=False):
+        not_reset = (units != EOS)[:, None]
+        dh, dc = backward(dh, dc)
+        dh, dc = dh * not_reset, dc * not_reset
         found.append(np.stack([dh, dc]))
     return np.stack(found)
 
 
 def gradient_norms(model: LanguageModel, vocabulary: Vocabulary, questions: Sequence[Question]) -> Array:
-    """(BACK, 2): how large the gradients of h and c are k steps before a verb is decided, the last one's h being 1.
+    """The norms (BACK, 2) of the gradients of h and c, k steps before a verb is decided, relative to the last h.
 
     The loss is that of the first character which the verb's two forms do not share. Medians over the questions.
     """
     T = max(question.decided for question in questions) + 1
-    ids = np.full((T, len(questions)), EOS, np.int32)  # each on the right side; the state begins anew at the last EOS
+    ids = np.full((T, len(questions)), EOS, np.int32)  # right-aligned; the state is reset at the last EOS
     targets = np.empty(len(questions), np.int32)
     for row, question in enumerate(questions):
         units = vocabulary.encode(question.right)
@@ -210,7 +215,7 @@ def gradient_norms(model: LanguageModel, vocabulary: Vocabulary, questions: Sequ
 
 def main() -> None:
     """Print the tables."""
-    parser = arguments("What RNN, GRU and LSTM remember.")
+    parser = arguments("Long-range dependencies in RNN, GRU and LSTM.")
     parser.add_argument("--steps", type=int, help=f"of training (default: {STEPS}, with --quick {QUICK_STEPS})")
     options = parser.parse_args()
     steps = options.steps or (QUICK_STEPS if options.quick else STEPS)
@@ -218,7 +223,7 @@ def main() -> None:
     rules, generator = grammar.build(), random.Random(1)
     sampled = [grammar.sample(rules, generator) for _ in range(1000 if options.quick else 5000)]
     tested = [" ".join(words) + "\n" for words, _ in sampled]
-    # What the best model possible needs for these very sentences, so that their choice does not matter much.
+    # The entropy of these sentences themselves, so that the result depends little on which are drawn.
     entropy = sum(bits for _, bits in sampled) / sum(map(len, tested))
     questions = [question for line in tested for question in ask(grammar, line)]
     far = [question for question in questions if question.decided > BACK[-1]][:500]

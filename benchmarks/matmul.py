@@ -13,16 +13,16 @@ from charrnn.kernels import matmul
 from charrnn.runtime.arrays import Array
 
 
-def operands(shape: tuple[int, int], dtype: np.typing.DTypeLike, rng: np.random.Generator) -> Array:
-    """A random left operand; as bfloat16, halves of floats."""
+def gemm_input(shape: tuple[int, int], dtype: np.typing.DTypeLike, rng: np.random.Generator) -> Array:
+    """A random gemm input; as bfloat16, the upper halves of float32 numbers."""
     values = rng.standard_normal(shape).astype(np.float32)
     return values if np.dtype(dtype) == np.float32 else (values.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def forward_product(M: int, K: int, N: int, dtype: np.typing.DTypeLike) -> Side:
-    """C (M, N) += A (M, K) B, as in every step of time."""
+    """C (M, N) += A (M, K) B, as in every time step."""
     rng = np.random.default_rng(0)
-    a, panels, c = operands((M, K), dtype, rng), matmul.empty_panels(K, N, dtype), np.zeros((M, N), np.float32)
+    a, panels, c = gemm_input((M, K), dtype, rng), matmul.empty_panels(K, N, dtype), np.zeros((M, N), np.float32)
     panels[...] = 0
     return lambda: matmul.add_product(a, 0, panels, matmul.OWN, c, 0, N, matmul.NOTHING)
 
@@ -30,7 +30,7 @@ def forward_product(M: int, K: int, N: int, dtype: np.typing.DTypeLike) -> Side:
 def gradient_product(R: int, M: int, N: int, dtype: np.typing.DTypeLike) -> Side:
     """C (M, N) += A' B for A (R, M), B (R, N), as for a weight's gradient, packing included."""
     rng = np.random.default_rng(0)
-    a, b, c = operands((R, M), dtype, rng), operands((R, N), dtype, rng), np.zeros((M, N), np.float32)
+    a, b, c = gemm_input((R, M), dtype, rng), gemm_input((R, N), dtype, rng), np.zeros((M, N), np.float32)
     scratch, count = matmul.empty_scratch(dtype), matmul.panels_shape(1, N, dtype)[0]
     return lambda: matmul.add_transposed_product(a, M, b, 0, c, 0, N, 0, count, *scratch)
 

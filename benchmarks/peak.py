@@ -75,7 +75,7 @@ bfloat16_loop = make_loop(bfloat16=HAS_BFLOAT16)
 
 @kernel
 def spin(bfloat16: bool, seed: Array, steps: int) -> None:
-    """Run one of the loops, and keep what it computes."""
+    """Run one of the loops, and store its result, so that it is not optimised away."""
     seed[1] = bfloat16_loop(seed[0], steps) if bfloat16 else float32_loop(seed[0], steps)
 
 

@@ -20,7 +20,7 @@ from benchmarks.common import describe_machine, print_table
 
 
 def validation_loss(corpus: str, precision: str, seed: int, steps: int, folder: str) -> float:
-    """Train through the command line; nats per unit on the held-out part."""
+    """Train through the command line; the validation loss in nats per token."""
     command = [sys.executable, "-m", "charrnn", "train", str(Path(corpus).resolve()), "--json", "--force"]
     command += [
         "-o",

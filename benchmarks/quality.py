@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality CORPUS [--budget "--max-time 130s"]... [--seeds 3] [--options "--dropout 0.3"]
 
-The first nine tenths of the corpus are trained on, with no option but the budget unless asked; the rest is then scored
-with `charrnn score --stream --summary`. The budget "" lets training end by itself.
+The first nine tenths of the corpus are trained on, with no option but the budget unless `--options` has more; the rest
+is then scored with `charrnn score --stream --summary`. The budget "" lets training end by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drawing text one unit at a time, this project and PyTorch in turns: units a second.
+"""Sampling one unit at a time, this project and PyTorch alternating: units a second.
 
     python -m benchmarks.sample [--quick]
 
@@ -43,7 +43,7 @@ def torch_side(H: int, samples: int, units: int) -> Side:
 
 def main() -> None:
     """Print the table."""
-    options = arguments("Drawing text one unit at a time.").parse_args()
+    options = arguments("Sampling one unit at a time.").parse_args()
     import torch
 
     print(f"{describe_machine()}, PyTorch {torch.__version__}")

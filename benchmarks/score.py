@@ -1,9 +1,10 @@
-"""Scoring text, this project and PyTorch in turns: units a second.
+"""Scoring text, this project and PyTorch alternating: units a second.
 
     python -m benchmarks.score [--quick] [NAMES]
 
 One long text in 64 streams (T 200), and lines of their own: the names in the file NAMES, or the dinosaurs. There
-PyTorch takes batches of 64 lines in the order of the file, padded to the longest; ours share their beginnings.
+PyTorch takes batches of 64 lines in the order of the file, padded to the longest; in this project lines share the steps
+of common prefixes.
 """
 
 from __future__ import annotations

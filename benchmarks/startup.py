@@ -1,4 +1,4 @@
-"""How long a command takes to answer: seconds of wall-clock time, median of several.
+"""Start-up time: seconds of wall-clock time of whole commands, median of several.
 
     python -m benchmarks.startup [--quick]
 
@@ -35,7 +35,7 @@ def seconds(command: list[str], folder: str, cache: str | None = None) -> float:
 
 def main() -> None:
     """Print the table."""
-    options = arguments("How long a command takes to answer.").parse_args()
+    options = arguments("Start-up time of whole commands.").parse_args()
     print(describe_machine())
     sample = ["sample", "-c", DEMO, "-n", "1", "--seed", "1"]
     train = ["train", DINOSAURS, "--lines", "--steps", "1", "-o", "x.safetensors", "--force"]

@@ -1,11 +1,11 @@
-"""The way of one training step and of one scored line through the files of the package.
+"""The path of one training step and of one scored line through the files of the package.
 
     python -m benchmarks.trace
 
-Every call of a function of the package is followed, compiled kernels included. `files` are those that were entered, and
+Every call of a function of the package is traced, compiled kernels included. `files` are those that were entered, and
 `changes` counts how often a call was in another file than the call before it. Indented are the calls that a call makes.
 A step is what is computed: the batch, the loss with its gradient, the gradient's norm and the update of the weights. It
-is shown once more with what the loop does around it: signals held back, learning rate, means for the display.
+is shown once more with what the loop does around it: deferred signals, learning rate, means for the display.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NETWORK: dict[str, Any] = {"hidden_size": 16, "layers": 2, "batch_size": 4, "seq
 
 
 class Call(NamedTuple):
-    """A call of a function, so many calls deep."""
+    """A call of a function, at a depth of the call stack."""
 
     depth: int
     file: str
@@ -127,14 +127,14 @@ def scored_line() -> list[Call]:
 
 
 def main() -> None:
-    """Print the three ways."""
-    parser = argparse.ArgumentParser(description="The way of a training step and of a scored line through the files.")
+    """Print the three paths."""
+    parser = argparse.ArgumentParser(description="The path of a training step and of a scored line through the files.")
     parser.add_argument("--calls", action="store_true", help="list every call")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         step, whole = training_step(Path(folder))
-    ways = {"training step": step, "training step with the loop around it": whole, "scored line": scored_line()}
-    for title, calls in ways.items():
+    traces = {"training step": step, "training step with the loop around it": whole, "scored line": scored_line()}
+    for title, calls in traces.items():
         print(
             f"{title}: {len(files(calls))} files, {changes(calls)} changes of file, {len(upward(calls))} calls upward"
         )

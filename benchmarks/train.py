@@ -1,11 +1,11 @@
-"""A training step of this project and of PyTorch, in turns: milliseconds, ratios, share of the machine's peak.
+"""A training step of this project and of PyTorch, alternating: milliseconds, ratios, share of the machine's peak.
 
     python -m benchmarks.train [--quick] [--cells lstm,gru] [--sizes 128,256,512]
 
 Unless sizes are named or time is short, a second table has networks and batches of other sizes.
 
-Each step is forward, backward, clipping by norm 5 and Adam, from units already in memory. PyTorch runs in float32 and
-under bfloat16 autocast, with its fused Adam.
+Each step is forward, backward, gradient clipping to norm 5 and Adam, from ids already in memory. PyTorch runs in
+float32 and under bfloat16 autocast, with its fused Adam.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Words per second of training by size of vocabulary, and where the time of a step goes.
+"""Words per second of training by size of the vocabulary, with full and adaptive softmax.
 
     python -m benchmarks.vocabulary [--quick] [--cutoffs N,N,...]
 
 An LSTM of 2 layers of 256 with an embedding as wide, B 32, T 35, on units drawn from Zipf's law (the n-th unit has a
-probability in proportion to 1/n). A step is forward, backward, clipping by norm 1 and AdamW. A full softmax and the
-adaptive one run in turns; `speed` is against the first row.
+probability in proportion to 1/n). A step is forward, backward, gradient clipping to norm 1 and AdamW. A full softmax
+and the adaptive one alternate; `speed` is against the first row.
 """
 
 from __future__ import annotations

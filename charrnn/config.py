@@ -50,11 +50,18 @@ class ModelConfig:
         low=0,
         shown="64; words: the hidden size",
     )
-    peepholes: bool = setting(False, help="LSTM gates see the cell.", group=MODEL)
-    rms_norm: bool = setting(False, help="Normalise the hidden state of LSTM layers: learns faster.", group=MODEL)
-    reset_gate: str = setting("after", help="Where a GRU resets.", group=MODEL, choices=RESET_GATES)
-    activation: str = setting("tanh", help="Of the plain RNN.", group=MODEL, choices=ACTIVATIONS)
-    tie_weights: bool = setting(False, help="The output layer uses the embedding.", group=MODEL)
+    peepholes: bool = setting(False, help="Peephole connections: LSTM gates see the cell state.", group=MODEL)
+    rms_norm: bool = setting(
+        False, help="RMS normalisation of the hidden state of LSTM layers: learns faster.", group=MODEL
+    )
+    reset_gate: str = setting(
+        "after",
+        help="Reset gate of GRU layers: after or before the recurrent product, or none.",
+        group=MODEL,
+        choices=RESET_GATES,
+    )
+    activation: str = setting("tanh", help="Activation of the plain RNN.", group=MODEL, choices=ACTIVATIONS)
+    tie_weights: bool = setting(False, help="Tied weights: the output layer uses the embedding matrix.", group=MODEL)
     cutoffs: tuple[int, ...] = setting(
         (),
         help="Ids at which the clusters of an adaptive softmax begin; none is a full softmax.",
@@ -124,7 +131,9 @@ class TextConfig:
     unit: str = setting("char", help="What text is cut into.", group=TEXT, choices=UNITS)
     pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
     lines: bool = setting(False, help="Each line is a text of its own.", group=TEXT)
-    min_count: int = setting(1, help="Units seen fewer times become <unk>.", group=TEXT, low=1, shown="1; words 2")
+    min_count: int = setting(
+        1, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1, shown="1; words 2"
+    )
     max_vocab: int = setting(
         0, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0, shown="0; words 100000"
     )
@@ -161,24 +170,24 @@ class TrainingConfig:
         help="Steps of truncated backpropagation through time.", group=OPTIMISATION, low=1, shown=BY_CORPUS
     )
     learning_rate: float = setting(
-        help="Its highest value.",
+        help="Peak of the learning rate.",
         group=OPTIMISATION,
         low=0,
         above=True,
         shown="by optimizer",
         names=("lr", "learning_rate"),
     )
-    optimizer: str = setting("adamw", help="Update rule.", group=OPTIMISATION, choices=OPTIMIZERS)
-    momentum: float = setting(0.9, help="Of sgd.", group=OPTIMISATION, low=0, high=0.999999)
+    optimizer: str = setting("adamw", help="Optimiser.", group=OPTIMISATION, choices=OPTIMIZERS)
+    momentum: float = setting(0.9, help="Momentum of sgd.", group=OPTIMISATION, low=0, high=0.999999)
     schedule: str = setting(
         "cosine",
-        help="How the learning rate falls; plateau halves it when validation does not improve.",
+        help="Learning-rate schedule; plateau halves the rate when validation does not improve.",
         group=OPTIMISATION,
         choices=SCHEDULES,
     )
     warmup: int = setting(
         0,
-        help="Steps until the learning rate is reached, at most a quarter of all.",
+        help="Steps of linear warm-up of the learning rate, at most a quarter of all.",
         group=OPTIMISATION,
         low=0,
         shown="100",
@@ -194,15 +203,15 @@ class TrainingConfig:
     )
     weight_decay: float = setting(
         0.0,
-        help="On matrices; decoupled with adamw, else an L2 penalty.",
+        help="Weight decay of matrices; decoupled with adamw, else an L2 penalty.",
         group=REGULARISATION,
         low=0,
         shown="0.1 with adamw, else 0",
     )
-    clip_norm: float = setting(0.0, help="Longest gradient; 0 is no limit.", group=REGULARISATION, low=0, shown="1")
-    clip_value: float = setting(
-        0.0, help="Largest element of the gradient; 0 is no limit.", group=REGULARISATION, low=0
+    clip_norm: float = setting(
+        0.0, help="Gradient clipping by norm; 0 is no limit.", group=REGULARISATION, low=0, shown="1"
     )
+    clip_value: float = setting(0.0, help="Gradient clipping by element; 0 is no limit.", group=REGULARISATION, low=0)
     epochs: float | None = setting(
         None,
         help="Passes over the corpus. The first budget reached ends training.",
@@ -213,11 +222,11 @@ class TrainingConfig:
     )
     steps: int | None = setting(None, help="Updates of the weights.", group=BUDGET, low=1)
     max_time: float | None = setting(
-        None, help="Of the whole command: 90s, 10m, 2h.", group=BUDGET, low=0, above=True, seconds=True
+        None, help="Time limit of the whole command: 90s, 10m, 2h.", group=BUDGET, low=0, above=True, seconds=True
     )
     patience: int = setting(
         0,
-        help="Validations without improvement that end training; 0 is no end.",
+        help="Early stopping after so many validations without improvement; 0 is never.",
         group=BUDGET,
         low=0,
         shown="6 if no budget is given, else 0",
@@ -240,7 +249,9 @@ class TrainingConfig:
     sample_every: int = setting(
         0, help="Steps between samples of text.", group=RUN, low=0, shown="on a terminal, at validations"
     )
-    precision: str = setting("float32", help="Precision of the products.", group=RUN, choices=PRECISIONS, shown="auto")
+    precision: str = setting(
+        "float32", help="Precision of matrix products.", group=RUN, choices=PRECISIONS, shown="auto"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -1,4 +1,4 @@
-"""Bytes of a file or pipe as they come: decompressed where their first bytes say so, and in UTF-8."""
+"""Bytes of a file or pipe as they come, decompressed (gzip, bzip2, xz) and converted to UTF-8."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Protocol
 from charrnn.cli import streams
 from charrnn.errors import CharrnnError
 
-_PIECE = 1 << 16  # bytes that are decompressed at a time, however many a small file may hold
+_PIECE = 1 << 16  # bytes that are decompressed at a time: a small file may hold very many
 # The first bytes of compressed data; of bzip2 the fourth is a digit.
 _MAGIC: dict[str, tuple[bytes, ...]] = {
     "gzip": (b"\x1f\x8b\x08",),
@@ -25,19 +25,26 @@ _MAGIC: dict[str, tuple[bytes, ...]] = {
 
 
 class _Decompressor(Protocol):
-    """What the standard library's decompressors of bzip2 and xz have in common."""
+    """The common interface of the standard library's decompressors of bzip2 and xz."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the end of the compressed data was reached."""
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """Whether more compressed bytes are needed for more output."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """The bytes after the end of the compressed data."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """At most `max_length` bytes of output, from `data` after the input before. Raises an error of the format."""
 
 
 class _GzipMember:
-    """One member of a gzip file, in the manner of the other decompressors."""
+    """One member of a gzip file, with the interface of the other decompressors."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -45,13 +52,16 @@ class _GzipMember:
 
     @property
     def eof(self) -> bool:
+        """Whether the end of the member was reached."""
         return self._inner.eof
 
     @property
     def unused_data(self) -> bytes:
+        """The bytes after the end of the member."""
         return self._inner.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """At most `max_length` bytes of output, from `data` after the input before. Raises zlib.error."""
         piece = self._inner.decompress(self._inner.unconsumed_tail + data, max(0, max_length))
         self.needs_input = len(piece) < max_length
         return piece
@@ -65,26 +75,26 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 
 
 class ByteSource:
-    """The bytes that can be read from `descriptor`, which messages call `name`.
+    """The bytes of the file or pipe `descriptor`, which messages call `name`.
 
-    gzip, bzip2 and xz are recognised by their first bytes and decompressed. `encoding` is that of the text: it comes
-    out as UTF-8, what is invalid as U+FFFD with one warning; with None the bytes come out as they are.
+    gzip, bzip2 and xz are recognised by their first bytes and decompressed. Text in `encoding` is converted to UTF-8,
+    invalid bytes to U+FFFD with one warning; with None bytes are not converted.
     """
 
     def __init__(self, descriptor: int, name: str, encoding: str | None = None) -> None:
         self._descriptor, self._name = descriptor, name
-        self._head: bytes | None = b""  # the first bytes, as long as they may be the start of compressed data
+        self._head: bytes | None = b""  # the first bytes, until it is known whether they begin compressed data
         self._kind = ""
         self._stream: _Decompressor | None = None
-        self._waiting = b""  # compressed bytes that were read and not used
-        self._size = 0  # of what came out of decompression
+        self._waiting = b""  # compressed bytes that were read and not decompressed yet
+        self._size = 0  # bytes after decompression
         self._ended = False
         self._decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)("strict")
         self._encoding = encoding
         self._lenient = False
 
     def ready(self) -> bool:
-        """Whether `read` would not wait. Where pipes cannot be asked (Windows), only a file is known not to."""
+        """Whether `read` returns without waiting. Where pipes cannot be polled (Windows), only a file is known to."""
         stream = self._stream
         if self._ended or self._waiting or (stream is not None and (stream.eof or not stream.needs_input)):
             return True
@@ -96,7 +106,7 @@ class ByteSource:
             return False
 
     def read(self, size: int) -> bytes | None:
-        """More bytes, from at most `size` that are read; none if more have to be read first, None at the end.
+        """The next bytes, from at most `size` that are read; may be empty before the end, None at the end.
 
         Raises `CharrnnError` when reading fails or compressed data are damaged.
         """
@@ -130,8 +140,10 @@ class ByteSource:
         return data or None
 
     def _begun(self, head: bytes, *, last: bool) -> bytes | None:
-        """What comes of the first bytes, those of the input or those after the end of compressed data, which may be
-        zeros that fill up a block. With `last` no more will come."""
+        """The data for the first bytes of the input, or for those after the end of compressed data.
+
+        Those may be padding with zeros. `last`: no more bytes follow.
+        """
         after = bool(self._kind)
         head = head.lstrip(b"\x00") if after else head
         kinds = [self._kind] if after else list(_MAGIC)
@@ -180,7 +192,7 @@ class ByteSource:
 
 
 def is_file(descriptor: int) -> bool:
-    """Whether it is a regular file, which can be read without waiting."""
+    """Whether the descriptor is a regular file, which can be read without waiting."""
     try:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError:

@@ -1,4 +1,4 @@
-"""The commands: what each is called, and how it is loaded when it is needed."""
+"""The commands by name, loaded on demand."""
 
 from __future__ import annotations
 

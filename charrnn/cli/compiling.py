@@ -1,4 +1,4 @@
-"""Tells the user that kernels are being compiled, and holds signals back meanwhile."""
+"""Reports to the user that kernels are being compiled, and defers signals meanwhile."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ INTERVAL = 5.0  # seconds between two lines
 
 @functools.cache  # once in a process
 def announce_compilation() -> None:
-    """From here on, say when kernels are compiled: a line at the first one, then how far it got every few seconds.
+    """From here on, report when kernels are compiled: a line at the first one, then progress every few seconds.
 
-    A signal waits until the kernel at hand is compiled or loaded, a second or so: LLVM calls Python functions,
-    from which no exception comes out.
+    A signal is deferred until the current kernel is compiled or loaded, a second or so: an exception raised in a Python
+    function that LLVM calls would be lost.
     """
     from numba.core import event
 
@@ -24,27 +24,31 @@ def announce_compilation() -> None:
 
     class Announcer(event.Listener):  # type: ignore[misc]
         compiled = 0
-        spoke: float | None = None
+        reported: float | None = None
 
         def on_start(self, event: object) -> None:
+            """Report that a kernel is about to be compiled, unless the last report was just now."""
             now = time.perf_counter()
-            if self.spoke is None:
-                kept = "; it is kept for the next time" if kernel_cache() else ""
-                streams.note(f"compiling the numerical code for this processor{kept}")
-                self.spoke = now
-            elif now - self.spoke >= INTERVAL:
+            if self.reported is None:
+                cached = "; it is kept for the next time" if kernel_cache() else ""
+                streams.note(f"compiling the numerical code for this processor{cached}")
+                self.reported = now
+            elif now - self.reported >= INTERVAL:
                 streams.note(f"compiling: {self.compiled} functions so far")
-                self.spoke = now
+                self.reported = now
 
         def on_end(self, event: object) -> None:
+            """Count a compiled kernel."""
             self.compiled += 1
 
-    class Shield(event.Listener):  # type: ignore[misc]
+    class SignalDeferrer(event.Listener):  # type: ignore[misc]
         def on_start(self, event: object) -> None:
+            """Defer signals."""
             hold()
 
         def on_end(self, event: object) -> None:
+            """Deliver a deferred signal."""
             release()
 
     event.register("numba:compile", Announcer())
-    event.register("numba:compiler_lock", Shield())
+    event.register("numba:compiler_lock", SignalDeferrer())

@@ -1,4 +1,4 @@
-"""`train --config FILE.toml`: settings under the long names of options, which flags overrule."""
+"""`train --config FILE.toml`: settings by the long names of options; flags have precedence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def _config_value(path: str, name: str, value: Any, flag: bool) -> Any:
 
 
 def read_config(context: typer.Context, path: str | None) -> str | None:
-    """Make the settings in the file the defaults of the command's other options, so that flags still win."""
+    """Make the settings in the file the defaults of the command's options, so that flags have precedence.
+
+    Raises `UsageError` for an unknown name, one given twice, or a value of the wrong kind.
+    """
     if path is None or context.resilient_parsing:
         return path
     parameters = {

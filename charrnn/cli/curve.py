@@ -10,7 +10,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 HEIGHT = 6  # lines
 WIDEST = 100  # columns, the labels included
 _WIDEST_BAR = 4  # columns for one point
-_LARGEST = 1e100  # that is drawn
+_LARGEST = 1e100  # value that is drawn
 
 
 def curve(points: Sequence[tuple[float, float]], width: int) -> Iterator[str]:

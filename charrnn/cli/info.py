@@ -54,8 +54,9 @@ def info(
 
 
 def describe(path: str, contents: Contents) -> dict[str, Any]:
-    """All that `info` says, as the object of `--json`. `parameters` counts what is trained; PyTorch's second biases are
-    zeros in the file and do not count.
+    """The description of a checkpoint, the object of `--json`.
+
+    `parameters` counts trained parameters: the second bias vectors of PyTorch, zeros in the file, are not among them.
     """
     from charrnn.checkpoint import TRAINING_PREFIX
 
@@ -77,9 +78,9 @@ def describe(path: str, contents: Contents) -> dict[str, Any]:
 
 
 def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
-    """The lines for a person to read, the curve at most `width` columns wide.
+    """The description as lines of text, the curve at most `width` columns wide.
 
-    Of what a checkpoint says of its training nothing is taken on trust: what is missing or of another kind is left out.
+    The training metadata of a checkpoint are not trusted: entries that are missing or of another type are left out.
     """
     yield f"{description['checkpoint']}: {_bytes(description['file_size'])}, format {description['format_version']}"
     yield ""
@@ -95,7 +96,7 @@ def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
 
 
 def _data(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a model reads and writes."""
+    """The description of what a model reads and writes."""
     from charrnn.formats import TextSide
 
     data = checkpoint.data
@@ -107,16 +108,16 @@ def _data(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _another(description: dict[str, Any]) -> Iterator[str]:
-    """The model of a task that this file knows nothing of."""
+    """The lines for a model of any other task."""
     yield f"task        {description['task']}"
     yield f"parameters  {description['parameters']:,}"
     for part in ("model", "input", "output"):
-        said = ", ".join(f"{name} {_value(value)}" for name, value in _dict(description[part]).items())
-        yield f"{part:11} {said}"
+        values = ", ".join(f"{name} {_value(value)}" for name, value in _dict(description[part]).items())
+        yield f"{part:11} {values}"
 
 
 def _network(description: dict[str, Any]) -> Iterator[str]:
-    """What the model is."""
+    """The lines for a language model."""
     model, text, vocabulary = description["model"], description["text"], description["vocabulary"]
     cells = model["cells"]
     kind = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
@@ -135,7 +136,7 @@ def _network(description: dict[str, Any]) -> Iterator[str]:
 
 
 def _training(description: dict[str, Any]) -> Iterator[str]:
-    """What the model learned from, how well and for how long."""
+    """The lines for the training: corpus, losses and length."""
     from charrnn.cli.progress import duration_text
 
     training, timings = description["training"], description["timings"]
@@ -205,7 +206,7 @@ def _value(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """The value if it is a finite number, which can be written in a few digits."""
+    """The value if it is a finite number below 1e18, else None."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18
     return value if good else None
 

@@ -1,4 +1,4 @@
-"""Where commands get their lines: arguments, a file, or whatever a pipe holds at the moment."""
+"""Reads lines from arguments, files and pipes, in chunks of what can be read without waiting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from charrnn.cli.byte_source import ByteSource, is_file
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 
-_FIRST_CHUNK = 4096  # bytes; small, so that the first answers come at once
-# From the start where nobody waits for them, from a file to a file or pipe: lines scored together share beginnings.
+_FIRST_CHUNK = 4096  # bytes; small, so that the first results come at once
+# The size from the start where nobody waits, from a file to a file or pipe: lines scored together share prefixes.
 _LARGEST_CHUNK = 1 << 18
 _READ = 1 << 16
 
 
 def lines_of_arguments(texts: Sequence[str]) -> list[Line]:
-    """The lines of all TEXT arguments, the last of them without an end."""
+    """The lines of all TEXT arguments, the last without an end-of-line."""
     lines = [_line(part) for text in texts for part in os.fsencode(text).removesuffix(b"\n").split(b"\n")]
     lines[-1] = Line(lines[-1].data, ended=False)
     return lines
@@ -53,8 +53,8 @@ def open_lines(path: str, encoding: str | None = None) -> Iterator[Iterator[list
 def read_chunks(descriptor: int, name: str, encoding: str | None = None) -> Iterator[list[Line]]:
     """Chunks of lines: as many as can be read without waiting, within a limit of bytes.
 
-    A line longer than the limit is one line all the same. `CharrnnError` when reading fails or what is read is damaged,
-    once the lines before that have been handed on.
+    A line longer than the limit is not cut. Raises `CharrnnError` when reading fails or the data are damaged, after the
+    lines before that have been yielded.
     """
     source = ByteSource(descriptor, name, encoding)
     lines: list[Line] = []
@@ -89,12 +89,12 @@ def read_chunks(descriptor: int, name: str, encoding: str | None = None) -> Iter
 
 
 def transcoded(encoding: str | None) -> str | None:
-    """The encoding, or None for that which lines have anyway: UTF-8, whose invalid bytes pass through."""
+    """The encoding to convert from, None for UTF-8, which is not converted: invalid bytes pass through."""
     return None if encoding is None or codecs.lookup(encoding).name == "utf-8" else encoding
 
 
 def without_byte_order_mark(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
-    """The chunks, the first without the byte order mark at its start, which is said."""
+    """The chunks without the byte order mark at the start, which is reported."""
     first = True
     for chunk in chunks:
         if first and chunk[0].data.startswith(codecs.BOM_UTF8):
@@ -105,9 +105,9 @@ def without_byte_order_mark(chunks: Iterable[list[Line]]) -> Iterator[list[Line]
 
 
 def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line]]:
-    """Of each line the field with this number, counted from 1, as tabs separate them.
+    """The field with this number, counted from 1, of each line of tab-separated fields.
 
-    `CharrnnError` at a line with fewer, when those before it have been handed on.
+    Raises `CharrnnError` at a line with fewer fields, after the lines before it have been yielded.
     """
     count = 0
     for chunk in chunks:

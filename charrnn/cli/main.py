@@ -34,7 +34,7 @@ ParserError: Any = ParserUsageError.__bases__[0]
 
 
 class Group(typer.core.TyperGroup):
-    """The top level, whose own flags cost nothing when they are not given."""
+    """The top-level command; its flags cost no time when they are not given."""
 
     def get_params(self, ctx: Any) -> Any:
         """The parameters, with --help and the like False: typer checks None with pydantic, which is slow to import."""
@@ -58,10 +58,10 @@ class Group(typer.core.TyperGroup):
 
 
 class LazyCommand(typer.core.TyperCommand):
-    """A name and one line of help; the command itself is imported when its arguments are read."""
+    """A name and one line of help; the command itself is imported when its arguments are parsed."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Load the command and let it read `args`."""
+        """Load the command and parse `args` with it."""
         return load_command(str(self.name)).make_context(info_name, args, parent=parent, **extra)
 
 
@@ -181,10 +181,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Does not return after SIGINT, SIGTERM or SIGHUP: when the command has saved, the process dies of the signal.
     """
-    # NumPy's own threads, of no use here, would wait for each other in busy loops, for long where the cores are taken.
+    # The threads of OpenBLAS are not used here, and would spin while they wait, for long where the cores are busy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Imports and the compiler make objects by the hundred thousand, which stay: looking through them for garbage again
-    # and again is a tenth of a second of every start.
+    # Imports and the compiler make hundreds of thousands of objects that stay: garbage collection among them would take
+    # a tenth of a second of every start.
     gc.set_threshold(100_000)
     streams.set_quiet(False)
     given = sys.argv[1:] if args is None else args

@@ -1,4 +1,4 @@
-"""Which checkpoint a command takes, and the model in it."""
+"""Chooses the checkpoint of a command and loads its model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_checkpoint(explicit: str | None) -> Path:
     checkpoints/*.safetensors other than demo.safetensors, else that one.
 
     Raises `UsageError` when `explicit` is empty, as an unset variable of the shell would leave it, and `CharrnnError`
-    when there is none. Whether the file is a good one is for `checkpoint.load` to say.
+    when there is none. Does not read the file.
     """
     if explicit == "":
         raise UsageError("the name of the checkpoint is empty; give one, or leave out the option")

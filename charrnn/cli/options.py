@@ -1,6 +1,6 @@
-"""The options that several commands share, and what an option is made with.
+"""The options that several commands share, and the function that makes an option.
 
-`None` as a default means that the value is resolved later.
+The default `None` means that the value is resolved later.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def option(
 
 
 def resolve_threads(threads: int | None, environment: Mapping[str, str] = os.environ) -> int:
-    """`--threads`, else `$CHARRNN_THREADS`, else the number of processors this process may use."""
+    """`--threads`, else `$CHARRNN_THREADS`, else the number of processors that this process may use.
+
+    Raises `UsageError` where the variable is not a number from 1 to 1024.
+    """
     if threads is not None:
         return threads
     if given := environment.get("CHARRNN_THREADS"):
@@ -64,7 +67,7 @@ def resolve_threads(threads: int | None, environment: Mapping[str, str] = os.env
 
 
 def resolve_seed(seed: int | None) -> int:
-    """`--seed`, else a random one, short enough to be typed again."""
+    """`--seed`, else a random one, short enough to be typed."""
     return secrets.randbelow(2**31) if seed is None else seed
 
 
@@ -102,7 +105,7 @@ ThreadsOption: TypeAlias = Annotated[
     ),
 ]
 PrecisionOption: TypeAlias = Annotated[
-    str, option("--precision", choices=PRECISIONS, group="Run", help="Precision of the products.")
+    str, option("--precision", choices=PRECISIONS, group="Run", help="Precision of matrix products.")
 ]
 QuietOption: TypeAlias = Annotated[bool, option("-q", "--quiet", group="Run", help="Warnings and errors only.")]
 ConfigOption: TypeAlias = Annotated[

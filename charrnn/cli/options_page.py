@@ -1,4 +1,4 @@
-"""Writes docs/options.md, the page of all options: `python -m charrnn.cli.options_page docs/options.md`."""
+"""Writes docs/options.md, the reference of all options: `python -m charrnn.cli.options_page docs/options.md`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _HEAD = """\
 
 <!-- Written by `make options-page` from the options themselves: change those, not this page. -->
 
-What each command takes. A value follows its option as `--name VALUE` or `--name=VALUE`; the last one counts where an
-option is repeated, but where it says otherwise. `charrnn COMMAND --help` prints the same in short.
+The options of each command. A value follows its option as `--name VALUE` or `--name=VALUE`. Where an option is
+repeated, the last value counts, unless the option says otherwise. `charrnn COMMAND --help` prints a shorter version.
 """
 _CONFIG = """\
-With `--config FILE.toml` settings come from a file, under the long names below without the dashes in front:
-`hidden-size = 256`, `lines = true`, `max-time = "10m"`. What is given on the command line wins over the file.
+`--config FILE.toml` reads settings from a file. The keys are the long names below without the leading dashes:
+`hidden-size = 256`, `lines = true`, `max-time = "10m"`. Options on the command line have precedence over the file.
 """
 
 

@@ -1,7 +1,7 @@
-"""Parsers of the values of options.
+"""Parsers of option values.
 
-A parser takes what was typed (or read from a configuration file, or the default) and raises `typer.BadParameter`, to
-which `main` adds the option's name. Its docstring says what it takes, for `docs/options.md`.
+A parser takes a value from the command line, a configuration file or the default, and raises `typer.BadParameter`, to
+which `main` adds the name of the option. Its docstring describes the values, for `docs/options.md`.
 """
 
 from __future__ import annotations

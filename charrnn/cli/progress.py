@@ -1,4 +1,4 @@
-"""Drawing the events of training on standard error: live on a terminal, otherwise a plain line now and then."""
+"""Draws training events on standard error: a live display on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BAR_WIDTH = 60
 
 
 def duration_text(seconds: float) -> str:
-    """`45s`, `3m 05s`, `2h 10m`."""
+    """A time in seconds as text: `45s`, `3m 05s`, `2h 10m`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -31,7 +31,7 @@ def duration_text(seconds: float) -> str:
 
 
 def start_lines(start: events.Start) -> Iterator[str]:
-    """The sizes, and what was chosen by the user or for the corpus."""
+    """The lines at the start of training: sizes, and the options in use."""
     training = start.training
     for name, line in start.lines:
         yield f"{name:9} {line}"
@@ -53,7 +53,7 @@ def _epochs(number: float) -> str:
 
 
 def end_lines(end: events.End) -> Iterator[str]:
-    """The result."""
+    """The lines at the end of training: the result."""
     reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
     yield (
         f"done      {reasons.get(end.stopped_by, 'time is up')}: {end.steps:,} steps, {_epochs(end.epochs)}, "
@@ -67,7 +67,7 @@ def end_lines(end: events.End) -> Iterator[str]:
 
 
 def _figures(figures: Mapping[str, float | None]) -> str:
-    """The figures of a validation, each with a comma behind it: of bits only those per byte."""
+    """The metrics of a validation, each followed by a comma; of bits only those per byte."""
     known = {name.removeprefix("val_"): value for name, value in figures.items() if value is not None}
     if "bits_per_byte" in known:
         return f"{known['bits_per_byte']:.3f} bits per byte, "
@@ -75,7 +75,7 @@ def _figures(figures: Mapping[str, float | None]) -> str:
 
 
 class Display:
-    """Plain lines: what is about to happen, at most one every `LINE_SECONDS`, the result. Used in a `with` block."""
+    """Plain lines: the options, progress at most every `LINE_SECONDS`, the result. Used in a `with` block."""
 
     def __init__(self) -> None:
         self.start: events.Start | None = None
@@ -83,7 +83,7 @@ class Display:
         self.validation: events.Validation | None = None
         self.best: events.Validation | None = None
         self.text: events.Sampled | None = None
-        self.advice: list[str] = []  # that is to follow the result
+        self.advice: list[str] = []  # shown after the result
         self._drawn = 0.0
 
     def __enter__(self) -> Display:
@@ -95,7 +95,7 @@ class Display:
         self.close()
 
     def show(self, event: events.Event) -> None:
-        """Take note of an event and draw what it changes."""
+        """Record an event and draw what it changes."""
         match event:
             case events.Start():
                 self.start, self._drawn = event, event.seconds
@@ -132,7 +132,7 @@ class Display:
         streams.warn(line)
 
     def draw(self, event: events.Event) -> None:
-        """Show where training is."""
+        """Draw the progress."""
         if isinstance(event, events.Sampled):
             for line in self.sample_lines():
                 self.say(f"  | {line}")
@@ -141,12 +141,12 @@ class Display:
             self.say(", ".join(self.facts(event.seconds)))
 
     def close(self) -> None:
-        """Nothing more moves."""
+        """End the display."""
 
-    # What there is to show
+    # Facts to show
 
     def facts(self, seconds: float) -> Iterator[str]:
-        """Where training is, in a few words each."""
+        """Progress in short phrases: step, epoch, losses, speed, time left."""
         if self.step is not None:
             step = self.step
             yield f"step {step.step:,} of {step.total_steps:,}"
@@ -171,14 +171,14 @@ class Display:
         return float(loss * sizes["tokens"] - sizes["spelling"]) / math.log(2) / float(sizes["bytes"])
 
     def time_left(self, seconds: float) -> float | None:
-        """Seconds until the plan is fulfilled, at the speed so far."""
+        """Seconds until the last planned step, at the speed so far; None before the first step."""
         if self.start is None or self.step is None or self.step.step <= self.start.step:
             return None
         each = (self.step.seconds - self.start.seconds) / (self.step.step - self.start.step)
         return each * (self.step.total_steps - self.step.step) - (seconds - self.step.seconds)
 
     def sample_lines(self) -> list[str]:
-        """The latest sample with nothing in it that a terminal obeys."""
+        """The latest sample without control characters."""
         if self.text is None:
             return []
         return [visible(line) for line in self.text.text.split("\n")][:SAMPLE_LINES]
@@ -200,7 +200,7 @@ class LiveDisplay(Display):
         return self
 
     def close(self) -> None:
-        """Leave the last state on the terminal and give it back."""
+        """Stop redrawing; the last state stays on the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -236,5 +236,5 @@ class LiveDisplay(Display):
 
 
 def make_display() -> Display:
-    """A live display where there is a terminal for it."""
+    """A live display where standard error is a terminal that can show one, else plain lines."""
     return LiveDisplay() if streams.wants_live_display() else Display()

@@ -162,9 +162,9 @@ def sample(
 
 
 def _require_memory(length: int, samples: int, *, as_json: bool) -> None:
-    """Raise `CharrnnError` where what has to be held of so many samples is more than fits: of a unit at least a byte.
+    """Raise `CharrnnError` where buffered samples would not fit into memory, at one byte a unit or more.
 
-    Plain text holds those that wait for the first; a record is held whole, as bytes, text and JSON.
+    Plain text buffers all but the first sample; a record is buffered whole, as bytes, text and JSON.
     """
     from charrnn.runtime.memory import readable, require_memory
 
@@ -192,7 +192,7 @@ def _only_one(prompts: Iterable[list[bytes]]) -> list[bytes]:
 
 
 def _warned(prompts: Iterable[list[bytes]], vocabulary: Vocabulary) -> Iterator[list[bytes]]:
-    """The prompts, after saying once that the model does not know all that is in them."""
+    """The prompts, with one warning where they have out-of-vocabulary units."""
     warned = False
     for some in prompts:
         warned = warned or _warn_unknown(some, vocabulary)
@@ -200,7 +200,7 @@ def _warned(prompts: Iterable[list[bytes]], vocabulary: Vocabulary) -> Iterator[
 
 
 def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> bool:
-    """Whether there was something to warn of."""
+    """Warn of out-of-vocabulary units in the prompts; whether there were any."""
     from charrnn.tasks.sampling import encode_prompt
 
     unknown = dict.fromkeys(unit for prompt in prompts for unit in encode_prompt(vocabulary, prompt)[1])
@@ -213,7 +213,7 @@ def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> bool:
 
 
 def _write_text(out: streams.Output, pieces: Iterable[Piece], echoed: Sequence[bytes], delimiter: bytes) -> None:
-    """Each sample as it grows, and what must follow it."""
+    """Write each sample as it grows, and the delimiter after it."""
     fresh, tail, terminal = True, b"", TerminalFilter()
     for piece in pieces:
         data = echoed[piece.prompt] + piece.data if fresh else piece.data
@@ -231,7 +231,7 @@ def _write_text(out: streams.Output, pieces: Iterable[Piece], echoed: Sequence[b
 def _write_json(
     out: streams.Output, pieces: Iterable[Piece], prompts: Sequence[bytes], echoed: Sequence[bytes], seed: int
 ) -> None:
-    """One object a sample; bytes that are no UTF-8 become U+FFFD."""
+    """Write a JSON object a sample; bytes that are not UTF-8 become U+FFFD."""
     parts: list[bytes] = []
     for piece in pieces:
         parts.append(piece.data)

@@ -175,7 +175,7 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
-    """The records of each chunk of lines in turn; a chunk that was written is released."""
+    """The records of each chunk of lines in turn; only one chunk is in memory at a time."""
     from charrnn.cli.score_output import Record
 
     lines: list[Line] = []
@@ -241,18 +241,18 @@ def _write(
         def draw(record: Record) -> Iterable[bytes]:
             return formats.json_line(record, log_unit, per_token)
 
-    # A table holds colours, and no other control characters.
-    harmless = not out.terminal or format == "table"
+    # A table has colours, and no other control characters.
+    safe = not out.terminal or format == "table"
     if first:
         out.write(first)
     for chunk in records:
         for piece in chain.from_iterable(map(draw, chunk)):
-            out.write(piece if harmless else visible(piece.decode("utf-8", "replace"), keep="\t\n"))
+            out.write(piece if safe else visible(piece.decode("utf-8", "replace"), keep="\t\n"))
         out.flush()
 
 
 def _warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
-    """The chunks, after saying once that there are bytes in them that are not UTF-8."""
+    """The chunks, with one warning where they have bytes that are not UTF-8."""
     warned = False
     for chunk in chunks:
         if not warned:

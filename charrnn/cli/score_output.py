@@ -1,4 +1,4 @@
-"""How scores are written: tab-separated fields, JSON objects, or a table with each character coloured by surprisal."""
+"""Output of scores: tab-separated fields, JSON objects, or a table with each character coloured by surprisal."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 _UNITS_AT_ONCE = 4096
 _BYTES_AT_ONCE = 1 << 16
 
-# Upper bounds in bits a character, and the colour up to each: from green (expected) to red (surprising).
+# Upper bounds of surprisal in bits a character, and the colour up to each: from green (low) to red (high).
 _COLOURS = ((0.5, 34), (1, 70), (2, 106), (3, 142), (4, 178), (6, 172), (9, 166), (math.inf, 160))
 
 
 def number(value: float, decimals: int = 6) -> str:
-    """The number rounded to so many decimals, without a minus sign before a zero."""
+    """The value rounded to so many decimals, zero without a minus sign."""
     text = f"{value:.{decimals}f}"
     return text if text.strip("-0.") else text.removeprefix("-")
 
 
 class Record(NamedTuple):
-    """A line, its score, and where two models are compared, this one's log-probability minus the other's, in nats."""
+    """A line, its score, and where two models are compared, the difference of their log-probabilities in nats."""
 
     line: Line
     score: Score
@@ -44,12 +44,15 @@ class Record(NamedTuple):
 
 
 def tsv_header(compared: bool) -> bytes:
-    """The names of the columns."""
+    """The line with the names of the columns; `compared`: with `log_odds`."""
     return b"logprob\ttokens\toov\tbits_per_byte\t" + b"log_odds\t" * compared + b"text\n"
 
 
 def tsv(record: Record, log_unit: float) -> bytes:
-    """One line; the text is the bytes that were read, tabs included, and comes last."""
+    """One line of fields; the text, the bytes that were read with their tabs, comes last.
+
+    `log_unit` is the natural logarithm of the base of `logprob` and `log_odds`.
+    """
     score = record.score
     fields = f"{number(score.logprob / log_unit)}\t{score.tokens}\t{score.oov}\t{number(score.bits_per_byte)}\t"
     if record.log_odds is not None:
@@ -105,7 +108,7 @@ def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[b
 
 
 def _json_text(data: bytes) -> Iterator[bytes]:
-    """A text in quotation marks, which takes many times as much memory where it is long and made in one go."""
+    """A text as a JSON string, in pieces: a long one made at once would take many times its memory."""
     if len(data) <= _BYTES_AT_ONCE:
         yield _json(data.decode("utf-8", "replace")).encode()
         return
@@ -122,7 +125,7 @@ def _json(value: object) -> str:
 
 
 class Table:
-    """Rows in columns, written one by one; with `colour`, what was scored is coloured by surprisal."""
+    """Rows in columns, written one by one; with `colour`, scored text is coloured by surprisal, -log2 P in bits."""
 
     def __init__(self, vocabulary: Vocabulary, log_unit: float, *, colour: bool, compared: bool = False) -> None:
         from rich.console import Console
@@ -140,7 +143,7 @@ class Table:
         )
 
     def header(self) -> bytes:
-        """The names of the columns."""
+        """The line with the names of the columns, as UTF-8."""
         from rich.text import Text
 
         odds = f" {'log odds':>10}" if self._compared else ""

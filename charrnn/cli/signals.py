@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: a command with nothing to save dies at once, training saves first."""
+"""Termination signals, SIGINT, SIGTERM and SIGHUP: training saves first, any other command dies at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAME_SIGNAL_SECONDS = 0.2
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal to end arrived. A command may save and print how to go on; `main` then dies of the signal."""
+    """A termination signal arrived. A command may save and print how to go on; `main` then dies of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -27,7 +27,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Which signal, if any, asked the process to end; `saves` is whether the command has something to save first."""
+    """The termination signal that arrived, if any; `saves`: the command has a state to save first."""
 
     def __init__(self, *, saves: bool) -> None:
         self.saves = saves
@@ -68,7 +68,7 @@ def raise_if_received() -> None:
 
 
 def hold() -> None:
-    """From here to `release`, a signal is only noted: an exception would be lost in code that C calls."""
+    """Defer signals until `release`: an exception would be lost in a function that C code calls."""
     if _caught is not None:
         _caught.held += 1
 
@@ -84,7 +84,7 @@ def release() -> None:
 
 @contextmanager
 def catch_signals(*, saves: bool) -> Iterator[Signals]:
-    """Turn the signals to end into `Interrupted`, except where the parent process wanted them ignored."""
+    """Turn termination signals into `Interrupted`, except those that the parent process set to be ignored."""
     global _caught
     _caught = signals = Signals(saves=saves)
     previous = {}
@@ -101,7 +101,7 @@ def catch_signals(*, saves: bool) -> Iterator[Signals]:
 
 
 def die_of(number: int) -> NoReturn:
-    """End the process the way the signal would have, so that shells and `make` see it."""
+    """End the process by the signal itself, so that shells and `make` see it."""
     if os.name != "nt":
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-# Into a pipe, output leaves in pieces of this many bytes, or after this many seconds if they come slowly.
+# Output to a pipe is buffered up to this many bytes or seconds.
 PIECE_BYTES = 8192
 PIECE_SECONDS = 0.1
-# What a hostile file makes a message quote is cut off here.
-LONGEST_MESSAGE = 2000
+LONGEST_MESSAGE = 2000  # characters: a hostile file may make a message quote it
 
 _quiet = False
 
@@ -49,7 +48,7 @@ def printable(text: str) -> str:
 
 
 def encode(text: str) -> bytes:
-    """UTF-8; bytes that came in undecodable, as in a file name, go out as they were."""
+    """The text as UTF-8; surrogate escapes, as in a file name that is not UTF-8, become the original bytes."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -64,17 +63,17 @@ def _is_terminal(stream: IO[Any] | None) -> bool:
 
 
 def stdin_is_terminal() -> bool:
-    """Whether a person types the input."""
+    """Whether standard input is a terminal."""
     return _is_terminal(sys.stdin)
 
 
 def stdout_is_terminal() -> bool:
-    """Whether a person reads the results."""
+    """Whether standard output is a terminal."""
     return _is_terminal(sys.stdout)
 
 
 def stderr_is_terminal() -> bool:
-    """Whether a person reads the messages."""
+    """Whether standard error is a terminal."""
     return _is_terminal(sys.stderr)
 
 
@@ -89,7 +88,7 @@ def wants_live_display() -> bool:
 
 
 def stderr_console() -> Console:
-    """A rich console on standard error that reads no text as markup, emoji or something to highlight."""
+    """A rich console on standard error, without markup, emoji and highlighting."""
     from rich.console import Console
 
     return Console(file=sys.stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -114,7 +113,7 @@ def _to_stderr(line: str) -> None:
 
 
 def with_option_names(message: str) -> str:
-    """The message with the options in place of the fields that the library names, as `hidden_size` in backticks."""
+    """The message with options in place of the fields that the library names in backticks."""
     if "`" not in message:
         return message
 
@@ -151,22 +150,22 @@ def complain(message: str) -> None:
 
 
 def discard(stream: IO[Any] | None) -> None:
-    """Send what is still buffered in a broken `stream` nowhere, so that the interpreter does not fail at its end."""
+    """Redirect a broken `stream` to the null device, so that flushing its buffer at exit does not fail."""
     try:
-        number = None if stream is None else stream.fileno()
+        descriptor = None if stream is None else stream.fileno()
     except (OSError, ValueError):
         return
-    if number is None:
+    if descriptor is None:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, number)
+        os.dup2(nowhere, descriptor)
     finally:
         os.close(nowhere)
 
 
 def flush_stdout() -> None:
-    """Write out what others (help, shell completion) left buffered; a reader that went away does not matter."""
+    """Flush what help or shell completion wrote; a closed pipe is ignored. Raises `CharrnnError` when writing fails."""
     if sys.stdout is None:
         return
     try:
@@ -183,9 +182,8 @@ def flush_stdout() -> None:
 class Output:
     """Standard output as bytes, to be used in a `with` block.
 
-    On a terminal each write is shown at once; into a pipe or file writes are collected, never cut apart, and leave when
-    there are enough of them. Raises `StdoutClosed` when the reader went away (`main` ends with status 0) and
-    `CharrnnError` when writing fails.
+    On a terminal each write is shown at once; to a pipe or file writes are buffered, and flushed whole. Raises
+    `StdoutClosed` when the reader went away (`main` ends with status 0) and `CharrnnError` when writing fails.
     """
 
     def __init__(self) -> None:
@@ -198,7 +196,7 @@ class Output:
         self._flushed = time.monotonic()
 
     def write(self, data: bytes | str) -> None:
-        """Add `data`, text as UTF-8."""
+        """Add `data`, text as UTF-8. Raises as `flush` does."""
         piece = encode(data) if isinstance(data, str) else data
         self._pieces.append(piece)
         self._size += len(piece)
@@ -206,7 +204,10 @@ class Output:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered, for example before waiting for more input."""
+        """Write what is buffered, for example before waiting for more input.
+
+        Raises `StdoutClosed` when the reader went away, `CharrnnError` when writing fails.
+        """
         pending = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
@@ -227,7 +228,7 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was complete before a failure or an interruption is still a result.
+        # Results that were complete before a failure or an interruption are written.
         if self._pieces and not isinstance(error, StdoutClosed):
             try:
                 self.flush()

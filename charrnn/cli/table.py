@@ -1,4 +1,4 @@
-"""Options of a command made from the settings of dataclasses (`charrnn/settings.py`).
+"""Options of a command generated from the settings of dataclasses (`charrnn/settings.py`).
 
 A command takes them as `**settings`: the decorator `with_settings` puts an option for each field in that place. The
 option's parser accepts what the dataclass accepts, and help, keys of `--config`, `docs/options.md` and the names in
@@ -49,7 +49,7 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _group(parameter: inspect.Parameter) -> str:
-    """The heading of an option; none for arguments and for what is no option, which come first."""
+    """The heading of an option; empty for other parameters, which come first."""
     infos = [info for info in getattr(parameter.annotation, "__metadata__", ()) if hasattr(info, "rich_help_panel")]
     return infos[0].rich_help_panel or "" if infos else ""
 
@@ -88,7 +88,7 @@ def _type_name(entry: dataclasses.Field[Any]) -> str:
 
 
 def _value(type_name: str, found: Setting) -> tuple[Any, Parser | None, str]:
-    """The type that typer is told, the parser, and what stands for the value in the help."""
+    """The type for typer, the parser, and the placeholder of the value in the help."""
     low, high = found.low, found.high
     match type_name:
         case "int":

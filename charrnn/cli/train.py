@@ -52,7 +52,7 @@ def train(
     """
     elapsed = stopwatch(already=time.process_time())  # until now the process was busy with imports
     streams.set_quiet(quiet)
-    asked = given({"cell": cell, "layers": layers, **settings})
+    options_given = given({"cell": cell, "layers": layers, **settings})
     path = choose_output(corpus, output, resume)
     written = str(path) if output is None else output
     check_names(written, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
@@ -70,10 +70,10 @@ def train(
     from charrnn.training.setup import Request
 
     announce_compilation()
-    request = Request(corpus or [], path, asked, val, init_from, count)
+    request = Request(corpus or [], path, options_given, val, init_from, count)
     if dry_run:
-        with tempfile.TemporaryDirectory() as nothing_kept:
-            train_run.show_estimate(dataclasses.replace(request, cache=Path(nothing_kept)), elapsed, as_json)
+        with tempfile.TemporaryDirectory() as temporary:
+            train_run.show_estimate(dataclasses.replace(request, cache=Path(temporary)), elapsed, as_json)
         return
     with only_writer(path):
         started = train_run.start_or_resume(request, resume, log, elapsed)
@@ -81,7 +81,7 @@ def train(
             result = started
         else:
             spec, network = started
-            result = train_run.run(request, spec, network, log, repeat="max_time" in asked)
+            result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:
             text = json.dumps(result, ensure_ascii=False, allow_nan=False)

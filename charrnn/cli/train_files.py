@@ -1,4 +1,4 @@
-"""The files that a training reads and writes: which names they have, and which they may not have."""
+"""The names of the files that training reads and writes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_names(
 
 
 def same_file(first: str, second: str) -> bool:
-    """Whether both name one file, which need not be there."""
+    """Whether both are paths of one file, which need not exist."""
     return Path(first).resolve() == Path(second).resolve()
 
 

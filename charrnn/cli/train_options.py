@@ -1,6 +1,6 @@
-"""The options of `charrnn train` that are no settings of text, network or training (those are in `charrnn/config.py`).
+"""The options of `charrnn train` that are not settings of text, network or training (see `charrnn/config.py`).
 
-One type each; None and False mean that an option was not given.
+One type each. None and False mean that an option was not given.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ Layers: TypeAlias = Annotated[
     ),
 ]
 Val: TypeAlias = Annotated[
-    str | None, option("--val", metavar="FILE", group=VALIDATION, help="Text to validate on, instead of a part.")
+    str | None,
+    option(
+        "--val", metavar="FILE", group=VALIDATION, help="Held-out text to validate on, instead of a part of the corpus."
+    ),
 ]
 DryRun: TypeAlias = Annotated[
     bool, option("--dry-run", group=RUN, help="Say what would be trained, and how long it takes; write nothing.")

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 def start_or_resume(
     request: Request, resume: bool, log: str | None, elapsed: Callable[[], float]
 ) -> tuple[RunSpec, Network] | dict[str, Any]:
-    """What to train, or the result of a run that is over already."""
+    """The run to train, new or resumed, or the result of a run that is finished already.
+
+    Raises `UsageError` and `CharrnnError` as `setup.prepare` and `setup.resume` do.
+    """
     from charrnn import checkpoint, tasks
     from charrnn.training import setup
 
@@ -56,7 +59,10 @@ def start_or_resume(
 
 
 def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, repeat: bool) -> dict[str, Any]:
-    """Train, drawing and logging what happens; the result."""
+    """Train, drawing and logging the events; returns the result.
+
+    `repeat`: print the command that repeats the run with a fixed number of steps.
+    """
     from charrnn.training.loop import train as train_model
 
     saved = spec.resumed is not None
@@ -91,7 +97,7 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
 
 
 def follow(run: Generator[events.Event], handle: Callable[[events.Event], None]) -> events.End:
-    """Handle all events; the last one. A KeyboardInterrupt while one is handled is passed on to the run."""
+    """Handle all events and return the last. A KeyboardInterrupt while one is handled is raised in the run."""
     last: events.Event | None = None
     try:
         for last in run:
@@ -107,7 +113,7 @@ def follow(run: Generator[events.Event], handle: Callable[[events.Event], None])
 
 
 def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool) -> None:
-    """What --dry-run says."""
+    """Print the estimate of --dry-run."""
     from charrnn import tasks
     from charrnn.training import setup
     from charrnn.training.estimate import estimate
@@ -131,12 +137,12 @@ def resume_command(spec: RunSpec) -> str:
 
 
 def repeat_command(request: Request, start: events.Start, end: events.End) -> str:
-    """The command with a fixed number of steps that does what a run under a limit of time did."""
+    """The command with a fixed number of steps that repeats a run under a time limit."""
     from charrnn.training.options import typed
 
     skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
     command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]
-    # What a limit of time chose, and a number of steps would not choose again.
+    # Chosen by the time limit; a number of steps would not choose the same.
     chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
     if request.init_from is not None:
         del chosen["hidden_size"]  # which comes with the weights

@@ -1,4 +1,4 @@
-"""What `charrnn --version` says: all that a bug report needs, found without importing what is named."""
+"""The lines of `charrnn --version`, for bug reports: versions and processor, without importing the packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from charrnn import __version__
 
 PROCESSORS = Path("/proc/cpuinfo")
-# Those that the kernels make use of, in the names of Linux.
+# The instruction sets that the kernels use, by their names in Linux.
 _INSTRUCTIONS = ("sse2", "avx", "fma", "avx2", "avx512f", "avx512_bf16", "asimd", "bf16")
 
 

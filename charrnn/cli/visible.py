@@ -1,4 +1,4 @@
-"""Text that a terminal shows and does not obey."""
+"""Text without control characters, safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The text with control characters as escapes, save those in `keep`; bytes that were no UTF-8 become U+FFFD."""
+    """The text with control characters as escapes, except those in `keep`; surrogate escapes become U+FFFD."""
     if text.isprintable():
         return text
     return "".join(character if character in keep else _visible(character) for character in text)

@@ -84,7 +84,8 @@ def gate_columns(config: ModelConfig) -> int:
 class LanguageModel(Network):
     """Ids of units in, the distribution of the next unit out.
 
-    See `Network` for what all networks have in common. All methods raise `CharrnnError` for ids outside [0, V).
+    See `Network` for what all networks have in common. Methods that take ids raise `CharrnnError` for ids outside
+    [0, V); `forward`, `log_probs` and `next_log_probs` also for arrays of a wrong shape.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The tasks by name. A further one is a file here and an entry in `TASKS`.
+"""The tasks by name. A new task is a file here and an entry in `TASKS`.
 
 The file has `TASK`, see `training.task.Task`, and a function `trained` that makes the model of a checkpoint.
 
@@ -63,19 +63,19 @@ def read_contents(path: str | Path) -> Contents:
 
 
 def load(path: str | Path, *, threads: int | None = None, precision: str = "float32") -> TrainedLanguageModel:
-    """The model of the checkpoint at `path`, to score and sample with, from any number of threads.
+    """The model of the checkpoint at `path`, to score and sample with; any number of threads may use it at once.
 
-    `threads` is how many of its own it computes with, None for as many as there are processors; results do not depend
-    on it. `precision` is that of matrix products: float32, bfloat16, or auto, which is the faster one on this machine.
-    The first call on a machine compiles the kernels, which takes some seconds.
+    `threads` is the number of threads that it computes with, None for one a processor; results do not depend on it.
+    `precision` is that of matrix products: float32, bfloat16, or auto, which is the faster one on this machine. The
+    first call on a machine compiles the kernels, which takes some seconds.
 
-    Raises CharrnnError when the file cannot be read, UsageError for a number or a name that cannot be.
+    Raises CharrnnError when the file cannot be read, UsageError for `threads` below 1 or an unknown `precision`.
     """
     return trained(load_checkpoint(path), threads=processors() if threads is None else threads, precision=precision)
 
 
 def trained(checkpoint: Checkpoint, *, threads: int, precision: str) -> TrainedLanguageModel:
-    """The model of a checkpoint that was read, see `load`."""
+    """The model of a checkpoint that is loaded already. For parameters and errors see `load`."""
     made: TrainedLanguageModel = import_module(TASKS[checkpoint.format.task]).trained(
         checkpoint, threads=threads, precision=precision
     )
@@ -83,7 +83,7 @@ def trained(checkpoint: Checkpoint, *, threads: int, precision: str) -> TrainedL
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows

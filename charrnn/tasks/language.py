@@ -1,4 +1,4 @@
-"""The task `language`: a text is learned unit by unit, each from all that came before it."""
+"""The task `language`: a recurrent language model, P(unit | all units before it), of characters, words or bytes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
 
-SAMPLE_UNITS = 200  # that are shown during training
+SAMPLE_UNITS = 200  # length of the samples shown during training
 
 
 class Language(Task[Corpus, "LanguageModel"]):
-    """See `Task`. A dataset is an encoded corpus."""
+    """The language task; its dataset is an encoded corpus. For the methods see `Task`."""
 
     format: LanguageFormat = LANGUAGE
     figures = ("bits_per_byte", "bits_per_character")
 
     def read(self, request: Request, initial: Checkpoint | None) -> Corpus:
-        """The corpus; the vocabulary, the unit and how words are found are those of `initial`."""
+        """Read and encode the corpus, with the vocabulary, unit and tokenisation of `initial` if it is given."""
         given = request.given
         if initial is not None:
             units = {"unit": initial.text.unit, "pretokenized": initial.text.pretokenized}
@@ -51,11 +51,12 @@ class Language(Task[Corpus, "LanguageModel"]):
     def configure(
         self, request: Request, dataset: Corpus, model: ModelConfig | None
     ) -> tuple[ModelConfig, TrainingConfig]:
-        """See `language_defaults`."""
+        """The given options, and the defaults of `language_defaults` for the rest."""
         given, text, tokens = request.given, dataset.config, len(dataset.train)
 
         @cache
         def speed() -> float:
+            """Floating-point operations a second."""
             from charrnn.tasks.machine_speed import arithmetic_speed
 
             return arithmetic_speed(request.threads, given.get("precision", "auto"))
@@ -65,7 +66,7 @@ class Language(Task[Corpus, "LanguageModel"]):
         return model, language_defaults.resolve_training(given, text, model, tokens, speed)
 
     def network(self, model: ModelConfig, config: TrainingConfig, dataset: Corpus, threads: int) -> LanguageModel:
-        """A language model to be trained."""
+        """A language model, all zeros. Raises CharrnnError when there is too little memory to train it."""
         language_defaults.require_memory_to_train(model, config, len(dataset.train))
 
         from charrnn.models import LanguageModel
@@ -73,26 +74,26 @@ class Language(Task[Corpus, "LanguageModel"]):
         return LanguageModel(model, threads=threads, bfloat16=config.precision == "bfloat16")
 
     def memory(self, model: ModelConfig, config: TrainingConfig, dataset: Corpus) -> int:
-        """See `language_defaults.memory_needed`."""
+        """The memory of a run in bytes, see `language_defaults.memory_needed`."""
         return language_defaults.memory_needed(model, config, len(dataset.train))
 
     def batches(self, dataset: Corpus, config: TrainingConfig) -> Batches:
-        """Windows of parallel streams over the training part."""
+        """Windows of parallel streams over the training part, for truncated backpropagation through time."""
         part = dataset.train
         return Batches(
             part.ids, config.batch_size, config.seq_length, lines=part.lines, seed=config.seed, bound=part.bound
         )
 
     def evaluate(self, network: LanguageModel, part: Part, *, limit: int | None = None) -> Metrics:
-        """See `language_evaluation`."""
+        """Loss in nats per token, bits per byte and per character, perplexity; see `language_evaluation`."""
         return language_evaluation.evaluate(network, part, limit=limit)
 
     def record(self, dataset: Corpus) -> TextSide:
-        """Both sides of a language model are this text."""
+        """The vocabulary and the options of the text, which is input and output of a language model."""
         return TextSide(dataset.vocabulary, dataset.config)
 
     def describe(self, dataset: Corpus, network: LanguageModel) -> Description:
-        """The size of the vocabulary, and how text is cut into units."""
+        """Sizes of vocabulary and network, and the options of the text."""
         config, units, held_out = network.config, len(dataset.vocabulary), dataset.validation
         text = (
             f"{len(dataset.train):,} tokens to learn from, {0 if held_out is None else len(held_out):,} held out, "
@@ -109,11 +110,11 @@ class Language(Task[Corpus, "LanguageModel"]):
         )
 
     def options(self, run: Checkpoint) -> Options:
-        """The fields of TextConfig."""
+        """The recorded fields of TextConfig."""
         return dataclasses.asdict(run.text)
 
     def check_options(self, given: Options, recorded: Options, init_from: str | None) -> None:
-        """Options for text as characters, or for choosing units, do nothing where there is no such choice."""
+        """Raise UsageError for options of encoding with bytes, and of the vocabulary where it is fixed."""
         unit = recorded.get("unit", given.get("unit", "char"))
         for name in ("encoding", "errors"):
             if name in given and unit == "byte":
@@ -125,20 +126,20 @@ class Language(Task[Corpus, "LanguageModel"]):
                 raise UsageError(f"`{name}` chooses among units, and `init_from` {init_from} has its own; leave it out")
 
     def sample(self, network: LanguageModel, dataset: Corpus, seed: int) -> str:
-        """A text without a prompt."""
+        """A sample of `SAMPLE_UNITS` units without a prompt, as text."""
         config = SamplingConfig(length=SAMPLE_UNITS, lines=dataset.config.lines, seed=seed)
         pieces = sample(network, dataset.vocabulary, [b""], config)
         return b"".join(piece.data for piece in pieces).decode("utf-8", "replace")
 
     def advise_at_start(self, spec: RunSpec) -> Iterator[Advice]:
-        """On little text, and lines that are held out unevenly."""
+        """Advice on a small corpus, and on a held-out part that is larger than intended."""
         corpus = _corpus_of(spec)
         by_lines = corpus.config.lines and not spec.source.get("val")
-        asked = spec.config.val_fraction if by_lines else 0.0
-        return language_advice.at_start(corpus, asked, initialised=spec.initialised)
+        val_fraction = spec.config.val_fraction if by_lines else 0.0
+        return language_advice.at_start(corpus, val_fraction, initialised=spec.initialised)
 
     def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
-        """On unknown units."""
+        """Advice on out-of-vocabulary units."""
         return language_advice.at_end(_corpus_of(spec), initialised=spec.initialised)
 
 

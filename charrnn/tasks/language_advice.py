@@ -1,4 +1,4 @@
-"""What to try when a text is not what a language model learns well from: rules about its numbers."""
+"""Advice on the corpus of a language model: too small, held out unevenly, many out-of-vocabulary units."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from charrnn.text.mapped import CHUNK, release_pages
 from charrnn.text.vocabulary import UNKNOWN
 from charrnn.training.task import Advice
 
-# Bytes. Without dropout, validation is at its best after two thirds of the default passes over 30 kB of a play; over
-# 120 kB a small network still improves at the end of all.
+# Bytes. Without dropout, the validation loss on 30 kB of a play is lowest after two thirds of the default epochs; on
+# 120 kB a small network still improves at the end.
 LITTLE_TEXT = 50_000
 MANY_UNKNOWN = 0.05  # share of held-out words: one in a sentence of 20
-UNEVEN = 2.0  # times as much held out as was asked for
+UNEVEN = 2.0  # times `val_fraction` that is held out
 UNITS = {"char": "characters", "word": "words"}
 
 
 def little_text(nbytes: int) -> str | None:
-    """For a training text of `nbytes`."""
+    """Advice for a training text of `nbytes` bytes, None where there are enough."""
     if nbytes >= LITTLE_TEXT:
         return None
     return (
@@ -29,19 +29,22 @@ def little_text(nbytes: int) -> str | None:
     )
 
 
-def uneven_lines(share: float, asked: float) -> str | None:
-    """For a `share` of the text held out line by line where `asked` was wanted; 0 where nothing was."""
-    if share <= UNEVEN * asked or not asked:
+def uneven_lines(share: float, val_fraction: float) -> str | None:
+    """Advice where the `share` held out by lines is much larger than `val_fraction`; else None."""
+    if share <= UNEVEN * val_fraction or not val_fraction:
         return None
     return (
-        f"{share:.0%} of the text is held out, not {asked:.0%}: a line is held out whole and with all its copies, and "
-        "some are much of this text. Another `seed` holds out others, `val` names a file to hold out instead"
+        f"{share:.0%} of the text is held out, not {val_fraction:.0%}: a line is held out whole and with all its copies"
+        ", and some are much of this text. Another `seed` holds out others, `val` names a file to hold out instead"
     )
 
 
 def unknown_units(share: float, unit: str, min_count: int, max_vocab: int | None, *, initialised: bool) -> str | None:
-    """For a `share` of held-out words or characters outside the vocabulary, which has `max_vocab` units if that cut it
-    off, or came from another model whose weights training began from."""
+    """Advice where a large `share` of the held-out words or characters is out of vocabulary; else None.
+
+    `max_vocab` is None unless it limits the vocabulary. `initialised`: training began from the weights, and with the
+    vocabulary, of another model.
+    """
     if share <= MANY_UNKNOWN:
         return None
     ways = ["more text", *(["`min_count` 1"] if min_count > 1 else [])]
@@ -55,26 +58,27 @@ def unknown_units(share: float, unit: str, min_count: int, max_vocab: int | None
     )
 
 
-def at_start(corpus: Corpus, asked: float, *, initialised: bool) -> Iterator[Advice]:
-    """Advice before the first step of a run that should hold out `asked` of its lines, 0 where it is not by lines.
+def at_start(corpus: Corpus, val_fraction: float, *, initialised: bool) -> Iterator[Advice]:
+    """Advice before the first step of a run.
 
-    Weights that were `initialised` from another model have seen more text.
+    `val_fraction` is the share of lines to hold out, 0 where the held-out part is not made of lines. `initialised`:
+    training begins from the weights of another model, which has seen more text.
     """
     if not initialised and (message := little_text(corpus.train.bytes)):
         yield "little text", message
     if corpus.validation is not None:
         held_out = len(corpus.validation.ids)
-        if message := uneven_lines(held_out / (held_out + len(corpus.train.ids)), asked):
+        if message := uneven_lines(held_out / (held_out + len(corpus.train.ids)), val_fraction):
             yield "uneven lines", message
 
 
 def at_end(corpus: Corpus, *, initialised: bool) -> Iterator[Advice]:
     """Advice after a run; see `at_start` for `initialised`."""
     text, vocabulary, held_out = corpus.config, corpus.vocabulary, corpus.validation
-    # A text whose rare words were replaced by <unk> before is as it was meant to be.
+    # In a text whose rare words were replaced by <unk> beforehand, unknown units are intended.
     if text.unit in UNITS and held_out is not None and not vocabulary.fallback.literal:
         share = unknown_share(held_out)
-        # A vocabulary that came with the weights was not chosen by these.
+        # A vocabulary that came with the weights was not chosen by these options.
         min_count, most = (1, 0) if initialised else (text.min_count, text.max_vocab)
         cut = most if 0 < most <= len(vocabulary) else None
         if message := unknown_units(share, text.unit, min_count, cut, initialised=initialised):
@@ -82,7 +86,7 @@ def at_end(corpus: Corpus, *, initialised: bool) -> Iterator[Advice]:
 
 
 def unknown_share(part: Part) -> float:
-    """The share of the tokens of `part` that are unknown units."""
+    """The share of the tokens of `part` that are out of vocabulary."""
     unknown = 0
     for first in range(0, len(part.ids), CHUNK):
         unknown += int(np.count_nonzero(part.ids[first : first + CHUNK] == UNKNOWN))

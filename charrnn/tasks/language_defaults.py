@@ -1,6 +1,6 @@
-"""What was not asked for of a language model, chosen from the corpus and the budget; and how much memory a run needs.
+"""Default options of a language model, chosen by the corpus and the budget; and how much memory a run needs.
 
-| training tokens       | hidden | learning rate | streams x steps | passes               |
+| training tokens       | hidden | learning rate | streams x steps | epochs               |
 |:                     :|:      :|:             :|:               :|:                    :|
 | fewer than 100,000    | 128    | 0.003         | 16 x 32         | 40                   |
 | fewer than 250,000    | 256    | 0.003         | 32 x 64         | 20, without a budget |
@@ -8,15 +8,14 @@
 | fewer than 3 million  | 512    | 0.006         | 32 x 64         | 15, without a budget |
 | more                  | 512    | 0.006         | 64 x 64         | 3, without a budget  |
 
-A limit of time sets the hidden size of corpora from 250,000 tokens on, see `affordable_hidden_size`, and a run under it
-makes about MOST_PASSES at most. Dropout follows the passes that the budget allows, see `DROPOUT`. One layer for
-characters and bytes, two for words.
+A time limit sets the hidden size for corpora from 250,000 tokens on, see `affordable_hidden_size`, and such a run has
+about MOST_PASSES epochs at most. Dropout follows the number of epochs that the budget allows, see `DROPOUT`. One layer
+for characters and bytes, two for words.
 
-Always: LSTM layers, AdamW with a weight decay of 0.1 and a learning rate that warms up and falls to zero along a
-cosine, clipping by norm 1.
-Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The passes over the smallest corpora
-hold under a limit of time as well: more of them only overfit. Where the passes are chosen here, a run also ends when
-validation stops improving. `docs/training.md` has the experiments.
+Always: LSTM layers, AdamW with a weight decay of 0.1, warm-up and cosine schedule of the learning rate, gradient
+clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The number of
+epochs for the smallest corpora holds under a time limit as well: more of them only overfit. Where the epochs are chosen
+here, there is early stopping too. `docs/training.md` has the experiments.
 """
 
 from __future__ import annotations
@@ -41,22 +40,23 @@ SEED = 0
 VAL_FRACTION = 0.1
 MAX_WORDS = 100_000
 EMBEDDING = 64  # for characters and bytes
-FULL_SOFTMAX = 8000  # units, up to which there is one
+FULL_SOFTMAX = 8000  # the largest vocabulary with a full softmax
 CUTOFFS = (2000, 10_000, 40_000)
-NARROWEST_TAIL = 4  # its width
+NARROWEST_TAIL = 4  # the least width of a cluster of the adaptive softmax
 LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}  # of optimisers other than Adam
 PATIENCE = 6
 WEIGHT_DECAY = 0.1  # of AdamW
 WORD_LAYERS = 2
 WORD_DROPOUT = 0.2  # more than for characters
-# Text that is read more often needs more dropout: passes, and the dropout of runs with fewer.
+# More epochs need more dropout: a number of epochs, and the dropout of runs with fewer.
 DROPOUT = ((2, 0.0), (6, 0.05), (10, 0.1), (15, 0.2), (30, 0.3), (math.inf, 0.5))
-TOKENS_PER_WEIGHT = 12  # that a run under a limit of time should read for each recurrent weight
-# What there may be time for but learns a corpus by heart: more recurrent weights for each of its tokens, more passes.
+TOKENS_PER_WEIGHT = 12  # that a run under a time limit should read for each recurrent weight
+# Even where there is time for more: a network with more recurrent weights for each token of the corpus, or trained for
+# more epochs, memorises the corpus.
 WEIGHTS_PER_TOKEN, WEIGHTS_PER_WORD = 1.0, 4.0
 MOST_PASSES = 15
 TRAINING_COST = 6  # operations for each weight and token: a multiplication and an addition forward, twice that back
-NARROWEST, WIDEST, SIZE_STEP = 128, 1024, 64  # hidden sizes that a limit of time leads to
+NARROWEST, WIDEST, SIZE_STEP = 128, 1024, 64  # hidden sizes that a time limit leads to
 
 
 @dataclass(frozen=True)
@@ -78,24 +78,24 @@ SCALES = (
     Scale(3_000_000, 512, 6e-3, 32, 64, 15),
     Scale(math.inf, 512, 6e-3, 64, 64, 3),
 )
-SMALL = SCALES[:2]  # corpora whose network does not grow with the time there is
-MEMORY_SHARE = 0.8  # of what is free that defaults may fill
+SMALL = SCALES[:2]  # corpora whose network does not grow with a time limit
+MEMORY_SHARE = 0.8  # of the free memory that default sizes may take
 
 
 def resolve_text(given: Options) -> TextConfig:
-    """How text is cut into units."""
+    """The options of the text: how it is cut into units. Raises UsageError for given options that are not valid."""
     words = given.get("unit") == "word"
     chosen = {"min_count": 2 if words else 1, "max_vocab": MAX_WORDS if words else 0}
     return TextConfig(**(chosen | given_fields(TextConfig, given)))
 
 
 def scale_of(tokens: int) -> Scale:
-    """The defaults for a corpus with that many `tokens` to train on."""
+    """The defaults for a corpus with that many `tokens` in its training part."""
     return next(scale for scale in SCALES if tokens < scale.below)
 
 
 def resolve_cells(given: Options, *, words: bool) -> tuple[str, ...]:
-    """The kind of each layer, from `cell` and `layers`."""
+    """The cell of each layer, from `cell` and `layers`. Raises UsageError when they contradict each other."""
     cells: tuple[str, ...] = given.get("cell", ("lstm",))
     layers = given.get("layers", len(cells) if len(cells) > 1 else WORD_LAYERS if words else 1)
     if len(cells) == 1:
@@ -106,12 +106,12 @@ def resolve_cells(given: Options, *, words: bool) -> tuple[str, ...]:
 
 
 def affordable_hidden_size(seconds: float, arithmetic_speed: float, layers: int, most_weights: float) -> int:
-    """The hidden size with which a run of so many `seconds` reads TOKENS_PER_WEIGHT tokens for each recurrent weight,
-    or that of `most_weights` where that is smaller.
+    """The hidden size with which a run of `seconds` reads TOKENS_PER_WEIGHT tokens for each recurrent weight, or that
+    of `most_weights` where that is smaller.
 
-    A wider network learns more from each token but reads fewer of them in the same time. With H² weights counted as in
-    LSTM layers, 4 H² for the recurrent ones and as many for the input of each layer above the first, and
-    `arithmetic_speed` in operations a second:
+    A wider network learns more from each token but reads fewer of them in the same time. Weights are counted as in LSTM
+    layers, 4 H² recurrent ones and as many for the input of each layer above the first; `arithmetic_speed` is in
+    floating-point operations a second:
 
         seconds * speed = TRAINING_COST * weights * tokens        tokens = TOKENS_PER_WEIGHT * weights
     """
@@ -123,7 +123,10 @@ def affordable_hidden_size(seconds: float, arithmetic_speed: float, layers: int,
 def resolve_model(
     given: Options, text: TextConfig, vocabulary_size: int, tokens: int, arithmetic_speed: Callable[[], float]
 ) -> ModelConfig:  # fmt: skip
-    """The network for a corpus with that many `tokens` to train on; `arithmetic_speed` measures the machine."""
+    """The network for a training part of `tokens`; `arithmetic_speed` measures the machine, in operations a second.
+
+    Raises UsageError for given options that are not valid together.
+    """
     scale = scale_of(tokens)
     words = text.unit == "word" or given.get("tie_weights", False)
     cells = resolve_cells(given, words=text.unit == "word")
@@ -144,10 +147,11 @@ def resolve_model(
 
 
 def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
-    """Where the clusters of an adaptive softmax begin; none for a full softmax.
+    """The ids at which the clusters of an adaptive softmax begin (Grave et al. 2017, "Efficient softmax approximation
+    for GPUs", arXiv:1609.04309); none for a full softmax.
 
     With 10,000 words a step with clusters takes less than half as long; after 1,000 steps the loss is 0.05 nats lower,
-    after eight passes over a small corpus 0.006 higher. With fewer words there is less to gain.
+    after eight epochs on a small corpus 0.006 higher. With fewer words there is less to gain.
     """
     if vocabulary_size <= FULL_SOFTMAX:
         return ()
@@ -161,7 +165,10 @@ def choose_cutoffs(vocabulary_size: int, hidden_size: int) -> tuple[int, ...]:
 def resolve_training(
     given: Options, text: TextConfig, model: ModelConfig, tokens: int, arithmetic_speed: Callable[[], float]
 ) -> TrainingConfig:  # fmt: skip
-    """How to train `model` on that many `tokens`; `arithmetic_speed` measures the machine."""
+    """The training options of `model` on `tokens`; `arithmetic_speed` measures the machine, in operations a second.
+
+    Raises UsageError for given options that are not valid.
+    """
     scale, words = scale_of(tokens), text.unit == "word"
     optimizer = given.get("optimizer", "adamw")
     unlimited = not any(given.get(budget) for budget in BUDGETS)
@@ -191,7 +198,7 @@ def resolve_training(
 def passes(
     config: TrainingConfig, model: ModelConfig, tokens: int, arithmetic_speed: Callable[[], float]
 ) -> float:  # fmt: skip
-    """How often the budget lets a run read its `tokens`, about."""
+    """About how many epochs, passes over its `tokens`, the budget allows a run."""
     allowed = []
     if config.epochs is not None:
         allowed.append(config.epochs)
@@ -206,12 +213,12 @@ def passes(
 
 
 def choose_dropout(passes: float) -> float:
-    """The dropout for text that is read that often."""
+    """The dropout of a run with that many epochs."""
     return next(dropout for below, dropout in DROPOUT if passes < below)
 
 
 def fit_into_memory(model: ModelConfig, config: TrainingConfig, tokens: int) -> TrainingConfig:
-    """`config` with a smaller batch where the default one would take too much of the memory there is."""
+    """`config`, with a smaller batch where the default one would take too much of the free memory."""
     free = available_memory()
     while free is not None and config.batch_size > 1 and memory_needed(model, config, tokens) > MEMORY_SHARE * free:
         config = dataclasses.replace(config, batch_size=config.batch_size // 2)
@@ -229,19 +236,18 @@ def require_memory_to_train(model: ModelConfig, config: TrainingConfig, tokens: 
 
 
 def memory_needed(model: ModelConfig, config: TrainingConfig, tokens: int) -> int:
-    """Bytes that training on that many `tokens` takes at most, about: weights with all their copies, activations, and
-    Python itself."""
+    """About how many bytes training on `tokens` takes: weights with all copies, activations, and Python itself."""
     H, V, L = model.hidden_size, model.vocabulary_size, model.num_layers
     B, T = window_shape(tokens, config.batch_size, config.seq_length)
-    # Parameters, gradient, two moments; copies of parameters and moments to go back to; packed weights, both ways.
+    # Parameters, gradient, two moments; the last good parameters and moments; packed weights, forward and transposed.
     layout = parameter_layout(model)
     weights = 9 * layout.size
     weights += 2 * sum(
         prod(shape) for shape in layout.tensor_shapes().values()
-    )  # the best ones, and those being written
-    # Of every layer the gates, their gradients, h and c, their gradients, dropout and what the layer above adds.
+    )  # the best weights, and those being written
+    # For every layer the gates, h and c, the gradients of both, dropout, and the input gradient of the layer above.
     rows = min(B, rows_per_group(T, gate_columns(model)))
     activations = rows * T * (14 * H * L + model.embedding_size)
-    activations += B * (10 * T + 8 * H * L)  # ids, places and targets; h and c, carried and copied
+    activations += B * (10 * T + 8 * H * L)  # ids, positions and targets; h and c, carried and copied
     logits = 2 * min(rows * T * V, max(1 << 22, rows * V))
     return 4 * (weights + activations + logits) + 200_000_000

@@ -1,4 +1,4 @@
-"""The loss on held-out text, computed on many pieces of it side by side."""
+"""Evaluation of a language model on held-out text, in many parallel streams."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from charrnn.training.task import Metrics
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
 
-STREAMS = 64
-WARMUP = 256  # tokens read before the first that counts
+STREAMS = 64  # at most
+CONTEXT = 256  # tokens read before the first target of a stream
 WINDOW = 64  # steps in one call
 
 
 def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> Metrics:
-    """What the model is worth on `part`: `loss` is in nats per token, an unknown unit costing that of `<unk>` only.
+    """Evaluate the model on `part`: `loss` is in nats per token, where an unknown unit costs that of `<unk>` only.
 
     The figures are `bits_per_byte` and `bits_per_character`, which count the spelling of unknown units too, so that
     models with different vocabularies compare, and `perplexity` per token, as in the literature.
 
     Reads `part` as one text (the end-of-line as first input, every unit a target), at most `limit` tokens of it.
 
-    The text is cut into up to `STREAMS` pieces, each warmed on the `WARMUP` tokens before it, so that the loss is that
-    of one pass from end to end but for the little that a state remembers from further back. With a `limit` the pieces
-    are spread evenly. With `part.lines` the state is reset where a line begins. Leaves the model as it is. Raises
-    CharrnnError where an id is not in the vocabulary.
+    The text is cut into up to `STREAMS` streams. The hidden state of each is computed from the `CONTEXT` tokens before
+    it, so that the loss is nearly that of one pass from end to end. With a `limit` the streams are spread evenly. With
+    `part.lines` the state is reset where a line begins. Leaves the model as it is. Raises CharrnnError where an id is
+    not in the vocabulary.
     """
     total = len(part.ids)
     tokens = total if limit is None else min(total, limit)
-    streams = max(1, min(STREAMS, tokens // (4 * WARMUP)))
+    streams = max(1, min(STREAMS, tokens // (4 * CONTEXT)))
     length = -(-tokens // streams) if tokens == total else tokens // streams
     starts = np.arange(streams) * (length if tokens == total else total // streams)
     ends = np.minimum(starts + length, total)
     state = model.zero_state(streams)
     summed, counted, read = 0.0, 0, 0
     if streams > 1:
-        for offset in range(-WARMUP, 0, WINDOW):
+        for offset in range(-CONTEXT, 0, WINDOW):
             inputs = _window(part, starts, offset, WINDOW)[0]
             model.forward(inputs, state, inputs == EOS if part.lines else None)
-        state[:, 0] = 0  # nothing precedes the first piece
+        state[:, 0] = 0  # nothing precedes the first stream
     for offset in range(0, length, WINDOW):
         inputs, targets, positions = _window(part, starts, offset, min(WINDOW, length - offset))
         counts = positions < ends

@@ -1,12 +1,12 @@
-"""The probability of text: lines in, one score a line out, in order. Prints nothing.
+"""Scoring: lines in, the log-probability of each out, in order. Prints nothing.
 
-A line is a sentence of its own (zero state, the end-of-line as first input and as last target), or with `stream` a
-piece of one long text whose state carries over.
+A line is a sentence of its own (zero hidden state, the end-of-line as first input and as last target), or with `stream`
+a piece of one long text whose hidden state is carried over.
 
-What a sentence costs depends on nothing but its text. So of the lines that arrive together each is scored once, however
-often it occurs, and lines that begin alike share the network's steps up to where they part: of the 228,000 characters
-of 32,000 names in alphabetical order, three out of four repeat a beginning that was there before. `prefixes.py` walks
-that tree; here lines become units, and log-probabilities of units become scores.
+The score of a sentence depends on its text only. So of the lines that arrive together each distinct one is scored once,
+and lines with a common prefix share the network's steps over it: of the 228,000 characters of 32,000 names in
+alphabetical order, three out of four belong to a prefix that was there before. `models/prefix_tree.py` computes the
+prefix tree; here lines are encoded, and log-probabilities of units are summed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 _WINDOW = 8192  # steps of a stream in one call
-_LONG = 256  # units of a line that are worth a sum of their own
-_PIECE = 1 << 20  # bytes of a line scored at once: the arrays for one take some 30 times as many
+_LONG = 256  # units from which a line is summed by itself
+_PIECE = 1 << 20  # bytes of a line scored at once: the arrays for them take some 30 times as many
 
 
 def score_lines(
@@ -44,9 +44,11 @@ def score_lines(
     lines: bool = False,
     per_token: bool = False,
 ) -> Iterator[list[Score]]:
-    """Score each chunk of lines as it comes; the scores of a chunk are in its order.
+    """Score each chunk of lines as it comes; yields the scores of a chunk in its order.
 
-    `lines`: the model was trained on lines, each a text of its own, and starts them afresh.
+    `stream`: the lines are one text. `lines`: the model was trained on lines, each a text of its own, so that the state
+    is reset at each of them even in a stream. `per_token`: scores list their units. Raises CharrnnError where a
+    log-probability is not finite.
     """
     carried = _Stream(model) if stream and not lines else None
     for chunk in chunks:
@@ -70,17 +72,17 @@ def score_lines(
 def _score_apart(
     model: LanguageModel, vocabulary: Vocabulary, data: list[bytes], ended: bool, per_token: bool
 ) -> list[Score]:
-    """Lines that have nothing to do with each other."""
-    unended = [] if ended else [data.pop()]
-    distinct = sorted(set(data))  # lines that begin alike side by side
-    lines = _Lines(vocabulary, distinct + unended, ended=ended)
+    """Scores of independent lines, duplicates and common prefixes computed once."""
+    unterminated = [] if ended else [data.pop()]
+    distinct = sorted(set(data))  # lines with a common prefix are neighbours
+    lines = _Lines(vocabulary, distinct + unterminated, ended=ended)
     scores = lines.scores(prefixes.log_probs(model, lines.units, lines.lengths), per_token)
     found = dict(zip(distinct, scores, strict=False))
     return [*map(found.__getitem__, data), *scores[len(distinct) :]]
 
 
 def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool, per_token: bool) -> Score:
-    """A line so long that only a piece of it at a time is looked at."""
+    """The score of a line too long to be scored at once, added up over its pieces."""
     parts: list[Score] = []
     for piece in _pieces(vocabulary, data):
         lines = _Lines(vocabulary, [piece], ended=False)
@@ -90,6 +92,7 @@ def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool,
         parts += end.scores(text.log_probs(end.units), per_token)
 
     def all_of(name: str) -> list[Any]:
+        """The field of every part."""
         return [getattr(part, name) for part in parts]
 
     return Score(
@@ -106,7 +109,7 @@ def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool,
 
 
 def _pieces(vocabulary: Vocabulary, data: bytes) -> Iterator[bytes]:
-    """A line in pieces, whose units one after the other are its own. Words: what is no UTF-8 comes out as U+FFFD."""
+    """A line in pieces, cut between units. Words: bytes that are not UTF-8 become U+FFFD."""
     blocks = _blocks(data)
     if vocabulary.unit == "word":
         return (text.encode() for text in whole_words(block.decode("utf-8", "replace") for block in blocks))
@@ -114,28 +117,27 @@ def _pieces(vocabulary: Vocabulary, data: bytes) -> Iterator[bytes]:
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    """`data` in pieces of about `_PIECE` bytes, no character of UTF-8 in two of them."""
+    """`data` in pieces of about `_PIECE` bytes, cut between UTF-8 characters."""
     start = 0
     while start < len(data):
         stop = start + _PIECE
         if stop < len(data):
-            # Where a character begins; it has at most three bytes more.
+            # The first byte of a character: continuation bytes, at most three, are 10xxxxxx.
             stop = next((at for at in range(stop, stop - 4, -1) if data[at] & 0xC0 != 0x80), stop)
         yield data[start:stop]
         start = stop
 
 
 class _Lines:
-    """Lines as units, one line after the other; only the last may lack its end (`ended` False).
+    """Encoded lines, one after the other; only the last may lack its end-of-line (`ended` False).
 
-    `units` (N + 1) starts with an end-of-line, the first input. The others are targets, line i has `lengths[i]` of
-    them, and each line begins after the end of the one before.
+    `units` (N + 1,) starts with an end-of-line, the first input. The others are targets; line i has `lengths[i]` of
+    them, the last its end-of-line.
     """
 
     def __init__(self, vocabulary: Vocabulary, data: list[bytes], *, ended: bool) -> None:
         self.vocabulary, self.data, self.ended = vocabulary, data, ended
-        # A newline is a unit by itself, part of no other and of no sequence of bytes that is a character: the text of
-        # all lines has the units of each.
+        # A newline is a unit by itself and part of no other unit or character, so the lines can be encoded together.
         joined = b"\n".join([*data, b""])
         text = joined.decode("utf-8", "replace")
         ids = vocabulary.encode(joined if vocabulary.unit == "byte" else text)
@@ -146,7 +148,10 @@ class _Lines:
             self.lengths[-1] -= 1
 
     def scores(self, log_probs: NDArray[np.float64], per_token: bool) -> list[Score]:
-        """The score of each line, from the log-probability (N) of each target. `CharrnnError` where one is none."""
+        """The score of each line, from the log-probabilities (N,) of all targets.
+
+        Raises CharrnnError where one is not finite.
+        """
         if not np.isfinite(log_probs).all():
             raise CharrnnError(
                 "the model gives the text no finite probability: its weights are too large or damaged; use another one"
@@ -159,21 +164,21 @@ class _Lines:
         if not self.ended:
             scores[-1] = scores[-1]._replace(bytes=len(self.data[-1]), characters=len(self.texts[-1]))
         targets, stops = self.units[1:], np.cumsum(self.lengths)
-        careful: Iterable[int] = range(len(scores))
+        detailed: Iterable[int] = range(len(scores))
         if not per_token:
-            careful = np.unique(np.searchsorted(stops, np.flatnonzero(targets == UNKNOWN), side="right")).tolist()
-        for line in careful:
+            detailed = np.unique(np.searchsorted(stops, np.flatnonzero(targets == UNKNOWN), side="right")).tolist()
+        for line in detailed:
             part = slice(int(stops[line]) - tokens[line], int(stops[line]))
-            scores[line] = self._careful(scores[line], line, targets[part], log_probs[part], per_token)
+            scores[line] = self._detailed(scores[line], line, targets[part], log_probs[part], per_token)
         return scores
 
-    def _careful(
+    def _detailed(
         self, score: Score, line: int, ids: NDArray[np.int32], log_probs: NDArray[np.float64], per_token: bool
     ) -> Score:
-        """The score of a line whose units have to be looked at: some are unknown, or all are to be listed."""
+        """The score of a line with unknown units, whose spelling is added, or with all units listed."""
         text = self.data[line] if self.vocabulary.unit == "byte" else self.texts[line]
         split = partial(_split, self.vocabulary, text, ended=self.ended or line + 1 < len(self.data))
-        # Where the unknown units are, what their spelling adds, and which of them are out of vocabulary.
+        # Positions of unknown units, the log-probabilities of their spelling, and which are out of vocabulary.
         places = np.flatnonzero(ids == UNKNOWN)
         units = split() if len(places) else ()
         unknown = [units[place] for place in places.tolist()]
@@ -200,7 +205,7 @@ def _split(vocabulary: Vocabulary, text: str | bytes, *, ended: bool) -> Sequenc
 
 
 def _sums(values: NDArray[np.float64], lengths: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The sum of each of L runs of values (N), added from the first to the last: the same bits in any company."""
+    """The sums (L,) of L runs of values (N,), each added from first to last: no bit depends on the other lines."""
     starts = np.cumsum(lengths) - lengths
     totals = np.zeros(len(lengths))
     long = lengths > _LONG
@@ -215,12 +220,12 @@ def _sums(values: NDArray[np.float64], lengths: NDArray[np.intp]) -> NDArray[np.
 
 
 def _sum(values: NDArray[np.float64]) -> float:
-    """One after another, which is not how `numpy.sum` adds."""
+    """The sum from first to last; `numpy.sum` adds pairwise."""
     return float(values.cumsum()[-1]) if len(values) else 0.0
 
 
 class _Stream:
-    """The state and the last unit of one long text."""
+    """The hidden state and the last unit of one long text."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
@@ -228,7 +233,7 @@ class _Stream:
         self.before = EOS
 
     def log_probs(self, units: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Of the next units[1:], (N); what units[0] stands for is the last unit of the call before."""
+        """The log-probabilities (N,) of the next units[1:]; units[0] stands for the last unit of the call before."""
         units = units.copy()
         units[0] = self.before
         self.before = units[-1]

@@ -1,4 +1,4 @@
-"""How fast this machine trains, whatever the network: for defaults that depend on a limit of time."""
+"""Measures how fast this machine trains, for defaults that depend on a time limit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from charrnn.text.batch import Batch
 
 
 def arithmetic_speed(threads: int, precision: str) -> float:
-    """Operations a second that this machine reaches in training, measured on a small network in a fraction of a
-    second."""
+    """Floating-point operations a second of this machine in training, measured on a small network.
+
+    Takes a fraction of a second once the kernels are compiled.
+    """
     T, B, H = 32, 32, 256
     model = LanguageModel(
         ModelConfig(64, ("lstm",), H, 64), threads=threads, bfloat16=resolve_precision(precision) == "bfloat16"

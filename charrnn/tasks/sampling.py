@@ -1,7 +1,9 @@
-"""Writing text: prompts in, pieces of samples out, in order. Prints nothing.
+"""Sampling: prompts in, pieces of samples out, in order. Prints nothing.
 
-The samples of a batch advance together, one unit at a time; the first unfinished one is handed on as it grows while
-what the others wrote is held. A sample depends on the seed, its prompt and its index only.
+The samples of a batch are drawn together, one unit at a time; pieces of the first unfinished one are yielded as it
+grows, those of the others are buffered. A sample depends on the seed, its prompt and its index only: each has its own
+counter-based generator (Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3",
+doi:10.1145/2063384.2063405).
 """
 
 from __future__ import annotations
@@ -23,15 +25,15 @@ if TYPE_CHECKING:
     from charrnn.models import LanguageModel
     from charrnn.text.vocabulary import Decoder, Vocabulary
 
-LINE_LIMIT = 10_000  # units at which a line that does not end is cut
-_PROMPT_WINDOW = 256  # steps of a prompt read in one call
+LINE_LIMIT = 10_000  # units after which a line without an end is cut
+_PROMPT_WINDOW = 256  # steps of a prompt in one call
 _BATCH_ROWS = 256
 _BATCH_LOGITS = 4_000_000  # samples times vocabulary: 32 MB of float64
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next bytes of sample `index` of prompt number `prompt`.
+    """The next bytes of sample `index` of prompt number `prompt`, both counted from 0.
 
     `stopped_by` is None until the last piece of a sample, then "length", "line" or "stop". `tokens` counts the units
     drawn so far, also those of a stop text and the end-of-line that ended the sample.
@@ -45,7 +47,7 @@ class Piece:
 
 
 def encode_prompt(vocabulary: Vocabulary, prompt: bytes) -> tuple[NDArray[np.int32], list[str]]:
-    """The unit ids of a prompt, and the units in it that the model does not know (read as the unknown token)."""
+    """The ids (T,) of a prompt, and its units that are out of vocabulary, which are read as the unknown token."""
     if vocabulary.unit == "byte":
         return vocabulary.encode(prompt), []
     text = prompt.decode("utf-8", "replace")
@@ -56,7 +58,7 @@ def encode_prompt(vocabulary: Vocabulary, prompt: bytes) -> tuple[NDArray[np.int
 
 
 def samples_at_once(vocabulary: Vocabulary) -> int:
-    """How many samples are drawn side by side, at most; what those after the first write is held until it ends."""
+    """The largest number of samples drawn together; those after the first are buffered until it ends."""
     return max(1, min(_BATCH_ROWS, _BATCH_LOGITS // len(vocabulary)))
 
 
@@ -71,7 +73,7 @@ def sample(
 ) -> Iterator[Piece]:
     """Yield `count` samples of every prompt, in order, in pieces of at most about `stride` units.
 
-    The state starts at zero, the end-of-line is the first input, then come the units of the prompt. Raises
+    The hidden state starts at zero, the end-of-line is the first input, then come the units of the prompt. Raises
     `CharrnnError` where the model computes numbers that are not finite.
     """
     rows, total = samples_at_once(vocabulary), len(prompts) * count
@@ -87,10 +89,12 @@ def advance(
     uniforms: NDArray[np.float64],
     config: SamplingConfig,
 ) -> NDArray[np.int32]:
-    """Draw up to n units for each of B samples; returns them, (n, B).
+    """Draw up to n units for each of B samples; returns their ids (n, B).
 
     `state` (S, B, H) and `previous` (B,), the last unit of each sample, are updated in place. `uniforms` (n, B) in
-    [0, 1) decide the draws. With `config.one_line` fewer units are drawn once every sample has reached an end-of-line.
+    [0, 1) decide the draws. With `config.one_line` drawing stops once every sample has reached an end-of-line.
+    Temperature: Ackley, Hinton and Sejnowski 1985, doi:10.1207/s15516709cog0901_7; top-k: Fan, Lewis and Dauphin 2018,
+    arXiv:1805.04833; top-p: Holtzman et al. 2020, arXiv:1904.09751.
     """
     return model.generate(
         previous,
@@ -119,7 +123,7 @@ class _Sample:
         """Add drawn units (n,), up to the one that ends the sample."""
         for unit in units.tolist():
             self.tokens += 1
-            if unit == UNKNOWN:  # which has no chance, unless there is no unit that has one
+            if unit == UNKNOWN:  # drawn only where no unit has a finite probability
                 raise CharrnnError(
                     "the model gives no unit a finite probability: its weights are too large or damaged; "
                     "use another one"
@@ -134,10 +138,12 @@ class _Sample:
                 return
 
     def end(self, reason: str) -> None:
+        """End the sample for `reason`, see `Piece.stopped_by`."""
         self.ready += self.stops.rest()
         self.stopped_by = reason
 
     def piece(self) -> Piece:
+        """The bytes since the last call."""
         data = bytes(self.ready)
         self.ready.clear()
         return Piece(self.prompt, self.index, data, self.tokens, self.stopped_by)
@@ -179,10 +185,10 @@ def _sample_batch(
             for one in running:
                 if one.stopped_by is None:
                     one.end("length")
-        keep = [row for row, one in enumerate(running) if one.stopped_by is None]
-        if len(keep) < len(running):
-            running = [running[row] for row in keep]
-            state, previous = np.ascontiguousarray(state[:, keep]), previous[keep]
+        unfinished = [row for row, one in enumerate(running) if one.stopped_by is None]
+        if len(unfinished) < len(running):
+            running = [running[row] for row in unfinished]
+            state, previous = np.ascontiguousarray(state[:, unfinished]), previous[unfinished]
         while head < len(samples):
             one = samples[head]
             if one.ready or one.stopped_by is not None:
@@ -195,10 +201,10 @@ def _sample_batch(
 def read_prompts(
     model: LanguageModel, prompts: Sequence[NDArray[np.int32]], *, lines: bool = False
 ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
-    """The state (S, B, H) after the end-of-line and all units of each prompt but the last, and that last unit (B,).
+    """The hidden state (S, B, H) after the end-of-line and all units of B prompts but the last, and those (B,).
 
-    `lines`: the state is reset where a line begins. The longest prompts come first, so that those still being read are
-    always the leading columns.
+    S counts the layers, LSTM layers twice. `lines`: the state is reset where a line begins. The prompts are read in
+    order of falling length, so that the unfinished ones are always the leading columns.
     """
     order = sorted(range(len(prompts)), key=lambda column: -len(prompts[column]))
     lengths = [len(prompts[column]) for column in order]
@@ -221,7 +227,7 @@ def read_prompts(
 
 
 def _inputs(prompt: NDArray[np.int32], start: int, stop: int) -> NDArray[np.int32]:
-    """Inputs `start` to `stop` of the prompt behind its leading end-of-line."""
+    """Inputs `start` to `stop` of the sequence of an end-of-line and the prompt."""
     inputs = np.empty(stop - start, np.int32)
     skip = 1 if start == 0 else 0
     inputs[:skip] = EOS
@@ -230,7 +236,7 @@ def _inputs(prompt: NDArray[np.int32], start: int, stop: int) -> NDArray[np.int3
 
 
 def _decoder_after(vocabulary: Vocabulary, prompt: bytes, ids: NDArray[np.int32]) -> Decoder:
-    """A decoder that has seen the prompt: whether a word needs a space before it depends on what it follows."""
+    """A decoder in the state after the prompt: whether a word needs a space before it depends on the unit before."""
     decoder = vocabulary.decoder()
     if not (vocabulary.pretokenized and prompt[-1:].isspace()):
         for unit in ids[-1:].tolist():

@@ -1,4 +1,4 @@
-"""Lines and what they cost: the records that scoring takes and gives, and the figures that are computed from them."""
+"""Records of scoring: lines, their scores, sums over many scores, and bits and perplexity computed from them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 
 class Line(NamedTuple):
-    """One line without its end, to be scored; `ended` is False for a last line that has none.
+    """One line to be scored, without its end-of-line; `ended` is False for a last line that has none.
 
-    Where `data` is only a field of the line that was read, `whole` is that line and `start` where the field begins.
+    Where `data` is only a field of the line that was read, `whole` is that line and `start` the place of the field.
     """
 
     data: bytes
@@ -23,8 +23,8 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Units of a line, one after the other: each as text (byte models: two hexadecimal digits), its log-probability and
-    whether it is out of vocabulary. The texts are split anew at each call: a list takes many times as much as the line.
+    """The units of a line in order: text (byte models: two hexadecimal digits), log-probability in nats, and whether it
+    is out of vocabulary. `split` computes the texts at each call: a list takes far more memory than the line.
     """
 
     split: Callable[[], Sequence[str]] = field(compare=False)
@@ -33,11 +33,11 @@ class Units:
 
 
 class Score(NamedTuple):
-    """What one line costs. Log-probabilities in nats; an end-of-line is one token, one byte and one character.
+    """The score of one line. Log-probabilities are in nats; an end-of-line is one token, one byte and one character.
 
-    In `logprob` unknown units are spelled out; in `logprob_unk` they cost the unknown token only;
+    `logprob` includes the spelling of unknown units, `logprob_unk` only the unknown token in their place;
     `logprob_known` is `logprob` without the `oov` units. On request `parts` has all units, those of a long line in
-    pieces.
+    several parts.
     """
 
     data: bytes
@@ -52,36 +52,42 @@ class Score(NamedTuple):
 
     @property
     def units(self) -> list[str]:
+        """The text of each token; needs `parts`."""
         return [unit for part in self.parts for unit in part.split()]
 
     @property
     def unit_logprobs(self) -> list[float]:
+        """The log-probability of each token in nats, the negative of its surprisal; needs `parts`."""
         return [value for part in self.parts for value in part.logprobs]
 
     @property
     def unit_oov(self) -> list[bool]:
+        """Whether each token is out of vocabulary; needs `parts`."""
         return [flag for part in self.parts for flag in part.oov]
 
     @property
     def bits_per_byte(self) -> float:
+        """`-logprob` in bits, divided by the bytes."""
         return bits(self.logprob, self.bytes)
 
     @property
     def bits_per_character(self) -> float:
+        """`-logprob` in bits, divided by the characters."""
         return bits(self.logprob, self.characters)
 
     @property
     def perplexity(self) -> float:
+        """exp(-logprob / tokens)."""
         return perplexity(self.logprob, self.tokens)
 
 
 def bits(logprob: float, count: int) -> float:
-    """Bits for each of `count` things; 0 where there are none."""
+    """`-logprob` (nats) in bits, divided by `count`; 0 where `count` is 0."""
     return -logprob / (count * math.log(2)) + 0.0 if count else 0.0
 
 
 def perplexity(logprob: float, count: int) -> float:
-    """exp(-logprob / count), finite; 1 where nothing was counted."""
+    """exp(-logprob / count), at most the largest finite float; 1 where `count` is 0."""
     if not count:
         return 1.0
     return math.exp(min(-logprob / count, math.log(sys.float_info.max)))
@@ -89,7 +95,7 @@ def perplexity(logprob: float, count: int) -> float:
 
 @dataclass(slots=True)
 class Summary:
-    """The sum of many scores."""
+    """The sums of many scores. Log-probabilities are in nats."""
 
     lines: int = 0
     tokens: int = 0
@@ -101,13 +107,13 @@ class Summary:
     logprob_known: float = 0.0
 
     def add(self, score: Score) -> None:
-        """Count one line."""
+        """Add the score of one line."""
         self.lines += 1
         for name in ("tokens", "oov", "bytes", "characters", "logprob", "logprob_unk", "logprob_known"):
             setattr(self, name, getattr(self, name) + getattr(score, name))
 
     def as_dict(self, log_unit: float = 1.0) -> dict[str, Any]:
-        """The summary as it is printed; `log_unit` is the logarithm of the base in which `logprob` is given."""
+        """The summary as a JSON object; `log_unit` is the natural logarithm of the base in which `logprob` is given."""
         return {
             "lines": self.lines,
             "tokens": self.tokens,

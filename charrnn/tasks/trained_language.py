@@ -1,4 +1,4 @@
-"""A trained language model: what it says of a text, and what it writes. `charrnn score` and `charrnn sample` use it."""
+"""A trained language model: scores texts and draws samples."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from charrnn.models import LanguageModel
 
 DEFAULT_LENGTH = 500  # units of a sample
-SEEDS = 2**31  # from which one is chosen: short enough to be typed again
+SEEDS = 2**31  # random seeds are below: short enough to be typed
 
 
 class TrainedLanguageModel:
-    """The model of a checkpoint, ready to compute.
+    """A trained language model. It is immutable, and several threads may use it at once: calls wait for each other.
 
-    It is not changed by being used, and may be used from several threads at once. What it computes depends on nothing
-    but the text: not on `threads`, and not on what is asked beside it.
+    Results do not depend on the number of threads, nor on the other texts of a call.
     """
 
     def __init__(self, network: LanguageModel, side: TextSide) -> None:
@@ -36,9 +35,9 @@ class TrainedLanguageModel:
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedLanguageModel:
         """The model of a checkpoint. `precision` is that of matrix products: float32, bfloat16, or auto, which is the
-        faster one here.
+        faster one on this machine.
 
-        Raises UsageError for a number or a name that cannot be, CharrnnError for tensors that do not fit.
+        Raises UsageError for `threads` below 1 or an unknown `precision`, CharrnnError for tensors that do not fit.
         """
         from charrnn.models import LanguageModel, resolve_precision
 
@@ -50,12 +49,14 @@ class TrainedLanguageModel:
         return cls(network, checkpoint.data)
 
     def score(self, texts: Iterable[str | bytes], *, per_token: bool = False) -> list[Score]:
-        """How probable each text is, as a line: one Score a text, in order.
+        """Score each text as a line: one Score a text, in order, with its log-probability in nats.
 
-        A text starts from zero state behind an end of line, and its own end of line is its last token. It has no other:
-        lines are scored one by one. With `per_token` a Score also lists its units. Numbers are those that `charrnn
-        score` prints of the lines of a file. Raises UsageError for a text of several lines, and CharrnnError where the
-        model computes numbers that are not finite.
+        The hidden state starts at zero with an end-of-line as the first input, and an end-of-line is the last token. A
+        text has no other: lines are scored one by one. With `per_token` a Score also lists its units. Bytes are UTF-8;
+        invalid ones are scored as U+FFFD, except by a byte model.
+
+        Raises TypeError for a single text, UsageError for a text of several lines, and CharrnnError where the model
+        computes numbers that are not finite.
         """
         if isinstance(texts, str | bytes):
             raise TypeError("`texts` is one text; give a list of texts")
@@ -81,11 +82,14 @@ class TrainedLanguageModel:
     ) -> list[str]:
         """`count` continuations of `prompt`, without it.
 
-        `length` is in units; by default 500, or of a model trained with `lines` one line. `temperature` 0 takes the
-        most probable unit; `top_k` 0 and `top_p` 1 leave the distribution whole (top-p: Holtzman et al. 2020, "The
-        Curious Case of Neural Text Degeneration"). A sample ends before the first of `stops` that it writes. The same
-        seed gives the same samples, which are those of `charrnn sample` with that seed and the same precision; None
-        chooses one. Bytes that are not UTF-8 come out as U+FFFD. Raises UsageError for a number out of range.
+        `length` is in units; the default is 500, or one line for a model trained with `lines`. `temperature` 0 takes
+        the most probable unit; `top_k` 0 and `top_p` 1 leave the distribution whole (top-k: Fan, Lewis and Dauphin
+        2018, arXiv:1805.04833; top-p, nucleus sampling: Holtzman et al. 2020, "The curious case of neural text
+        degeneration", arXiv:1904.09751). A sample ends before the first of `stops` that it contains. The same seed
+        and precision give the same samples; seed None chooses one at random. Bytes that are not UTF-8 become U+FFFD.
+
+        Raises UsageError for an argument out of range, and CharrnnError where the model computes numbers that are not
+        finite.
         """
         require_range("`count`", count, 1)
         config = self.sampling_config(
@@ -97,12 +101,12 @@ class TrainedLanguageModel:
             samples[piece.index] += piece.data
         return [text.decode("utf-8", "replace") for text in samples]
 
-    # What the commands are made of
+    # In pieces, for commands
 
     def sampling_config(self, *, length: float | None = None, **options: Any) -> SamplingConfig:
-        """How to draw samples of this model; `length` may be infinite, and is chosen where it is None.
+        """The sampling options for this model; `length` may be infinite, and has its default where it is None.
 
-        Raises UsageError for a number out of range.
+        Raises UsageError for a value out of range.
         """
         one_line = self.text.lines and length is None
         if length is None:
@@ -113,20 +117,20 @@ class TrainedLanguageModel:
     def pieces(
         self, prompts: Sequence[bytes], config: SamplingConfig, *, count: int = 1, stride: int = 64
     ) -> Iterator[Piece]:
-        """See `sampling.sample`."""
+        """Pieces of `count` samples of each prompt, in order, see `sampling.sample`."""
         return sample(self.network, self.vocabulary, prompts, config, count=count, stride=stride)
 
     def score_chunks(
         self, chunks: Iterable[Sequence[Line]], *, stream: bool = False, per_token: bool = False
     ) -> Iterator[list[Score]]:
-        """See `line_scoring.score_lines`."""
+        """The scores of each chunk of lines, in order, see `line_scoring.score_lines`."""
         return score_lines(
             self.network, self.vocabulary, chunks, stream=stream, lines=self.text.lines, per_token=per_token
         )
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """UTF-8; a lone surrogate becomes U+FFFD."""
+    """The text as UTF-8; a lone surrogate becomes U+FFFD. Bytes are returned as they are."""
     if isinstance(text, bytes):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -1,1 +1,4 @@
-"""Learning the weights: a loop that yields events, an optimiser, schedules, budgets and evaluation. Prints nothing."""
+"""Training: a loop that yields events, optimisers, clipping, learning-rate schedules, early stopping, rollback.
+
+Prints nothing, and knows tasks by `training.task` only.
+"""

@@ -1,4 +1,7 @@
-"""What to try when a run was not what it could be: rules about numbers that every run has. Nothing depends on them."""
+"""Advice after a run: rules that tell overfitting and underfitting from the losses. Nothing else depends on them.
+
+For what the two look like in a curve of losses: Goodfellow, Bengio and Courville 2016, "Deep Learning", section 5.2.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ WIDE_GAP = 0.15
 WORSE = 0.002
 # The two losses are about equal up to this share.
 NARROW_GAP = 0.05
-# What the second half of a run took off the validation loss. A falling learning rate is a cause of some of it: runs
-# that had learned what there was have 0.005 to 0.015; 2 to 20 passes over 120 kB of plays, which more passes improve,
-# 0.13 to 0.04.
+# The share that the validation loss fell by in the second half of a run. A falling learning rate causes some of it:
+# runs that had converged have 0.005 to 0.015; 2 to 20 epochs on 120 kB of plays, which more epochs improve, 0.13 to
+# 0.04.
 STILL_FALLING = 0.03
-MOST_DROPOUT = 0.5  # that is worth trying
-LATE = 0.5  # share of a limit of time that has passed before the first step
+MOST_DROPOUT = 0.5  # the most that is advised
+LATE = 0.5  # share of a time limit that has passed before the first step
 
 
 def late_start(ready: float, limit: float) -> str | None:
-    """For a first step after `ready` of `limit` seconds."""
+    """Advice where the first step came after `ready` of `limit` seconds, None where that is early enough."""
     if ready < LATE * limit:
         return None
     return (
@@ -36,10 +39,10 @@ def late_start(ready: float, limit: float) -> str | None:
 
 
 def overfitting(train_loss: float, history: History, best: float, best_step: int, dropout: float) -> str | None:
-    """Where training is far below validation, which was better before.
+    """Advice where the training loss is far below the validation loss, and that was lower before; else None.
 
-    The training loss is taken with dropout, which raises it. So with dropout a wide gap is wider still in truth, and
-    what is said holds; a narrow one proves nothing, and nothing is said.
+    Losses are nats per token. The training loss is measured with dropout, which raises it. So with dropout a wide gap
+    is wider still without it, and the advice holds; a narrow gap proves nothing, and there is no advice.
     """
     last = history[-1][2] if history else None
     if last is None or train_loss > (1 - WIDE_GAP) * last or last <= (1 + WORSE) * best:
@@ -52,22 +55,23 @@ def overfitting(train_loss: float, history: History, best: float, best_step: int
 
 
 def underfitting(train_loss: float, history: History, best_step: int, dropout: float, budget: str) -> str | None:
-    """Where validation was at its best at the end, had still been falling, and training was not ahead of it.
+    """Advice where the validation loss was lowest at the end, was still falling, and the training loss was not far
+    below it; else None.
 
-    `budget` is the option that ended the run. The whole second half is looked at, as the end of a cosine improves
-    little by design. Whether the network is too small cannot be told with dropout: it holds the training loss up by
-    itself.
+    Losses are nats per token; `budget` is the option that ended the run. The fall over the whole second half counts,
+    since the end of a cosine schedule improves little by design. Whether the network is too small cannot be told with
+    dropout, which raises the training loss by itself.
     """
     known = [(step, loss) for step, _, loss in history if step is not None and loss is not None]
     if not known or best_step != known[-1][0]:
         return None
     step, last = known[-1]
-    before = [loss for number, loss in known if 2 * number <= step]
-    if not before or before[-1] - last < STILL_FALLING * last or train_loss < (1 - NARROW_GAP) * last:
+    first_half = [loss for at, loss in known if 2 * at <= step]
+    if not first_half or first_half[-1] - last < STILL_FALLING * last or train_loss < (1 - NARROW_GAP) * last:
         return None
     other = "less `dropout`" if dropout else "a larger `hidden_size`"
     return (
-        f"underfitting: the validation loss was still falling, from {before[-1]:.3f} to {last:.3f} in the "
+        f"underfitting: the validation loss was still falling, from {first_half[-1]:.3f} to {last:.3f} in the "
         f"second half. A larger {budget} helps, and perhaps {other}"
     )
 

@@ -1,4 +1,4 @@
-"""How long a run has taken."""
+"""A stopwatch for the wall-clock time of a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Callable
 
 
 def stopwatch(already: float = 0.0) -> Callable[[], float]:
-    """A function that tells the seconds since this call, and those that went by `already`."""
+    """A function that returns the seconds of wall-clock time since this call, plus `already`."""
     start = time.perf_counter() - already
     return lambda: time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What a run would be like: for `dry_run`."""
+"""What a run would cost in memory and time, for `dry_run`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from charrnn.training.events import Start
 from charrnn.training.run import Run
 from charrnn.training.task import Network, RunSpec
 
-SECONDS = 2.0  # of training steps that are timed
+SECONDS = 2.0  # spent on training steps that are timed
 
 
 def estimate(spec: RunSpec, network: Network) -> tuple[dict[str, Any], Start]:
-    """The task's counts, parameters, memory in bytes, tokens per second, steps and seconds to finish.
+    """The estimated cost of a run, and the event that it would start with.
 
-    Writes nothing.
+    The cost has the task's counts (such as `vocabulary`), `parameters`, `memory` (bytes), `tokens_per_second`, `steps`
+    and `seconds` to finish. Writes nothing, and leaves
+    the weights as they are.
     """
     run = Run(spec, network)
     start, speed = run.rehearse(SECONDS)

@@ -1,4 +1,4 @@
-"""What happens during training, as records. The command line draws them and the log writes them."""
+"""Training events as records: the loop yields them, the caller draws or logs them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-INLINE = {"inline": True}  # a table whose entries stand in the log in its place
-UNLOGGED = {"unlogged": True}
+INLINE = {"inline": True}  # a mapping whose entries are fields of the log record themselves
+UNLOGGED = {"unlogged": True}  # not part of the log record
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`seconds` is wall-clock time since the start of the command."""
+    """One event; `seconds` is wall-clock time since the start of the process."""
 
     name: ClassVar[str] = ""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The line of the log."""
+        """The record of the log, one JSON object."""
         record: dict[str, Any] = {"event": self.name}
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
@@ -32,10 +32,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Start(Event):
-    """Training is about to begin at `step`; `total_steps` is the plan. The rest is the whole resolved configuration.
+    """Training is about to begin at `step`; `total_steps` is the plan. The rest is the resolved configuration.
 
-    `batch_size` and `seq_length` are those in use, which a small corpus may have shrunk. `counts`, `records` and
-    `lines` are what the task says of data and network, see `task.Description`.
+    `batch_size` and `seq_length` are those in use: a small corpus may have reduced them. `counts`, `records` and
+    `lines` are the task's description of data and network, see `task.Description`.
     """
 
     name: ClassVar[str] = "start"
@@ -58,7 +58,10 @@ class Start(Event):
 
 @dataclass(frozen=True, slots=True)
 class Step(Event):
-    """Where training is. `loss` (nats per token) and `tokens_per_second` are means since the event before."""
+    """Training progress. `loss` (nats per token) and `tokens_per_second` are means since the last such event.
+
+    `learning_rate` and `gradient_norm` (before clipping) are those of the last step.
+    """
 
     name: ClassVar[str] = "step"
     step: int
@@ -72,7 +75,7 @@ class Step(Event):
 
 @dataclass(frozen=True, slots=True)
 class Validation(Event):
-    """The loss on the held-out part (nats per token) and the task's figures; `best` is whether no loss was lower."""
+    """The loss on the held-out part (nats per token) and the task's metrics; `best`: no earlier loss was as low."""
 
     name: ClassVar[str] = "validation"
     step: int
@@ -92,7 +95,7 @@ class Saved(Event):
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """What the model writes by now."""
+    """A sample of text from the model at this step."""
 
     name: ClassVar[str] = "sample"
     step: int
@@ -101,7 +104,7 @@ class Sampled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replanned(Event):
-    """A limit of time now means `total_steps` steps."""
+    """The time limit now allows `total_steps` steps; the learning-rate schedule follows."""
 
     name: ClassVar[str] = "plan"
     step: int
@@ -110,7 +113,10 @@ class Replanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Diverged(Event):
-    """Something was not finite at `step`: training goes on from step `back_to` with half the learning rate."""
+    """Loss, gradient or weights were not finite at `step`: rollback to the last good state, half the learning rate.
+
+    That state is the one of step `back_to`; `times` counts the divergences of the run.
+    """
 
     name: ClassVar[str] = "diverged"
     step: int
@@ -120,7 +126,7 @@ class Diverged(Event):
 
 @dataclass(frozen=True, slots=True)
 class Note(Event):
-    """Something the user should know."""
+    """A remark for the user."""
 
     name: ClassVar[str] = "note"
     message: str
@@ -128,7 +134,7 @@ class Note(Event):
 
 @dataclass(frozen=True, slots=True)
 class Advice(Event):
-    """What to try next time, or not to expect of this run, see `advice.py`; `topic` is one or two fixed words."""
+    """What to try in the next run, or not to expect of this one, see `advice.py`; `topic` is one or two fixed words."""
 
     name: ClassVar[str] = "advice"
     topic: str
@@ -137,7 +143,7 @@ class Advice(Event):
 
 @dataclass(frozen=True, slots=True)
 class End(Event):
-    """The result. Losses are nats per token; validation fields are None without held-out data."""
+    """The result of the run. Losses are nats per token; validation fields are None without a held-out part."""
 
     name: ClassVar[str] = "end"
     checkpoint: str
@@ -153,14 +159,14 @@ class End(Event):
     stopped_by: str
 
     def result(self) -> dict[str, Any]:
-        """The result as an object."""
+        """The result as a JSON object: the log record without the name of the event."""
         record = self.to_json()
         del record["event"]
         return {name: record[name] for name in result_order(record)}
 
 
 def result_order(names: Iterable[str]) -> list[str]:
-    """The names of a result in the order in which it is shown; what a task adds has its places in it."""
+    """The field names of a result in the order in which they are shown, with those that a task adds."""
     known = [*("checkpoint", "parameters", "steps", "epochs", "seconds", "tokens_per_second"),
              *("train_loss", "val_loss", "best_step", "stopped_by")]  # fmt: skip
     added = [name for name in names if name not in known]

@@ -1,4 +1,4 @@
-"""Keeping the signals to end out of the moments in which the training state is half changed."""
+"""Critical sections: termination signals are deferred while the training state is half changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from charrnn.runtime.signals import TERMINATION_SIGNALS
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; whoever handled them before gets them then.
+    """Defer SIGINT, SIGTERM and SIGHUP to the end of the block, where the handlers installed before receive them.
 
     An exception from a signal handler can arise between any two instructions. Outside such blocks the training state is
     always that of a whole number of steps, so it can be saved there and resumed exactly.
@@ -20,15 +20,15 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python runs signal handlers in the main thread
         yield
         return
-    waiting: list[int] = []
+    deferred: list[int] = []
     handlers = {}
     for number in TERMINATION_SIGNALS:
         if callable(signal.getsignal(number)):
-            handlers[number] = signal.signal(number, lambda got, frame: waiting.append(got))
+            handlers[number] = signal.signal(number, lambda got, frame: deferred.append(got))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for received in dict.fromkeys(waiting):
+        for received in dict.fromkeys(deferred):
             signal.raise_signal(received)

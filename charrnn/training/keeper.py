@@ -1,4 +1,4 @@
-"""What a run could need later: the last good state, the best weights, and the checkpoint that holds both on disk."""
+"""Checkpoints of a run: the last good state for rollback, the best weights, and when both are written to disk."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from charrnn.training.state import Arrays, Learner, Progress, Snapshot
 from charrnn.training.task import Network, RunSpec
 
 LAST_GOOD = "last_good."  # before the names of the tensors of `Keeper.last_good` in a checkpoint
-# Between validations a checkpoint is written after that many seconds, unless writing takes more than such a share.
+# Between validations a checkpoint is written every so many seconds, less often where writing would take a larger share
+# of the time than SAVE_SHARE.
 SAVE_SECONDS = 180.0
 SAVE_SHARE = 0.05
 
 
 class Keeper:
-    """Keeps `last_good`, the last state that validation found to be sound, and `best_weights`, and writes checkpoints.
+    """Stores the last good state and the best weights; writes and resumes checkpoints.
 
-    `changed` says that something would be lost by ending now, `save_seconds` how long the last checkpoint took.
+    `last_good` is the state at the last validation whose numbers were finite, `best_weights` are those with the lowest
+    validation loss.
+
+    `changed`: the state has changed since the last checkpoint. `save_seconds`: how long writing that one took.
     """
 
     def __init__(self, spec: RunSpec, network: Network, learner: Learner) -> None:
@@ -34,9 +38,9 @@ class Keeper:
         self._saved_at = spec.elapsed()
 
     def resume(self, resumed: Checkpoint) -> Progress:
-        """Bring the learner to the state in a checkpoint, whose tensors are let go; the progress it had made.
+        """Restore the learner from a checkpoint, whose tensors are released; returns the progress of its run.
 
-        Raises CharrnnError when there is no such state, or not one of this network.
+        Raises CharrnnError when the checkpoint has no training state, or one of another network.
         """
         if resumed.training.get("layout") != self.learner.network.layout.digest:
             raise CharrnnError(
@@ -68,7 +72,8 @@ class Keeper:
             )
 
     def due(self) -> bool:
-        """Whether too much would be lost by a sudden end. Never of weights that the next step will go back from."""
+        """Whether a checkpoint between validations is due. Never with weights that are not finite: the next step rolls
+        them back."""
         waited = self.spec.elapsed() - self._saved_at
         return waited >= max(SAVE_SECONDS, self.save_seconds / SAVE_SHARE) and self.changed and self.learner.finite()
 
@@ -76,9 +81,11 @@ class Keeper:
         self, progress: Progress, config: TrainingConfig, epoch: float, result: dict[str, Any] | None,
         timings: dict[str, Any],
     ) -> events.Saved:  # fmt: skip
-        """Write the checkpoint: the best weights for use, the latest state to go on from.
+        """Write the checkpoint: the best weights for use, the latest training state to resume from.
 
-        Between validations also the state that a divergence would go back to.
+        Between validations the last good state is written too, so that a resumed run rolls back to the same one.
+        `epoch` is the progress in epochs; `timings` hold seconds and tokens per second. Raises CharrnnError when the
+        file cannot be written; the one before is then unchanged.
         """
         start = self.spec.elapsed()
         training = describe_run(self.spec, config, progress, epoch)
@@ -104,7 +111,7 @@ class Keeper:
 
 
 def in_current_names(training: dict[str, Any], tensors: Arrays) -> tuple[dict[str, Any], Arrays]:
-    """The state of a run that may have been saved in format 1, in the names that it has now."""
+    """Metadata and tensors of a training state in the names of format 2; those of format 1 are translated."""
     if "good" not in training:
         return training, tensors
     training = {**training, "last_good": training["good"]}

@@ -1,7 +1,8 @@
 """The training loop: a generator of events that prints nothing.
 
-One step is a batch, its gradient, an update of the weights. All but a limit of time is a function of the step:
-a run that is killed and resumed ends with the same bits.
+One step is a batch, its gradient by truncated backpropagation through time (Williams and Peng 1990,
+doi:10.1162/neco.1990.2.4.490), and an update of the weights. Everything but a time limit is a function of the step: a
+run that is killed and resumed ends with the same bits.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from charrnn.training.task import Network, RunSpec
 
 
 def train(spec: RunSpec, network: Network) -> Generator[events.Event]:
-    """Train `network`, whose weights are initialised (a resumed run's are restored here), and save it to `spec.output`.
+    """Train `network` and save checkpoints to `spec.output`; yields the events of the run, the last an `End`.
 
-    A KeyboardInterrupt saves the state reached, yields `Saved` and is raised again.
+    The weights must be initialised; those of a resumed run are restored here. A KeyboardInterrupt saves the state
+    reached, yields `Saved` and is raised again.
 
     Raises:
-        DivergedError: numbers that are not finite came up `run.MAX_DIVERGENCES` times.
+        DivergedError: loss, gradient or weights were not finite `run.MAX_DIVERGENCES` times.
         CharrnnError: the checkpoint cannot be written, or does not fit the run.
     """
     checkpoint.check_writable(spec.output)

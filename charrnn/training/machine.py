@@ -1,4 +1,4 @@
-"""What the last bits of a result depend on, beside seed, options and data: package versions and the processor."""
+"""What the bits of a result depend on beside seed, options and data: package versions and the instruction set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from charrnn.runtime.features import HAS_BFLOAT16, VECTOR_BYTES
 
 
 def versions() -> dict[str, str]:
-    """The versions that the bits of a result depend on."""
+    """The versions of charrnn, Python, NumPy and Numba, by name."""
     return {
         "charrnn": __version__,
         "python": platform.python_version(),
@@ -23,6 +23,6 @@ def versions() -> dict[str, str]:
 
 
 def instruction_set() -> str:
-    """The processor that kernels are compiled for: its name decides how sums are cut up, and so on their last bits."""
+    """The processor that kernels are compiled for. Its vector width decides the order of sums, so their last bits."""
     name = numba.config.CPU_NAME or binding.get_host_cpu_name()
     return f"{platform.machine()} {name}, vectors of {VECTOR_BYTES} bytes{', bfloat16' * HAS_BFLOAT16}"

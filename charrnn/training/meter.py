@@ -1,4 +1,4 @@
-"""Loss and speed as they are shown while training runs. Nothing that is learned depends on them."""
+"""Running means of loss and speed, for display. Training does not depend on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ EVENT_SECONDS = 1.0
 
 
 class Meter:
-    """Means over the steps since the last reading, and over all of them; `rate` and `norm` are those of the last."""
+    """Mean loss and speed since the last reading, and over all steps.
+
+    `rate` and `norm` are the learning rate and gradient norm of the last step. `clock` returns seconds.
+    """
 
     rate = norm = 0.0
 
@@ -24,7 +27,7 @@ class Meter:
         self._read_at = self._clock()
 
     def add(self, loss: float, seconds: float) -> None:
-        """Count a step, with its loss and its duration."""
+        """Count a step with its loss (nats per token) and its duration in seconds."""
         self._losses.append(loss)
         self._seconds += seconds
         for sums in (self._interval,) if self._first is None else (self._total, self._interval):
@@ -42,7 +45,7 @@ class Meter:
         return len(self._losses) >= EVENT_STEPS or self._clock() - self._read_at >= EVENT_SECONDS
 
     def read(self) -> tuple[float, float]:
-        """Mean loss and tokens per second since the last reading, which must not be empty."""
+        """Mean loss (nats per token) and tokens per second since the last reading; there must be a step since then."""
         loss = sum(self._losses) / len(self._losses)
         speed = len(self._losses) * self.tokens_per_step / max(self._seconds, 1e-9)
         self.reset()
@@ -53,12 +56,12 @@ class Meter:
         self._losses, self._seconds, self._read_at = [], 0.0, self._clock()
 
     def close_interval(self) -> float | None:
-        """Seconds per step since the last call of this."""
+        """Mean seconds per step since the last call, None if there was no step."""
         steps, seconds = self._interval
         self._interval = [0, 0.0]
         return seconds / steps if steps else None
 
     def mean_speed(self) -> float:
-        """Tokens per second over all steps but the first, the time for validation left out."""
+        """Tokens per second over all steps but the first, which may have compiled; validation does not count."""
         steps, seconds = self._total if self._total[0] else (1, self._first or 0.0)
         return steps * self.tokens_per_step / seconds if seconds else 0.0

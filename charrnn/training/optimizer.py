@@ -1,4 +1,15 @@
-"""Gradient clipping and one step of an optimiser over the flat parameter vector."""
+"""Gradient clipping and the update rules of the optimisers, over one flat parameter vector.
+
+- Adam: Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+- AdamW: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2.
+- RMSprop: Tieleman and Hinton 2012, Neural networks for machine learning, lecture 6.5.
+- Adagrad: Duchi, Hazan and Singer 2011, "Adaptive subgradient methods", JMLR 12, 2121-2159.
+- Momentum: Polyak 1964, doi:10.1016/0041-5553(64)90137-5, as in `torch.optim.SGD`.
+- Clipping by norm: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks",
+  arXiv:1211.5063, algorithm 1.
+
+Constants and equations are those of `torch.optim`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +36,7 @@ MOMENTS = {
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 RMSPROP_ALPHA, RMSPROP_EPSILON = 0.99, 1e-8
 ADAGRAD_EPSILON = 1e-10
-THREADED = 500_000  # parameters from which waking a second thread pays for itself: a million take 0.7 ms
+THREADED = 500_000  # parameters from which a second thread is faster: a million take 0.7 ms
 CHUNK = 16 * kernels.BLOCK  # elements given to a thread at a time; a whole number of blocks, see kernels/optimizers.py
 
 
@@ -34,12 +45,12 @@ Rule = tuple[Callable[..., None], tuple[Any, ...], tuple[Any, ...]]  # kernel, i
 
 
 class Optimizer:
-    """Updates `parameters` (N,) in place. `moments` and `updates` are all its state.
+    """Updates `parameters` (N,) in place. Its state is `moments`, arrays (N,) by name, and `updates`, their number.
 
-    `table` is the shape (V, E) of a part at the start of the vector of which only the rows are touched that a gradient
-    is said not to be zero in: moments and weight decay of the others rest (as in `torch.optim.SparseAdam`).
+    `table` is the shape (V, E) of an embedding at the start of the vector that is updated by row: only rows with a
+    gradient change, moments and weight decay of the others are skipped (lazy, as in `torch.optim.SparseAdam`).
 
-    The same bits at any number of threads: sums are over fixed blocks, the rest is elementwise.
+    The result has the same bits for any number of threads: sums are over fixed blocks, the rest is elementwise.
     """
 
     def __init__(
@@ -51,10 +62,10 @@ class Optimizer:
         self.moments = {name: np.zeros_like(parameters) for name in MOMENTS[config.optimizer]}
         self.updates = 0
         self.table = (0, 0) if table is None else table
-        self._start = prod(self.table)  # of what is always updated as a whole
+        self._start = prod(self.table)  # of the dense part, always updated as a whole
         dense = parameters.size - self._start
         self._sums = np.zeros(-(-parameters.size // kernels.BLOCK))
-        # Each with its parameters and moments, of which only the numbers change.
+        # Each with views of its parameters and moments.
         self._chunks = [
             (part, decays, parameters[part], tuple(moment[part] for moment in self.moments.values()))
             for first, stop, decays in segments
@@ -67,7 +78,7 @@ class Optimizer:
     def gradient_norm(self, gradient: Array, rows: Ids | None = None) -> float:
         """Euclidean norm of `gradient` (N,), accumulated in float64; not finite if and only if an element is not.
 
-        rows: the only ones of the table that are not zero; None for all.
+        rows: the rows (R,) of the table in which the gradient is not zero; None for all.
         """
         if rows is None:
             return math.sqrt(self._sum_of_squares(gradient))
@@ -80,7 +91,7 @@ class Optimizer:
         return float(sums.sum())
 
     def _take_rows(self, vectors: Sequence[Array], rows: Ids) -> list[Array]:
-        """Copies of some rows of the table's part of each vector, each flat."""
+        """Copies of some rows of the table in each vector, flattened."""
         size = rows.size * self.table[1]
         if self._rows.shape[1] < size:
             self._rows = np.empty((len(self._rows), size), self.parameters.dtype)
@@ -93,7 +104,10 @@ class Optimizer:
         return vector[: self._start].reshape(self.table)
 
     def update(self, gradient: Array, norm: float, learning_rate: float, rows: Ids | None = None) -> None:
-        """One update with `gradient` (N,) of length `norm`, first clipped by norm, then by value; `rows` as there."""
+        """One update with `gradient` (N,), clipped by norm, then by value.
+
+        norm, rows: of the gradient, see `gradient_norm`.
+        """
         config = self.config
         self.updates += 1
         scale = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
@@ -114,26 +128,26 @@ class Optimizer:
                 inputs.scatter_rows(copy.reshape(-1, self.table[1]), rows, self._as_table(vector))
 
     def _rule(self, scale: float, limit: float, rate: float) -> Rule:
-        """The kernel that updates a part of the vector, and its scalars, with weight decay and without."""
-        number: Any = self.parameters.dtype.type  # a Python float would turn the whole kernel into float64
+        """The kernel of the update rule, and its scalar arguments with weight decay and without."""
+        scalar: Any = self.parameters.dtype.type  # a Python float would turn the whole kernel into float64
         config = self.config
-        shared = (number(scale), number(limit))
-        l2, none = number(config.weight_decay), number(0)
+        shared = (scalar(scale), scalar(limit))
+        l2, none = scalar(config.weight_decay), scalar(0)
         rest: tuple[Any, ...]
         if config.optimizer in ("adamw", "adam"):
-            step = number(rate / (1 - BETA1**self.updates))
-            root = number(1 / math.sqrt(1 - BETA2**self.updates))
-            rest = (step, number(1 - BETA1), number(1 - BETA2), root, number(ADAM_EPSILON))
-            plain = (*shared, none, number(1), *rest)
+            step = scalar(rate / (1 - BETA1**self.updates))
+            root = scalar(1 / math.sqrt(1 - BETA2**self.updates))
+            rest = (step, scalar(1 - BETA1), scalar(1 - BETA2), root, scalar(ADAM_EPSILON))
+            plain = (*shared, none, scalar(1), *rest)
             if config.optimizer == "adam":
-                return kernels.adam, (*shared, l2, number(1), *rest), plain
-            return kernels.adam, (*shared, none, number(1 - rate * config.weight_decay), *rest), plain
-        lr = number(rate)
+                return kernels.adam, (*shared, l2, scalar(1), *rest), plain
+            return kernels.adam, (*shared, none, scalar(1 - rate * config.weight_decay), *rest), plain
+        lr = scalar(rate)
         if config.optimizer == "rmsprop":
             kernel: Callable[..., None] = kernels.rmsprop
-            rest = (lr, number(1 - RMSPROP_ALPHA), number(RMSPROP_EPSILON))
+            rest = (lr, scalar(1 - RMSPROP_ALPHA), scalar(RMSPROP_EPSILON))
         elif config.optimizer == "adagrad":
-            kernel, rest = kernels.adagrad, (lr, number(ADAGRAD_EPSILON))
+            kernel, rest = kernels.adagrad, (lr, scalar(ADAGRAD_EPSILON))
         else:
-            kernel, rest = kernels.sgd, (lr, number(config.momentum))
+            kernel, rest = kernels.sgd, (lr, scalar(config.momentum))
         return kernel, (*shared, l2, *rest), (*shared, none, *rest)

@@ -1,4 +1,4 @@
-"""Options by name, as they were given and as a checkpoint recorded them. Every task has these."""
+"""Options by name: which of them may change when a run is resumed, and checks that all tasks share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from charrnn.errors import UsageError
 
 BUDGETS = ("epochs", "steps", "max_time")
-# What may differ when a run is resumed: how long it goes on and what is shown. All else would make it another run.
+# Options that may differ when a run is resumed: its length and what is shown. Any other would make it another run.
 FREE_OPTIONS = (*BUDGETS, "patience", "sample_every")
 
 Options = Mapping[str, Any]  # option names as Python names; only what was given
@@ -21,12 +21,12 @@ def given_fields(kind: type[Any], given: Options) -> dict[str, Any]:
 
 
 def limited_by_time(given: Options) -> bool:
-    """Whether `max_time` is what ends the run."""
+    """Whether `max_time` is the only budget."""
     return bool(given.get("max_time")) and not (given.get("epochs") or given.get("steps"))
 
 
 def require_effect(given: Options, recorded: Options, val: str | None) -> None:
-    """Raise UsageError for an option that was given and changes nothing; `recorded` are those of a run to resume."""
+    """Raise UsageError for a given option that has no effect; `recorded` are the options of a run to resume."""
     optimizer = recorded.get("optimizer", given.get("optimizer", "adamw"))
     if "momentum" in given and optimizer != "sgd":
         raise UsageError(f"`momentum` is for `optimizer` sgd, and `optimizer` is {optimizer}; leave it out")
@@ -35,18 +35,18 @@ def require_effect(given: Options, recorded: Options, val: str | None) -> None:
 
 
 def require_same(given: Options, recorded: Options, file: str, advice: str) -> None:
-    """Raise UsageError when a given option is not what `recorded` has; options it does not have are not compared.
+    """Raise UsageError when a given option differs from the one in `recorded`; options that are not there are skipped.
 
-    `cell` and `layers` are compared with the recorded `cells`.
+    `cell` and `layers` are compared with the recorded `cells`. The message names `file` and ends with `advice`.
     """
     given = dict(given)
     if "cells" in recorded:
         cells = tuple(recorded["cells"])
-        wanted = given.pop("cell", cells)
-        layers = given.pop("layers", len(wanted) if len(wanted) > 1 else len(cells))
-        if tuple(wanted * layers if len(wanted) == 1 else wanted) != cells or layers != len(cells):
+        cell = given.pop("cell", cells)
+        layers = given.pop("layers", len(cell) if len(cell) > 1 else len(cells))
+        if tuple(cell * layers if len(cell) == 1 else cell) != cells or layers != len(cells):
             raise UsageError(
-                f"`cell` {','.join(wanted)} and `layers` {layers} differ from {','.join(cells)} in {file}; {advice}"
+                f"`cell` {','.join(cell)} and `layers` {layers} differ from {','.join(cells)} in {file}; {advice}"
             )
     for name in ("precision", "cutoffs"):
         if given.get(name) == "auto":
@@ -59,5 +59,5 @@ def require_same(given: Options, recorded: Options, file: str, advice: str) -> N
 
 
 def typed(value: Any) -> str:
-    """The value of an option as it is typed."""
+    """The value of an option as text, a list with commas between its items."""
     return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

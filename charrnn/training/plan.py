@@ -1,4 +1,4 @@
-"""Budgets: how many steps a run has, how a limit of time becomes a number of steps, and when a run is over."""
+"""Budgets and early stopping: how many steps a run has, how a time limit becomes steps, and when a run ends."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from charrnn.training.schedule import Plan
 from charrnn.training.speed import Speed
 from charrnn.training.state import Progress
 
-EVALUATIONS = 20  # in a run, unless they would take more than EVALUATION_SHARE of it
+EVALUATIONS = 20  # validations in a run, fewer where they would take more than EVALUATION_SHARE of it
 EVALUATION_SHARE = 0.05
 EVALUATION_TOKENS = 0.01  # of the tokens of the whole run are read in one validation, between these limits:
 FEWEST_TOKENS, MOST_TOKENS = 20_000, 1_000_000
 LONGEST_INTERVAL = 2000  # steps between validations, and so between checkpoints, in the longest runs
-MOST_STEPS = 1 << 62  # whatever the budget: beyond the end of time
-FORWARD_COST = 1 / 3  # of a training step: backpropagation through time takes twice as much again
+MOST_STEPS = 1 << 62  # whatever the budget
+FORWARD_COST = 1 / 3  # of a training step: the backward pass takes twice as long as the forward pass
 
 
 def step_budget(config: TrainingConfig, steps_per_epoch: int) -> tuple[int, str] | None:
-    """Steps allowed by `steps` and `epochs`, and which of them ends the run; None when there is neither."""
+    """The steps that `steps` and `epochs` allow, and which of the two is smaller; None when neither is given."""
     budgets = []
     if config.steps is not None:
         budgets.append((config.steps, "steps"))
@@ -32,26 +32,26 @@ def step_budget(config: TrainingConfig, steps_per_epoch: int) -> tuple[int, str]
 
 
 def evaluation_tokens(total: int, tokens_per_step: int, held_out: int) -> int:
-    """How many of the `held_out` tokens a validation reads in a run of `total` steps.
+    """How many of the `held_out` tokens each validation of a run of `total` steps reads.
 
-    Like the interval a function of sizes only, so that the same run always has the same validations.
+    A function of sizes only, as is the interval, so that the same run always has the same validations.
     """
     return min(held_out, max(FEWEST_TOKENS, min(MOST_TOKENS, int(EVALUATION_TOKENS * total * tokens_per_step))))
 
 
 def evaluation_interval(total: int, tokens_per_step: int, tokens: int) -> int:
-    """Steps between two validations of `tokens` tokens."""
+    """Steps between two validations of `tokens` tokens each."""
     shortest = math.ceil(tokens * FORWARD_COST / tokens_per_step / EVALUATION_SHARE)
     return max(1, min(max(shortest, min(math.ceil(total / EVALUATIONS), LONGEST_INTERVAL)), total))
 
 
 @dataclass(slots=True)
 class TimeBudget:
-    """A limit in seconds for the whole command, and what is known about where they go.
+    """A time limit in seconds for the whole run, and the measured times that decide how many steps fit into it.
 
-    Times are measured, so this is the one part of training that is not a function of the step; what it decides is kept
-    as `Plan`s. `validation_tokens` are read at each validation, `final_tokens` once at the end (0 when the validation
-    of the best weights was complete already): fewer than there are only where a limit is short.
+    Times are measured, so this is the only part of training that is not a function of the step; its decisions are
+    recorded as `Plan`s. `validation_tokens` are read at each validation, `final_tokens` once at the end (0 when the
+    validation of the best weights was complete already): a short limit makes them fewer than the held-out part has.
     """
 
     limit: float
@@ -62,26 +62,26 @@ class TimeBudget:
 
     @property
     def validation(self) -> float:
-        """Seconds of one validation during training."""
+        """The seconds that one validation during training takes."""
         return self.validation_tokens * self.speed.validation_token
 
     @property
     def reserve(self) -> float:
-        """What must be left after the last step: validations, saving, the end of the process and a margin."""
+        """Seconds that must be left after the last step: validation, saving, the end of the process and a margin."""
         final = self.final_tokens * self.speed.validation_token
         return self.validation + final + 1.5 * self.save + min(0.4 + 0.01 * self.limit, 0.15 * self.limit)
 
     def observe_step(self, seconds: float | None) -> None:
-        """Take note of the mean duration of the latest steps."""
+        """Update the speed by the mean duration of the latest steps, in seconds; None leaves it as it is."""
         if seconds is not None:
             self.speed = dataclasses.replace(self.speed, step=seconds)
 
     def observe_validation(self, seconds_per_token: float) -> None:
-        """Take note of the speed of a validation."""
+        """Update the speed of validation, in seconds per token."""
         self.speed = dataclasses.replace(self.speed, validation_token=seconds_per_token)
 
     def exhausted(self, elapsed: float) -> bool:
-        """Whether one more step could miss the limit."""
+        """Whether one more step could exceed the limit."""
         return elapsed + self.speed.step + self.reserve > self.limit
 
     def steps_left(self, elapsed: float, interval: int | None = None) -> int:
@@ -92,7 +92,7 @@ class TimeBudget:
         return max(0, int(min((self.limit - self.reserve - elapsed) / cost, MOST_STEPS)))
 
     def better_total(self, elapsed: float, done: int, total: int, interval: int) -> int:
-        """The total of steps to plan for after `done` of `total`: `total` itself as long as it still makes sense."""
+        """The total of steps to plan for after `done` of `total`: `total` itself as long as it fits the time left."""
         possible = self.steps_left(elapsed, interval)
         spare = possible - (total - done)
         if spare < 0 or spare * self.speed.step > 0.04 * self.limit:
@@ -101,7 +101,7 @@ class TimeBudget:
 
 
 class Planner:
-    """Decides how long a run lasts. `held_out` is the number of tokens to validate on.
+    """Decides how long a run lasts and when it is validated. `held_out` is the number of held-out tokens.
 
     Raises CharrnnError when `config` has no budget at all.
     """
@@ -127,7 +127,10 @@ class Planner:
         return None if self.budget is None else self.budget.final_tokens
 
     def plan_steps(self, progress: Progress) -> bool:
-        """Plan for a number of steps; True when that replaces another plan, whose schedule is thus abandoned."""
+        """Plan for the budget in steps; True when that replaces another plan and with it the learning-rate schedule.
+
+        Raises UsageError when the run is past the budget.
+        """
         assert self.fixed is not None
         plans, total = progress.plans, self.fixed[0]
         if total < progress.step:
@@ -141,7 +144,7 @@ class Planner:
         return bool(plans)
 
     def plan_time(self, progress: Progress, speed: Speed, elapsed: float, nbytes: int) -> None:
-        """Plan for what is left of a limit of time after `elapsed` seconds; a checkpoint has `nbytes`."""
+        """Plan for what is left of the time limit after `elapsed` seconds; a checkpoint has `nbytes` bytes."""
         limit = self.config.max_time
         assert limit is not None
         token = speed.validation_token
@@ -167,9 +170,9 @@ class Planner:
         return self.config.eval_every or evaluation_interval(total, self.tokens_per_step, tokens)
 
     def replan(self, progress: Progress, elapsed: float, step: float | None, interval: int) -> bool:
-        """Under a limit of time, change the total where the planned one fits no more; True if it was changed.
+        """Under a time limit, change the planned total where it no longer fits; True if it was changed.
 
-        `step` is the duration of the latest steps.
+        `step` is the mean duration of the latest steps in seconds.
         """
         if self.budget is None:
             return False
@@ -184,7 +187,11 @@ class Planner:
         return total if self.fixed is None else min(total, self.fixed[0])
 
     def finished(self, progress: Progress, elapsed: float) -> str | None:
-        """What ends the run now, if anything does: "patience" (early stopping), "steps", "epochs" or "max-time"."""
+        """The reason to end the run now, None to go on: "patience", "steps", "epochs" or "max-time".
+
+        "patience" is early stopping, after `config.patience` validations in a row without a lower loss (Goodfellow,
+        Bengio and Courville 2016, "Deep Learning", algorithm 7.1).
+        """
         if self.config.patience and progress.validations_since_best >= self.config.patience:
             return "patience"
         if self.fixed is not None and progress.step >= self.fixed[0]:

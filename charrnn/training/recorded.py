@@ -1,6 +1,6 @@
-"""What a checkpoint says about the run that wrote it, checked: nothing read from a file is trusted.
+"""The training metadata of a checkpoint, validated: nothing read from a file is trusted.
 
-Each function raises `CharrnnError` with one line where an entry is missing, of another type or out of range.
+Functions raise `CharrnnError` with one line where an entry is missing, of another type or out of range.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from charrnn.errors import CharrnnError
 from charrnn.formats import record_from_json, require_table
 from charrnn.training.events import result_order
 
-LARGEST_COUNT = 10**100  # of steps: who wants training to go on for ever gives as many as come to mind
+LARGEST_COUNT = 10**100  # of steps: some users give a huge number to train without end
 Kinds = type | tuple[type | None, ...]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the result of every run has; beside it are the counts and figures of its task, which are numbers."""
+    """The fields that the result of every run has; its task adds counts and metrics, which are numbers."""
 
     checkpoint: str
     parameters: int
@@ -54,7 +54,7 @@ def _is_number(value: Any, kinds: Kinds) -> bool:
 
 
 def recorded_options(run: Checkpoint) -> TrainingConfig:
-    """How the weights are learned."""
+    """The training options of the run. Raises CharrnnError when they cannot be read."""
     try:
         options = require_table(run.training.get("options"), "options")
         return record_from_json(TrainingConfig, options, "options", largest=LARGEST_COUNT)
@@ -65,7 +65,7 @@ def recorded_options(run: Checkpoint) -> TrainingConfig:
 
 
 def recorded_seconds(run: Checkpoint) -> float:
-    """How long training has taken so far."""
+    """The seconds of training so far. Raises CharrnnError when they are no time."""
     seconds = run.timings.get("seconds", 0.0)
     if type(seconds) not in (int, float) or not 0 <= seconds <= LARGEST_COUNT:
         raise CharrnnError(
@@ -82,7 +82,7 @@ def recorded_digest(run: Checkpoint) -> str | None:
 
 
 def recorded_result(run: Checkpoint) -> dict[str, Any] | None:
-    """The result of a run that is over, None for one that is not."""
+    """The result of a finished run, None for an unfinished one. Raises CharrnnError when it is damaged."""
     result = run.training.get("result")
     if result is None:
         return None

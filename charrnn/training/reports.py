@@ -1,4 +1,4 @@
-"""What a run says about itself: in the first and the last event, and in its checkpoint."""
+"""Descriptions of a run: its first and last event, and the training metadata of its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from charrnn.training.task import Batches, Metrics, Network, RunSpec
 def describe_start(
     spec: RunSpec, network: Network, config: TrainingConfig, batches: Batches, progress: Progress
 ) -> Start:
-    """The event that opens a run, with everything that was resolved."""
-    said = spec.task.describe(spec.dataset, network)
+    """The `Start` event of a run, with its resolved configuration."""
+    description = spec.task.describe(spec.dataset, network)
     return Start(
         spec.elapsed(),
         step=progress.step,
@@ -25,15 +25,15 @@ def describe_start(
         batch_size=batches.batch_size,
         seq_length=batches.seq_length,
         parameters=network.parameters.size,
-        counts=said.counts,
+        counts=description.counts,
         model=dataclasses.asdict(network.config),
-        records=said.records,
+        records=description.records,
         training=dataclasses.asdict(config),
         corpus=spec.dataset.sizes(),
         versions=versions(),
         threads=network.threads,
         precision=config.precision,
-        lines=said.lines,
+        lines=description.lines,
     )
 
 
@@ -41,8 +41,10 @@ def describe_end(
     spec: RunSpec, network: Network, batches: Batches, progress: Progress, final: Metrics | None, *, speed: float,
     reason: str,
 ) -> End:  # fmt: skip
-    """The event that closes a run, which ended for `reason`: `final` is the value of its best weights, `speed` in
-    tokens per second."""
+    """The `End` event of a run that ended for `reason`.
+
+    `final` are the metrics of its best weights, None without a held-out part; `speed` is in tokens per second.
+    """
     return End(
         spec.elapsed(),
         checkpoint=str(spec.output),
@@ -60,7 +62,7 @@ def describe_end(
 
 
 def describe_run(spec: RunSpec, config: TrainingConfig, progress: Progress, epoch: float) -> dict[str, Any]:
-    """The `training` object of the checkpoint: nothing in it is a time."""
+    """The `training` object of the checkpoint's metadata. No times in it: the same run writes the same object."""
     return {
         "source": spec.source,
         "options": dataclasses.asdict(config),

@@ -1,4 +1,4 @@
-"""A training run under way: its plan, its steps, its validations and its checkpoints."""
+"""A training run in progress: its plan, steps, validations, checkpoints and rollbacks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from charrnn.training.speed import Speed, measure
 from charrnn.training.state import Learner, Progress
 from charrnn.training.task import Advice, Metrics, Network, RunSpec
 
-MAX_DIVERGENCES = 5
+MAX_DIVERGENCES = 5  # after which a run fails
 
 
 class Run:
     """A network, an optimiser and a plan.
 
-    Wherever one of its generators can be interrupted, its state is that of a whole number of steps.
+    Wherever one of its generators can be interrupted, its state is that after a whole number of steps.
     """
 
     def __init__(self, spec: RunSpec, network: Network) -> None:
@@ -38,14 +38,14 @@ class Run:
         self.learner = Learner(network, spec.config, self.batches.batch_size)
         self.keeper = Keeper(spec, network, self.learner)
         self.progress = Progress()
-        self.spent = 0.0  # seconds of the sessions before this one
+        self.spent = 0.0  # seconds that the run took before it was resumed
         tokens_per_step = self.batches.batch_size * self.batches.seq_length
         held_out = 0 if self.validation is None else len(self.validation)
         self.planner = Planner(spec.config, self.batches.steps_per_epoch, tokens_per_step, held_out)
         self.meter = Meter(tokens_per_step, spec.elapsed)
         self.result: dict[str, Any] | None = None
         self._started = False
-        self._ready = 0.0  # seconds before the first step under a limit of time
+        self._ready = 0.0  # seconds before the first step under a time limit
         if spec.resumed is not None:
             self.progress = self.keeper.resume(spec.resumed)
             self.spent = recorded_seconds(spec.resumed)
@@ -53,7 +53,10 @@ class Run:
             self.keeper.last_good.take(self.progress)
 
     def prepare(self) -> Iterator[events.Event]:
-        """Turn the budgets into a plan."""
+        """Turn the budgets into a plan; yields remarks, `Start` and advice.
+
+        Raises UsageError when a resumed run is past its budget.
+        """
         for remark in (*self.spec.remarks, *self.spec.dataset.notes):
             yield self._note(remark)
         if self.batches.note:
@@ -72,7 +75,7 @@ class Run:
             yield from self._advise(self.task.advise_at_start(self.spec))
 
     def rehearse(self, seconds: float) -> tuple[events.Start, Speed]:
-        """Plan, and measure the speed on steps that take about that many `seconds`, without training."""
+        """Plan, and measure the speed on training steps for about `seconds`; the weights stay as they are."""
         speed = self._measure(seconds)
         if self.config.max_time is not None:
             self._plan_time(speed)
@@ -93,38 +96,42 @@ class Run:
         return describe_start(self.spec, self.network, self.config, self.batches, self.progress)
 
     def finished(self) -> str | None:
-        """What ends the run now, if anything does."""
+        """The reason to end the run now, None to go on, see `Planner.finished`."""
         return self.planner.finished(self.progress, self.elapsed())
 
     def elapsed(self) -> float:
-        """Seconds of all sessions together."""
+        """Seconds of the run, those before it was resumed included."""
         return self.spent + self.spec.elapsed()
 
     # Steps
 
     def step(self) -> Iterator[events.Event]:
-        """One update of the weights, or a rollback if its numbers are not finite."""
-        progress, config, number = self.progress, self.config, self.progress.step
-        # The first step, which may take long to compile, has nothing to lose: a signal need not wait.
+        """One update of the weights, or a rollback where loss or gradient are not finite.
+
+        Truncated backpropagation through time: the hidden state at the end of a window is carried to the next one, the
+        gradient is not.
+        """
+        progress, config, step = self.progress, self.config, self.progress.step
+        # Compiling in the first step may take long, and there is nothing to lose yet: signals are not deferred.
         with uninterrupted() if self._started else single_threaded():
             start = self.spec.elapsed()
-            batch = dataclasses.replace(self.batches.batch(number), state=self.learner.carried)
-            dropout = DropoutKey(config.dropout, config.seed, number) if config.dropout else None
+            batch = dataclasses.replace(self.batches.batch(step), state=self.learner.carried)
+            dropout = DropoutKey(config.dropout, config.seed, step) if config.dropout else None
             summed, count = self.network.loss(batch, dropout)
             loss, gradient = summed / count, self.network.gradient
             norm = self.learner.optimizer.gradient_norm(gradient, self.network.touched)
             healthy = math.isfinite(loss) and math.isfinite(norm)
             if healthy:
-                rate = learning_rate(config, progress.plans, number, progress.halvings)
+                rate = learning_rate(config, progress.plans, step, progress.halvings)
                 self.learner.optimizer.update(gradient, norm, rate, self.network.touched)
                 self.meter.rate, self.meter.norm = rate, norm
                 self.network.invalidate()
-                progress.step, progress.updates = number + 1, self.learner.optimizer.updates
+                progress.step, progress.updates = step + 1, self.learner.optimizer.updates
                 progress.note_loss(loss)
                 self.keeper.changed = self._started = True
             self.meter.add(loss, self.spec.elapsed() - start)
         if not healthy:
-            yield self._roll_back(number)
+            yield self._roll_back(step)
         elif self.meter.due():
             yield self._describe_step()
         every = config.sample_every
@@ -144,25 +151,25 @@ class Run:
             tokens_per_second=speed,
         )
 
-    def _roll_back(self, number: int) -> events.Event:
-        """Return to the last good state with half the learning rate."""
+    def _roll_back(self, step: int) -> events.Event:
+        """Roll back to the last good state, with half the learning rate. Raises DivergedError after too many times."""
         with uninterrupted():
             times, halvings = self.progress.divergences + 1, self.progress.halvings + 1
             if times >= MAX_DIVERGENCES:
                 clip = "a lower `clip_norm`" if self.config.clip_norm else "a `clip_norm` such as 1"
                 raise DivergedError(
-                    f"training diverged {times} times, the last time at step {number}; start again with a "
+                    f"training diverged {times} times, the last time at step {step}; start again with a "
                     f"`learning_rate` below {self.config.learning_rate * 0.5**halvings:.2g} or {clip}"
                 )
             self.progress = self.keeper.last_good.rollback()
             self.progress.divergences, self.progress.halvings = times, halvings
             self.meter.reset()
-        return events.Diverged(self.spec.elapsed(), step=number, back_to=self.progress.step, times=times)
+        return events.Diverged(self.spec.elapsed(), step=step, back_to=self.progress.step, times=times)
 
     def _sample(self) -> Iterator[events.Event]:
         try:
             text = self.task.sample(self.network, self.spec.dataset, self.config.seed)
-        except CharrnnError as error:  # a model may learn all the same: a state that grows may be cut off in training
+        except CharrnnError as error:  # training may go on: its resets bound a state that grows here
             yield self._note(f"no sample: {error}")
             return
         if text is not None:
@@ -171,12 +178,15 @@ class Run:
     # Validation and saving
 
     def validation_due(self, *, last: bool) -> bool:
-        """Whether a validation belongs to this step and was not done yet."""
+        """Whether a validation is due at this step and not done yet; `last`: no steps will follow."""
         step = self.progress.step
         return self.progress.validated < step and (last or step % self.config.eval_every == 0)
 
     def validate(self, *, last: bool) -> Iterator[events.Event]:
-        """Compute the loss on the held-out part, keep the weights if they are the best so far, save."""
+        """Validate on the held-out part, store the weights if their loss is the lowest so far, write a checkpoint.
+
+        Rolls back instead where weights or loss are not finite.
+        """
         progress = self.progress
         if self.meter.pending():
             yield self._describe_step()
@@ -219,7 +229,7 @@ class Run:
         return evaluation
 
     def save(self) -> events.Event:
-        """Write the checkpoint."""
+        """Write the checkpoint. Raises CharrnnError when that fails."""
         epoch = self.progress.step / self.batches.steps_per_epoch
         timings = {"seconds": self.elapsed(), "tokens_per_second": self.meter.mean_speed()}
         saved = self.keeper.save(self.progress, self.config, epoch, self.result, timings)
@@ -228,25 +238,25 @@ class Run:
         return saved
 
     def save_on_interrupt(self) -> Iterator[events.Event]:
-        """Save what an interruption would lose."""
+        """Write a checkpoint if the state has changed since the last one; rolls back first if it is not finite."""
         if self.keeper.changed:
-            if not self.learner.finite():  # from the last good state it will diverge again, and be counted then
+            if not self.learner.finite():  # the resumed run will diverge again at the same step, and count it then
                 counts = self.progress.divergences, self.progress.halvings
                 self.progress = self.keeper.last_good.rollback()
                 self.progress.divergences, self.progress.halvings = counts
             yield self.save()
 
     def finish(self, reason: str) -> Iterator[events.Event]:
-        """The last validation, the final value of the best weights, the last checkpoint, the result."""
+        """Evaluate the best weights on the whole held-out part, write the last checkpoint, yield advice and `End`."""
         progress = self.progress
         final = progress.best
         if final is not None and final.tokens < self.planner.held_out:
-            yield self.save()  # what follows may take long and changes the weights for a while
+            yield self.save()  # the evaluation may take long, with other weights in the network
             final = self._evaluate_best()
         end = describe_end(
             self.spec, self.network, self.batches, progress, final, speed=self.meter.mean_speed(), reason=reason
         )
-        timed = ("seconds", "tokens_per_second")  # which are kept apart
+        timed = ("seconds", "tokens_per_second")  # recorded under `timings`
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
         yield from self._advise(advice.at_end(progress, self.config, reason))
@@ -256,7 +266,7 @@ class Run:
         yield dataclasses.replace(end, seconds=self.spec.elapsed())
 
     def _evaluate_best(self) -> Metrics:
-        """The value of the best weights on the whole held-out part, or as much as a limit of time leaves."""
+        """The metrics of the best weights on the whole held-out part, or as much of it as a time limit allows."""
         assert self.keeper.best_weights is not None
         latest = self.network.parameters.copy()
         try:

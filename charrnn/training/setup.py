@@ -1,4 +1,4 @@
-"""From what was asked for to a run and a network, for a new run and for one that goes on."""
+"""From a request to a run and its network, for a new run and for one that is resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from charrnn.training.machine import instruction_set, versions
 from charrnn.training.options import BUDGETS, FREE_OPTIONS, Options, require_effect, require_same
 from charrnn.training.recorded import recorded_digest, recorded_options, recorded_result, recorded_seconds
 from charrnn.training.task import Network, RunSpec, Task
-from charrnn.training.task import Request as Request  # which callers of this need
+from charrnn.training.task import Request as Request  # for callers of this module
 
 AnyTask = Task[Any, Any]
 
@@ -23,9 +23,10 @@ AnyTask = Task[Any, Any]
 def prepare(
     task: AnyTask, request: Request, elapsed: Callable[[], float], *, samples: bool = False
 ) -> tuple[RunSpec, Network]:
-    """A new run of `task`: read the data, choose what was not given, make the network.
+    """A new run of `task`: reads the data, chooses the options that were not given, makes the network.
 
-    Raises CharrnnError and UsageError.
+    `elapsed` returns the seconds since the start of the process; with `samples` the run shows one at every validation.
+    Raises CharrnnError for data, checkpoints or memory, UsageError for options.
     """
     given, initial = request.given, None
     if request.init_from is not None:
@@ -62,10 +63,10 @@ def _without_validation(config: TrainingConfig, given: Options) -> TrainingConfi
 def resume(
     task: AnyTask, request: Request, run: Checkpoint, elapsed: Callable[[], float], *, samples: bool = False
 ) -> tuple[RunSpec, Network]:
-    """Go on with `run`, the checkpoint at `request.output` read with its training state.
+    """Resume `run`, the checkpoint at `request.output` read with its training state. For the rest see `prepare`.
 
-    Raises UsageError for an option, and CharrnnError for data or a processor, that would make it another run. The
-    processor may be another one where `precision` is given.
+    Raises UsageError for an option, and CharrnnError for data or a processor, with which the result would not be that
+    of the uninterrupted run. Another processor is allowed where `precision` is given.
     """
     source = recorded_source(run)
     config = resumed_config(task, request, run)
@@ -86,8 +87,8 @@ def resume(
     corpora = request.corpora or source["corpora"]
     if not request.corpora and "-" in corpora:
         raise UsageError(
-            f"the corpus of {request.output} was piped in; pipe it again: … | charrnn train - `resume` "
-            f"-o {request.output}"
+            f"the corpus of {request.output} was piped in; pipe it again, as the corpus -, with `resume` and `output` "
+            f"{request.output}"
         )
     given = {**task.options(run), **dataclasses.asdict(config)}
     again = dataclasses.replace(request, corpora=corpora, val=request.val or source["val"], given=given)
@@ -103,12 +104,12 @@ def resume(
 
 
 def _moved(run: Checkpoint) -> bool:
-    """Whether a run comes from a processor of another kind."""
+    """Whether a run was saved on a processor with another instruction set."""
     return bool(run.training.get("instruction_set") != instruction_set())
 
 
 def _changed_versions(run: Checkpoint) -> list[str]:
-    """A remark, if a package that results depend on has another version than when the run was saved."""
+    """A remark where Python or a package has another version than when the run was saved."""
     recorded = run.training.get("versions")
     recorded = recorded if isinstance(recorded, dict) else {}
     changed = [f"{name} {version} in place of {recorded.get(name)}" for name, version in versions().items()
@@ -119,11 +120,11 @@ def _changed_versions(run: Checkpoint) -> list[str]:
 
 
 def resumed_config(task: AnyTask, request: Request, run: Checkpoint) -> TrainingConfig:
-    """The recorded options with the new budgets. Raises UsageError when another option differs from its record."""
+    """The recorded training options with the new budgets. Raises UsageError when another option differs."""
     recorded, source = all_options(task, run), recorded_source(run)
     require_effect(request.given, recorded, request.val or source["val"])
-    begun_with = None if source.get("own_vocabulary", True) else str(source.get("init_from"))
-    task.check_options(request.given, recorded, begun_with)
+    init_from = None if source.get("own_vocabulary", True) else str(source.get("init_from"))
+    task.check_options(request.given, recorded, init_from)
     may_differ = (*FREE_OPTIONS, *(("precision",) if _moved(run) else ()))
     require_same(
         {name: value for name, value in request.given.items() if name not in may_differ},
@@ -145,7 +146,7 @@ def resumed_config(task: AnyTask, request: Request, run: Checkpoint) -> Training
 
 
 def finished_result(task: AnyTask, request: Request, run: Checkpoint) -> dict[str, Any] | None:
-    """The result of a run that is over, unless a new budget lets it go on or another corpus is named."""
+    """The result of a finished run; None if it is unfinished, has a new budget, or another corpus is named."""
     if request.corpora and request.corpora != recorded_source(run)["corpora"]:
         return None
     result = recorded_result(run)
@@ -155,7 +156,7 @@ def finished_result(task: AnyTask, request: Request, run: Checkpoint) -> dict[st
 
 
 def recorded_source(run: Checkpoint) -> dict[str, Any]:
-    """What the checkpoint remembers of where its text came from."""
+    """Where the data of the run came from: names of files. Raises CharrnnError when that is not recorded."""
     source = run.training.get("source", {})
     match source:
         case {"corpora": [str(), *names], "val": str() | None} if all(isinstance(name, str) for name in names):

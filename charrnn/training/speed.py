@@ -1,4 +1,4 @@
-"""How long a step and a validation take on this machine: for limits of time and for `dry_run`."""
+"""Measures how long a step and a validation take on this machine: for time limits and for `dry_run`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from charrnn.runtime.threads import single_threaded
 from charrnn.training.state import Learner
 from charrnn.training.task import Batches, RunSpec
 
-COMPILED_TOKENS = 64  # of a validation that only has to have run once
-TIMED_TOKENS = 1 << 15  # of one that is timed
+COMPILED_TOKENS = 64  # of a validation that compiles the kernels
+TIMED_TOKENS = 1 << 15  # of the one that is timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Speed:
 
 
 def measure(spec: RunSpec, learner: Learner, batches: Batches, *, seconds: float, first: int = 0) -> Speed:
-    """Time training steps from `first` on for about `seconds`, and some validation, after everything is compiled.
+    """Time training steps for about `seconds`, and some validation, once everything is compiled.
 
-    The learner's state is put back afterwards, whatever happens.
+    Uses the batches from step `first` on. Restores the state of the learner afterwards, also after an exception.
     """
     task, dropout, clock, validation = spec.task, spec.config.dropout, spec.elapsed, spec.dataset.validation
     before, updates = learner.copy(), learner.optimizer.updates
@@ -52,7 +52,7 @@ def measure(spec: RunSpec, learner: Learner, batches: Batches, *, seconds: float
 
 
 def _step(learner: Learner, batches: Batches, dropout: float, step: int) -> None:
-    """A training step with a learning rate of zero, which costs as much as any other."""
+    """A training step with a learning rate of zero: as expensive as any other."""
     network, optimizer = learner.network, learner.optimizer
     batch = dataclasses.replace(batches.batch(step), state=learner.carried)
     network.loss(batch, DropoutKey(dropout, 0, step) if dropout else None)

@@ -1,4 +1,4 @@
-"""Everything that changes while a model is trained: in memory, and in the checkpoint that a run is resumed from."""
+"""The training state: everything that a step changes, in memory and in the checkpoint that a run is resumed from."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from charrnn.training.recorded import LARGEST_COUNT, rows
 from charrnn.training.schedule import Plan
 from charrnn.training.task import Metrics, Network
 
-HISTORY_LENGTH = 1000  # validations kept; beyond that every second one is dropped
+HISTORY_LENGTH = 1000  # validations recorded; beyond that every second one is dropped
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(slots=True)
 class Progress:
-    """The part of the state that is numbers. `validated` is the last step at which a validation was due and done."""
+    """The scalars of the training state. `validated` is the last step at which a validation was due and done."""
 
     step: int = 0
     validated: int = 0
@@ -32,7 +32,7 @@ class Progress:
     updates: int = 0
     halvings: int = 0  # of the learning rate
     divergences: int = 0
-    validations_since_best: int = 0  # for early stopping
+    validations_since_best: int = 0  # for early stopping, see `TrainingConfig.patience`
     best: Metrics | None = None
     best_step: int | None = None
     loss_sum: float = 0.0  # of the training losses since the last validation
@@ -41,18 +41,18 @@ class Progress:
     history: list[list[float | None]] = field(default_factory=list)  # step, training loss, validation loss
 
     def note_loss(self, loss: float) -> None:
-        """Count the training loss of one step."""
+        """Add the training loss of one step, in nats per token."""
         self.loss_sum += loss
         self.loss_count += 1
 
     def close_interval(self) -> None:
-        """Turn the losses counted since the last call into `train_loss`."""
+        """Set `train_loss` to the mean of the losses since the last call."""
         if self.loss_count:
             self.train_loss = self.loss_sum / self.loss_count
         self.loss_sum, self.loss_count = 0.0, 0
 
     def record(self, evaluation: Metrics, *, plateau: bool) -> bool:
-        """Take note of a validation; True if it is the best so far."""
+        """Record a validation; True if its loss is the lowest so far. With `plateau`, others halve the rate."""
         better = self.best is None or evaluation.loss < self.best.loss
         if better:
             self.best, self.best_step, self.validations_since_best = evaluation, self.step, 0
@@ -65,13 +65,13 @@ class Progress:
         return better
 
     def to_json(self) -> dict[str, Any]:
-        """For the checkpoint's metadata."""
+        """A JSON object for the metadata of the checkpoint."""
         best = None if self.best is None else self.best.to_json()
         return dataclasses.asdict(self) | {"plans": [list(plan) for plan in self.plans], "best": best}
 
     @classmethod
     def from_json(cls, data: Any) -> Progress:
-        """Raises CharrnnError when `data` is not what `to_json` gave."""
+        """The progress that `to_json` wrote. Raises CharrnnError when `data` is anything else."""
         try:
             values = {name: require_table(data, "progress")[name] for name in cls.__dataclass_fields__}
             plans, best, history = (values.pop(name) for name in ("plans", "best", "history"))
@@ -89,7 +89,7 @@ class Progress:
         return progress
 
     def check(self) -> None:
-        """Raise ValueError where numbers are out of range or contradict each other."""
+        """Raise ValueError where values are out of range or contradict each other."""
         for name in ("step", "validated", "updates", "halvings", "divergences", "validations_since_best", "loss_count"):
             if getattr(self, name) < 0:
                 raise ValueError(f"progress.{name} is {getattr(self, name)}; it must be at least 0")
@@ -106,7 +106,7 @@ class Progress:
 
 
 class Learner:
-    """A network with its optimiser and the hidden state carried between windows: what one step changes."""
+    """A network, its optimiser, and the hidden state `carried` from window to window: all that one step changes."""
 
     def __init__(self, network: Network, config: TrainingConfig, batch_size: int) -> None:
         self.network = network
@@ -117,16 +117,16 @@ class Learner:
         self.carried = network.zero_state(batch_size)
 
     def arrays(self) -> Arrays:
-        """The arrays themselves, by the names they have in a checkpoint."""
+        """The arrays of the state, not copies, by their names in a checkpoint."""
         moments = {f"moment.{name}": moment for name, moment in self.optimizer.moments.items()}
         return {"parameters": self.network.parameters, "carried": self.carried, **moments}
 
     def copy(self) -> Arrays:
-        """A copy of all that `restore` needs; the number of updates is `optimizer.updates`."""
+        """Copies of the arrays, for `restore`; the number of updates, `optimizer.updates`, is not among them."""
         return {name: array.copy() for name, array in self.arrays().items()}
 
     def restore(self, arrays: Mapping[str, np.ndarray], updates: int) -> None:
-        """Become what a copy was taken of. Raises CharrnnError when an array is missing or has another shape."""
+        """Restore the state from copies of its arrays. Raises CharrnnError when one is missing or has another shape."""
         mine = self.arrays()
         for name, array in mine.items():
             if name not in arrays or arrays[name].shape != array.shape:
@@ -154,12 +154,12 @@ class Snapshot:
         self.progress = Progress()
 
     def take(self, progress: Progress) -> None:
-        """Copy the learner as it is, at this `progress`."""
+        """Copy the state of the learner, and `progress`."""
         for name, array in self._learner.arrays().items():
             np.copyto(self.arrays[name], array)
         self.progress = copy.deepcopy(progress)
 
     def rollback(self) -> Progress:
-        """Make the learner what it was; the progress it had made."""
+        """Restore the learner from the copy; returns the progress at that time."""
         self._learner.restore(self.arrays, self.progress.updates)
         return copy.deepcopy(self.progress)

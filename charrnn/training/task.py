@@ -1,4 +1,4 @@
-"""What training asks of a task, and the run of one. The loop knows no more of tasks than stands here.
+"""The interface between training and a task. The loop knows tasks by this file only.
 
 A task is a file of `charrnn/tasks` with a subclass of `Task`. Nothing here needs Numba.
 """
@@ -26,24 +26,26 @@ Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say abo
 
 
 class Part(Protocol):
-    """A part of a dataset, to train or to validate on."""
+    """A part of a dataset: the training part or the held-out part."""
 
     def __len__(self) -> int:
         """The number of targets."""
 
 
 class Dataset(Protocol):
-    """What was read: a part to train on, and one that is held out unless there is none."""
+    """The data of a run: the training part, and the held-out part if there is one."""
 
     @property
-    def train(self) -> Part: ...
+    def train(self) -> Part:
+        """The training part."""
 
     @property
-    def validation(self) -> Part | None: ...
+    def validation(self) -> Part | None:
+        """The held-out part, None if there is none."""
 
     @property
     def digest(self) -> str:
-        """A digest of everything that was read: a run is resumed on the same only."""
+        """A digest of everything that was read: a run is resumed on data with the same digest only."""
 
     @property
     def notes(self) -> list[str]:
@@ -54,15 +56,15 @@ class Dataset(Protocol):
 
 
 class Network(Protocol):
-    """A network over one flat vector of parameters. It is safe to change that vector if `invalidate` is called."""
+    """A network whose parameters are one flat vector. Whoever changes the vector calls `invalidate`."""
 
     threads: int
     parameters: Array
     """(P,), float32."""
     gradient: Array
-    """(P,), of the mean loss of the last batch."""
+    """(P,), of the mean loss of the last batch with respect to `parameters`."""
     layout: Layout
-    """The places of the parameters in the vector, and which of them are learned by row."""
+    """The places of the parameters in the vector, and which of them are updated by row."""
     touched: Ids | None
     """The rows of `layout.row_table` in which the gradient is not zero; None where all of it is updated."""
 
@@ -74,22 +76,23 @@ class Network(Protocol):
         """Set all parameters to random values to start training from."""
 
     def loss(self, batch: Batch, dropout: DropoutKey | None = None) -> tuple[float, float]:
-        """The summed loss in nats of `batch` and how much its targets count; `gradient` becomes that of their quotient.
+        """The summed loss of `batch` in nats and the sum of its weights; sets `gradient` to that of their quotient.
 
-        `batch.state` moves on to the last step.
+        `batch.state` is replaced by the hidden state after the last step. Raises CharrnnError where an id is not in
+        the vocabulary.
         """
 
     def invalidate(self) -> None:
-        """Note that `parameters` changed."""
+        """Invalidate what was computed from `parameters`, such as packed weights: the vector has changed."""
 
     def zero_state(self, batch: int) -> Array:
-        """The state before the first window of `batch` rows; an array without elements where none is carried."""
+        """The initial hidden state of `batch` rows, all zeros; an array without elements where none is carried."""
 
     def tensors(self) -> dict[str, Array]:
-        """Copies of the parameters in the names and shapes of a checkpoint."""
+        """Copies of the parameters, by their names and in their shapes in a checkpoint."""
 
     def load(self, tensors: Mapping[str, Array]) -> None:
-        """Take the parameters from a checkpoint's tensors. Raises CharrnnError when they do not fit."""
+        """Load the parameters from a checkpoint's tensors. Raises CharrnnError for missing names and wrong shapes."""
 
 
 class Batches(Protocol):
@@ -107,15 +110,17 @@ class Batches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What a network is worth on a part: its mean `loss` over so many `tokens` (targets), which decides what is best,
-    and the figures of its field."""
+    """The evaluation of a network on a part of a dataset.
+
+    `loss` is the mean over `tokens` targets, in nats; the lowest is the best. `figures` are the task's other metrics.
+    """
 
     loss: float
     tokens: int
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, float]:
-        """For the checkpoint's metadata."""
+        """A JSON object for the metadata of the checkpoint: `loss`, `tokens` and the other metrics."""
         return {"loss": self.loss, "tokens": self.tokens, **self.figures}
 
     @classmethod
@@ -135,10 +140,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Description:
-    """What the events at the start and the end of a run say of data and network.
+    """The description of data and network in the events at the start and the end of a run.
 
     `counts` are sizes that both have, `records` are options that the start has besides those of model and training, and
-    `lines` are a word and a sentence each, for people.
+    `lines` are for people: a label and a sentence each.
     """
 
     counts: dict[str, int]
@@ -154,7 +159,10 @@ def _cache_directory() -> Path:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. `given` are the options of data, model and training that were given, by Python name."""
+    """A request to train: on which data, with which options, into which file.
+
+    `given` are the options of data, model and training that were given, by Python name; the task chooses the others.
+    """
 
     corpora: list[str]
     output: Path
@@ -162,7 +170,7 @@ class Request:
     val: str | None = None
     init_from: str | None = None
     threads: int = 1
-    cache: Path = field(default_factory=_cache_directory)  # where encoded corpora are kept
+    cache: Path = field(default_factory=_cache_directory)  # the folder of encoded corpora
 
 
 D = TypeVar("D", bound=Dataset)
@@ -170,7 +178,7 @@ N = TypeVar("N", bound=Network)
 
 
 class Task(Protocol[D, N]):
-    """What is learned: from which data `D`, by which network `N`, and how good that is."""
+    """A task: how its data `D` are read, its network `N` is made, batches are formed and a network is evaluated."""
 
     @property
     def format(self) -> TaskFormat:
@@ -178,71 +186,76 @@ class Task(Protocol[D, N]):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Which of the figures of `Metrics` the result of a run has, each after `val_`."""
+        """Which of `Metrics.figures` the result of a run has, with the prefix `val_`."""
 
     def read(self, request: Request, initial: Checkpoint | None) -> D:
-        """The dataset that was asked for.
+        """Read the dataset of a request.
 
-        `initial` is a checkpoint whose vocabulary, labels or columns are to be used, because training begins from its
-        weights. Raises CharrnnError for data and UsageError for options that cannot be used.
+        `initial` is a checkpoint whose vocabulary, labels or columns are used: training begins from its weights.
+        Raises CharrnnError for data and UsageError for options that cannot be used.
         """
 
     def configure(self, request: Request, dataset: D, model: Any | None) -> tuple[Any, TrainingConfig]:
-        """The record of the network, which is `model` unless that is None, and how to train it: what was given, and
-        defaults that suit the data for the rest."""
+        """The configurations of network and training: given options, and defaults that suit the data for the rest.
+
+        The network's is `model` unless that is None. Raises UsageError for options that contradict each other.
+        """
 
     def network(self, model: Any, config: TrainingConfig, dataset: D, threads: int) -> N:
-        """The network of that record, all zeros. Raises CharrnnError when the machine cannot hold its training."""
+        """The network of the configuration `model`, all zeros. Raises CharrnnError when there is too little memory."""
 
     def memory(self, model: Any, config: TrainingConfig, dataset: D) -> int:
-        """About how many bytes training takes."""
+        """The memory that training takes, in bytes, about."""
 
     def batches(self, dataset: D, config: TrainingConfig) -> Batches:
-        """What is trained on, batch by batch. Raises CharrnnError when there is nothing."""
+        """The batches of the training part. Raises CharrnnError when it is empty."""
 
     def evaluate(self, network: N, part: Any, *, limit: int | None = None) -> Metrics:
-        """What the network is worth on a part of a dataset, or on about `limit` targets spread over it."""
+        """Evaluate the network on a part of a dataset, or on about `limit` targets spread over it."""
 
     def record(self, dataset: D) -> Any:
-        """What a checkpoint keeps of the data: the second record that `format` reads and writes."""
+        """What a checkpoint stores of the data, such as the vocabulary: the second record of `format`."""
 
     def describe(self, dataset: D, network: N) -> Description:
-        """What is said of data and network."""
+        """The description of data and network for the user and the log."""
 
-    # What a task need not have
+    # Optional
 
     def options(self, run: Checkpoint) -> Options:
         """The options of reading the data that a checkpoint was made with."""
         return {}
 
     def check_options(self, given: Options, recorded: Options, init_from: str | None) -> None:
-        """Raise UsageError for an option that was given and changes nothing.
+        """Raise UsageError for a given option that has no effect.
 
         `recorded` are those of the run that is resumed, or of the model `init_from` that training begins with.
         """
         return
 
     def sample(self, network: N, dataset: D, seed: int) -> str | None:
-        """What the network makes by now, to be shown while it is trained. Raises CharrnnError when there is nothing."""
+        """A sample of the network, to be shown during training; None if the task has none.
+
+        Raises CharrnnError when the network computes numbers that are not finite.
+        """
         return None
 
     def advise_at_start(self, spec: RunSpec) -> Iterator[Advice]:
-        """What is to be said before the first step of a run."""
+        """Advice before the first step of a run."""
         return iter(())
 
     def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
-        """What is to be said after a run, beside what its losses say."""
+        """Advice after a run, beside that of `training.advice`."""
         return iter(())
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run: what is to be learned, how, and where the result goes.
+    """The specification of a run: task, data, configuration and output.
 
-    `source` is what has to be remembered to read the data again. `resumed` is the checkpoint to go on from, read with
-    its training state, which is let go once it is copied. `elapsed` tells the seconds since the start of the command.
-    `samples` asks for a sample at every validation, besides those of `config.sample_every`. `remarks` are what the user
-    should know about resuming.
+    `source` has what is needed to read the data again. `resumed` is the checkpoint to resume, read with its training
+    state, which is released once it is copied. `elapsed` returns the seconds since the start of the process. With
+    `samples` there is a sample at every validation, besides those of `config.sample_every`. `remarks` tell the user
+    how a resumed run differs from an uninterrupted one.
     """
 
     task: Task[Any, Any]
