@@ -105,6 +105,8 @@ class LanguageModel(Network):
         batch = Batch(ids, ids, reset)
         with self.lock:
             self.check(batch, state)
+            if not ids.size:
+                return np.empty((*ids.shape, self.config.hidden_size), self.dtype)
             self.pack()
             window, hidden = self.open_window(batch)
             self.begin(window, batch, state)

@@ -164,8 +164,6 @@ class Network:
     def check(self, batch: Batch, state: Array) -> None:
         """Raise `CharrnnError` unless kernels can take `batch` and `state` (S, B, H) on trust: shapes and ids."""
         shape = batch.inputs.shape[:2]
-        if 0 in shape:
-            raise CharrnnError(f"a batch has {shape[0]} steps of {shape[1]} rows; it must have at least one of each")
         for name in ("targets", "reset", "ends", "weights"):
             array = getattr(batch, name)
             if array is not None and array.shape[:2] != shape:
@@ -209,6 +207,8 @@ class Network:
         with self.lock:
             T, B = batch.targets.shape[:2]
             state = self.zero_state(B) if batch.state is None else batch.state
+            if not T * B:
+                raise CharrnnError(f"a batch has {T} steps of {B} rows; it must have at least one of each")
             self.check(batch, state)
             self.pack(backward=True)
             if self.table is not None:
