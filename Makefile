@@ -33,7 +33,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not peers" -n 2 --dist worksteal
 
 test-peers: $(VENV)/.installed-peers
-	$(BIN)/python -m pytest -m peers
+	$(BIN)/python -m pytest -m peers -n 2 --dist worksteal
 
 kills: $(VENV)/.installed-test
 	$(BIN)/python -m tests.kills --count 50

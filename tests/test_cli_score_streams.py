@@ -126,8 +126,11 @@ def test_a_long_text_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_long_line_with_its_units_takes_few_bytes_a_unit(
     vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.tasks.line_scoring._PIECE", 10_000)
-    monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", 1_000)
+    # What is looked at or written at once is small, so that lines of many pieces are short: tracing is slow.
+    monkeypatch.setattr("charrnn.tasks.line_scoring._PIECE", 2_000)
+    monkeypatch.setattr("charrnn.text.reader.LONGEST_CARRY", 200)
+    monkeypatch.setattr(score_output, "_UNITS_AT_ONCE", 400)
+    monkeypatch.setattr(score_output, "_BYTES_AT_ONCE", 6_400)
     model = toy_model(vocabulary)
     monkeypatch.setattr(model, "log_probs", lambda ids, targets, state: np.full(targets.shape, -1.0))
     units = 0
@@ -145,10 +148,11 @@ def test_a_long_line_with_its_units_takes_few_bytes_a_unit(
         finally:
             tracemalloc.stop()
 
-    small, before = peak(400_000), units
-    large = peak(2_000_000)
+    peak(16_000)  # what is made once
+    small, before = peak(16_000), units
+    large = peak(80_000)
     # A logarithm and a flag take 9 bytes; the line is there as text in pieces, besides.
-    assert large - small < 10 * (units - before) + 2 * 1_600_000
+    assert large - small < 10 * (units - before) + 2 * 64_000
 
 
 def charrnn(path: Path, *args: str) -> list[str]:

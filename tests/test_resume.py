@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from charrnn import checkpoint
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.tasks.language import TASK
 from charrnn.training import events, machine, setup
-from charrnn.training import run as run_module
 from charrnn.training.loop import train
 from tests.runs import (
     SMALL,
     Clock,
     Hooked,
     assert_same,
-    interrupt,
     make_model,
     make_task,
     of,
@@ -88,72 +84,6 @@ def test_saving_that_takes_long_is_done_more_rarely(text_file: Path, monkeypatch
     task = timed(text_file, "slow.safetensors", clock, eval_every=40)
     happened = run_task(task, make_model(task, Hooked))
     assert [event.step for event in of(events.Saved, happened)] == [2, 8, 14, 20, 26, 32, 38, 40]
-
-
-@pytest.mark.parametrize("stop", [11, 14, 17, 18, 19, 22])
-def test_a_divergence_is_the_same_after_an_interruption(text_file: Path, stop: int) -> None:
-    """Interrupted after `stop` steps of a run whose step 17 is not finite until the learning rate is halved twice."""
-
-    class Poisoned(Hooked):
-        halvings = 0
-
-        def loss(self, *args: Any, **options: Any) -> tuple[float, float]:
-            loss, count = super().loss(*args, **options)
-            bad = Hooked.step == 17 and self.owner.progress.halvings < 2  # type: ignore[attr-defined]
-            return (math.nan if bad else loss), count
-
-    def started(task: Any) -> Any:
-        model = make_model(task, Poisoned)
-        run = run_module.Run
-
-        class Known(run):  # type: ignore[misc, valid-type]
-            def __init__(self, *args: Any) -> None:
-                super().__init__(*args)
-                model.owner = self  # type: ignore[attr-defined]
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("charrnn.training.loop.Run", Known)
-            training = train(task, model)
-            happened = [next(training)]
-        return training, happened
-
-    def go(task: Any) -> list[events.Event]:
-        training, happened = started(task)
-        return [*happened, *training]
-
-    options: dict[str, Any] = {"dropout": 0.2, "sample_every": 1, "schedule": "constant"}
-    whole = make_task(text_file, output="whole.safetensors", **options)
-    assert len(of(events.Diverged, go(whole))) == 2
-    parts = make_task(text_file, output="parts.safetensors", **options)
-    training, _ = started(parts)
-    while not (isinstance(event := next(training), events.Sampled) and event.step == min(stop, 17)):
-        pass
-    if stop > 17:  # after the divergence
-        while not isinstance(next(training), events.Diverged):
-            pass
-        for _ in range(stop - 17):
-            next(training)
-    interrupt(training)
-    go(resumed(parts))
-    assert_same(whole.output, parts.output)
-    assert checkpoint.load(whole.output).training["progress"]["divergences"] == 2
-
-
-def test_weights_that_are_not_finite_are_not_saved_by_an_interruption(text_file: Path) -> None:
-    whole = make_task(text_file, output="whole.safetensors", sample_every=1)
-    run_task(whole)
-    task = make_task(text_file, output="parts.safetensors", sample_every=1)
-    model = make_model(task)
-    training = train(task, model)
-    while not (isinstance(event := next(training), events.Sampled) and event.step == 15):
-        pass
-    model.parameters[3] = np.nan
-    interrupt(training)
-    saved = checkpoint.load(task.output, with_training=True)
-    assert saved.training["progress"]["step"] == 10
-    assert saved.training["progress"]["divergences"] == 0
-    run_task(resumed(task))
-    assert_same(whole.output, task.output)
 
 
 # ---- resuming elsewhere

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -41,6 +42,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder after a kernel was compiled."""
+    cache = tmp_path_factory.mktemp("compiled") / "cache"
+    environment = os.environ | {"CHARRNN_CACHE_DIR": str(cache), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", COMPILE], env=environment, check=True, capture_output=True)
+    return cache
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, compiled_once: Path) -> Path:
+    """The folder of compiled code in tmp_path/cache, a copy of it."""
+    shutil.copytree(compiled_once, tmp_path / "cache")
+    (folder,) = (tmp_path / "cache" / "kernels").iterdir()
+    return folder
 
 
 def test_importing_changes_no_setting_and_writes_nothing(tmp_path: Path, run: Run) -> None:
@@ -89,27 +107,24 @@ def test_the_cache_is_private(tmp_path: Path, run: Run) -> None:
 @POSIX
 @pytest.mark.parametrize("place", ["kernels", "version"])
 @pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_a_cache_that_others_can_write_is_not_used(tmp_path: Path, run: Run, place: str, mode: int) -> None:
-    folder = Path(run(COMPILE))
-    compiled = sorted(folder.rglob("*.nbc"))
-    assert compiled
-    for path in compiled:
+def test_a_cache_that_others_can_write_is_not_used(compiled: Path, run: Run, place: str, mode: int) -> None:
+    code = sorted(compiled.rglob("*.nbc"))
+    assert code
+    for path in code:
         path.write_bytes(b"not what was compiled")  # loading it would fail
-    (folder.parent if place == "kernels" else folder).chmod(mode)
+    (compiled.parent if place == "kernels" else compiled).chmod(mode)
     assert run(COMPILE) == "None"
 
 
 @POSIX
-def test_a_cache_of_another_user_is_not_used(tmp_path: Path, run: Run) -> None:
-    folder = Path(run(COMPILE))
+def test_a_cache_of_another_user_is_not_used(compiled: Path, run: Run) -> None:
     other = "import os\nme = os.geteuid()\nos.geteuid = lambda: me + 1\n"
     assert run(other + COMPILE) == "None"
-    assert run(COMPILE) == str(folder)
+    assert run(COMPILE) == str(compiled)
 
 
 @POSIX
-def test_a_cache_in_a_folder_that_all_can_write_is_not_used(tmp_path: Path, run: Run) -> None:
-    run(COMPILE)
+def test_a_cache_in_a_folder_that_all_can_write_is_not_used(tmp_path: Path, compiled: Path, run: Run) -> None:
     (tmp_path / "cache").chmod(0o777)
     assert run(COMPILE) == "None"
     (tmp_path / "cache").chmod(0o1777)  # as /tmp: nobody can replace what is another user's

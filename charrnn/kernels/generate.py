@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numba import types
+from numba.extending import overload
+
 from charrnn.kernels.draw import draw
 from charrnn.kernels.gru import gru_forward
 from charrnn.kernels.lstm import lstm_forward
@@ -17,7 +21,7 @@ from charrnn.kernels.rounding import store_gemm_input
 from charrnn.kernels.softmax import compute_logits
 from charrnn.kernels.state import shift_state
 from charrnn.runtime.arrays import Array, Flags, Ids
-from charrnn.runtime.compile import kernel
+from charrnn.runtime.compile import OPTIONS, kernel
 
 
 class Network(NamedTuple):
@@ -67,10 +71,17 @@ class RNN(NamedTuple):
     relu: bool
 
 
-@kernel
-def one_of(arrays: Array | None, layer: int) -> Array | None:
-    """arrays[layer], or None."""
-    return None if arrays is None else arrays[layer]
+def one_of(arrays: Array | None, layer: int) -> tuple[Array | None]:
+    """arrays[layer] or None; in a tuple, since an array alone is not to be returned without reference counts."""
+    return (None if arrays is None else arrays[layer],)
+
+
+@overload(one_of, jit_options=OPTIONS)
+def _one_of(arrays, layer):  # type: ignore[no-untyped-def]
+    """Either as a type of its own, none that may be both: so the cells' kernels are those of training."""
+    if isinstance(arrays, types.NoneType):
+        return lambda arrays, layer: (None,)
+    return lambda arrays, layer: (arrays[layer],)
 
 
 @kernel
@@ -86,6 +97,7 @@ def generate(
     `line_end`, which `ended` (B) notes, the rest of `units` is left as it is.
     """
     layers = len(net.h)
+    reverse = np.bool_(False)  # a constant would be a type of its own, and the cells' kernels compiled once more for it
     open_lines = end - begin
     for n in range(units.shape[0]):
         for b in range(begin, end):
@@ -102,20 +114,20 @@ def generate(
         for layer in range(layers):
             gates, recurrent, h, h_gemm = net.gates[layer], net.recurrent[layer], net.h[layer], net.h_gemm[layer]
             if lstm is not None:
-                c, peepholes = lstm.c[layer], one_of(lstm.peepholes, layer)
+                c, peepholes = lstm.c[layer], one_of(lstm.peepholes, layer)[0]
                 lstm_forward(
                     table, local, x, weight, gates, recurrent, peepholes, lstm.factors, h, h_gemm, c,
-                    h[1:], net.reset_mask, False, begin, end,
+                    h[1:], net.reset_mask, reverse, begin, end,
                 )  # fmt: skip
                 shift_state(c, begin, end)
             elif gru is not None:
                 gru_forward(
                     table, local, x, weight, gates, recurrent, gru.recurrent_n[layer], gru.bias_hn[layer], gru.reset,
-                    h, h_gemm, gru.side[layer], gru.side_gemm[layer], h[1:], net.reset_mask, False, begin, end,
+                    h, h_gemm, gru.side[layer], gru.side_gemm[layer], h[1:], net.reset_mask, reverse, begin, end,
                 )  # fmt: skip
             elif rnn is not None:
                 rnn_forward(
-                    table, local, x, weight, gates, recurrent, rnn.relu, h, h_gemm, h[1:], net.reset_mask, False,
+                    table, local, x, weight, gates, recurrent, rnn.relu, h, h_gemm, h[1:], net.reset_mask, reverse,
                     begin, end,
                 )  # fmt: skip
             shift_state(h, begin, end)
