@@ -6,7 +6,7 @@ computes. The kernel takes stacks whose layers are all of one cell.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -97,7 +97,9 @@ def generate(
     `line_end`, which `ended` (B) notes, the rest of `units` is left as it is.
     """
     layers = len(net.h)
-    reverse = np.bool_(False)  # a constant would be a type of its own, and the cells' kernels compiled once more for it
+    reverse: Any = np.bool_(
+        False
+    )  # a constant would be a type of its own, and the cells' kernels compiled once more for it
     open_lines = end - begin
     for n in range(units.shape[0]):
         for b in range(begin, end):
