@@ -21,6 +21,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
+MAX_THREADS = 1024
 TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
 PRECISIONS = ("auto", "float32", "bfloat16")
 

@@ -14,7 +14,7 @@ import typer
 
 from charrnn.cli.config_file import read_config
 from charrnn.cli.parsers import one_of, whole_number
-from charrnn.config import MAX_SEED, PRECISIONS
+from charrnn.config import MAX_SEED, MAX_THREADS, PRECISIONS
 from charrnn.errors import UsageError
 
 
@@ -51,13 +51,13 @@ def option(
 def resolve_threads(threads: int | None, environment: Mapping[str, str] = os.environ) -> int:
     """`--threads`, else `$CHARRNN_THREADS`, else the number of processors that this process may use.
 
-    Raises `UsageError` where the variable is not a number from 1 to 1024.
+    Raises `UsageError` where the variable is not a number from 1 to `MAX_THREADS`.
     """
     if threads is not None:
         return threads
     if given := environment.get("CHARRNN_THREADS"):
         try:
-            return whole_number(1, 1024)(given)
+            return whole_number(1, MAX_THREADS)(given)
         except typer.BadParameter as error:
             raise UsageError(f"CHARRNN_THREADS: {error.message}") from None
     try:
@@ -98,7 +98,7 @@ ThreadsOption: TypeAlias = Annotated[
     option(
         "--threads",
         metavar="N",
-        parser=whole_number(1, 1024),
+        parser=whole_number(1, MAX_THREADS),
         group="Run",
         help="Threads to compute with; the result does not depend on it.",
         default="$CHARRNN_THREADS, else all processors",

@@ -69,7 +69,7 @@ def load(path: str | Path, *, threads: int | None = None, precision: str = "floa
     `precision` is that of matrix products: float32, bfloat16, or auto, which is the faster one on this machine. The
     first call on a machine compiles the kernels, which takes some seconds.
 
-    Raises CharrnnError when the file cannot be read, UsageError for `threads` below 1 or an unknown `precision`.
+    Raises CharrnnError when the file cannot be read, UsageError for `threads` out of range or an unknown `precision`.
     """
     return trained(load_checkpoint(path), threads=processors() if threads is None else threads, precision=precision)
 
