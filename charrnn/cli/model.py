@@ -23,11 +23,13 @@ def find_checkpoint(explicit: str | None) -> Path:
     checkpoints/*.safetensors other than demo.safetensors, else that one.
 
     Raises `UsageError` when `explicit` is empty, as an unset variable of the shell would leave it, and `CharrnnError`
-    when there is none. Does not read the file.
+    when there is none or the chosen one does not exist. Does not read the file.
     """
     if explicit == "":
         raise UsageError("the name of the checkpoint is empty; give one, or leave out the option")
     if chosen := explicit or os.environ.get(ENVIRONMENT_VARIABLE):
+        if not os.path.lexists(chosen):
+            raise CharrnnError(f"there is no checkpoint {chosen}; charrnn train corpus.txt makes one")
         return Path(chosen)
     newest: tuple[bool, int, str] | None = None
     for path in DEFAULT_FOLDER.glob("*.safetensors"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from charrnn.formats import LARGEST_NUMBER, TaskFormat
+from charrnn.runtime.folders import user_cache_directory
 from charrnn.training.clock import stopwatch
 from charrnn.training.options import Options
 
@@ -151,12 +152,6 @@ class Description:
     lines: tuple[tuple[str, str], ...] = ()
 
 
-def _cache_directory() -> Path:
-    from charrnn.runtime.compile import user_cache_directory  # which needs Numba
-
-    return user_cache_directory()
-
-
 @dataclass(frozen=True)
 class Request:
     """A request to train: on which data, with which options, into which file.
@@ -170,7 +165,7 @@ class Request:
     val: str | None = None
     init_from: str | None = None
     threads: int = 1
-    cache: Path = field(default_factory=_cache_directory)  # the folder of encoded corpora
+    cache: Path = field(default_factory=user_cache_directory)  # the folder of encoded corpora
 
 
 D = TypeVar("D", bound=Dataset)
