@@ -18,8 +18,7 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.training import events
 
 if TYPE_CHECKING:
-    from charrnn.training.setup import Request
-    from charrnn.training.task import Network, RunSpec
+    from charrnn.training.task import Network, Request, RunSpec
 
 
 def start_or_resume(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import MAX_THREADS, PRECISIONS, SamplingConfig
+from charrnn.config import DEFAULT_LENGTH, MAX_THREADS, PRECISIONS, SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
+from charrnn.runtime.seeds import random_seed
 from charrnn.settings import require_choice, require_range, require_whole
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
@@ -18,9 +18,6 @@ from charrnn.tasks.score_records import Line, Score
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
-
-DEFAULT_LENGTH = 500  # units of a sample
-SEEDS = 2**31  # random seeds are below: short enough to be typed
 
 
 class TrainedLanguageModel:
@@ -40,7 +37,8 @@ class TrainedLanguageModel:
         Raises UsageError for `threads` out of range or an unknown `precision`, and CharrnnError for tensors that do not
         fit.
         """
-        from charrnn.models import LanguageModel, resolve_precision
+        from charrnn.models import LanguageModel
+        from charrnn.runtime.precision import resolve_precision
 
         require_choice("`precision`", precision, PRECISIONS)
         require_range("`threads`", threads, 1, MAX_THREADS)
@@ -99,7 +97,7 @@ class TrainedLanguageModel:
             raise UsageError("`stops` is one text; give a list of texts")
         config = self.sampling_config(
             length=length, temperature=temperature, top_k=top_k, top_p=top_p, stops=tuple(map(as_bytes, stops)),
-            seed=secrets.randbelow(SEEDS) if seed is None else seed,
+            seed=random_seed() if seed is None else seed,
         )  # fmt: skip
         samples = [bytearray() for _ in range(count)]
         for piece in self.pieces([as_bytes(prompt)], config, count=count):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from charrnn.errors import CharrnnError
 from charrnn.formats import LARGEST_NUMBER, TaskFormat
 from charrnn.runtime.folders import user_cache_directory
 from charrnn.training.clock import stopwatch
@@ -215,6 +216,13 @@ class Task(Protocol[D, N]):
         """The description of data and network for the user and the log."""
 
     # Optional
+
+    def trained(self, run: Checkpoint, *, threads: int, precision: str) -> Any:
+        """The model of a checkpoint, to be used with `threads` and `precision`. Raises CharrnnError when it has none.
+
+        Raises UsageError for `threads` out of range or an unknown `precision`.
+        """
+        raise CharrnnError(f"a model of the task {self.format.task} can be trained only")
 
     def options(self, run: Checkpoint) -> Options:
         """The options of reading the data that a checkpoint was made with."""
