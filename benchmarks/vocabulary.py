@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from benchmarks.common import Side, arguments, describe_machine, in_turns, print_table, summary
 from charrnn.config import ModelConfig, TrainingConfig
-from charrnn.models import LanguageModel, resolve_precision
+from charrnn.models import LanguageModel
+from charrnn.runtime.precision import resolve_precision
 from charrnn.tasks.language_defaults import choose_cutoffs
 from charrnn.text.batch import Batch
 from charrnn.training.state import Learner

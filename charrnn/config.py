@@ -21,6 +21,8 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
+MAX_THREADS = 1024
+DEFAULT_LENGTH = 500  # units of a sample
 TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -270,7 +272,7 @@ class SamplingConfig:
         UsageError: a value is out of range, or one of `stops` is empty.
     """
 
-    length: int | None = 500
+    length: int | None = DEFAULT_LENGTH
     one_line: bool = False
     lines: bool = False
     temperature: float = setting(

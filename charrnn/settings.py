@@ -99,6 +99,13 @@ def require_range(
         raise UsageError(f"{name} is {value:g}; it must be {range_words(low, high, above=above)}")
 
 
+def require_whole(name: str, value: Any, low: int) -> None:
+    """Raise `UsageError` unless `value` is a whole number, at least `low`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UsageError(f"{name} is {value!r}; it must be a whole number, at least {low}")
+    require_range(name, value, low)
+
+
 def require_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise `UsageError` unless `value` is one of `choices`."""
     if value not in choices:

@@ -41,7 +41,7 @@ from charrnn.tasks.score_records import Line
 from charrnn.training import setup
 from charrnn.training.events import Diverged, End, Sampled, Step
 from charrnn.training.loop import train
-from charrnn.training.setup import Request
+from charrnn.training.task import Request
 from tests.mutations import CORPUS, MUTATIONS, RESUMABLE, good_files, training_entry, training_tensors
 
 SECONDS = 1.0

@@ -24,7 +24,7 @@ from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import keeper, setup
 from charrnn.training.events import Saved
 from charrnn.training.loop import train
-from charrnn.training.setup import Request
+from charrnn.training.task import Request
 
 # Values of every type, small and huge; texts that a terminal would obey, that no encoding can write, that end a line.
 VALUES: list[Any] = [

@@ -73,7 +73,7 @@ CASES: list[tuple[str, bytes | None, int, str]] = [
     ("train one.txt --lines", b"", 1, "one.txt has one character only, 'a'"),
     ("train -", b"", 1, "stdin is empty"),
     ("train -", b"x", 1, "stdin has one character only, 'x'"),
-    ("train -", None, 1, "stdin is closed; pipe the corpus in"),
+    ("train -", None, 1, "stdin is closed; pipe the corpus in (zcat logs.gz | charrnn train -) or name a file"),
     ("train - -", b"text", 2, "- (stdin) is given twice"),
     ("train latin.txt", b"", 1, "latin.txt: byte 0x"),
     ("train latin.txt", b"", 1, "is not valid UTF-8; use --unit byte, or --errors replace"),

@@ -228,7 +228,7 @@ def test_no_memory_is_allocated_for_what_a_header_only_announces(tmp_path: Path)
 
 
 def test_files_that_are_no_files(tmp_path: Path) -> None:
-    with pytest.raises(CharrnnError, match=r"there is no checkpoint .*charrnn train"):
+    with pytest.raises(CharrnnError, match=r"there is no checkpoint .*; check the name"):
         ckpt.load(tmp_path / "missing.safetensors")
     with pytest.raises(CharrnnError, match="is a directory"):
         ckpt.load(tmp_path)

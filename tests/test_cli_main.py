@@ -54,10 +54,10 @@ def test_version(run: Any) -> None:
     assert second.startswith(
         f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {metadata.version('numba')}, "
     )
-    assert second.endswith(f"{platform.system()} {versions.instruction_set()}")
+    assert second.endswith(f"{platform.system()} {versions.processor_features()}")
 
 
-def test_the_instruction_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_processor_features(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "machine")
     for listed, shown in (
         ("model name : x\nflags\t\t: fpu sse2 avx512f avx2 fma ht\n", "machine with sse2, fma, avx2, avx512f"),
@@ -66,9 +66,9 @@ def test_the_instruction_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ):
         (tmp_path / "cpuinfo").write_text(listed)
         monkeypatch.setattr(versions, "PROCESSORS", tmp_path / "cpuinfo")
-        assert versions.instruction_set() == shown
+        assert versions.processor_features() == shown
     monkeypatch.setattr(versions, "PROCESSORS", tmp_path / "none")
-    assert versions.instruction_set() == "machine"
+    assert versions.processor_features() == "machine"
 
 
 def test_the_versions_are_told_without_importing_what_is_named() -> None:

@@ -192,6 +192,39 @@ def test_an_option_in_the_library_is_found(source: str) -> None:
     assert option_names(b"x = 3 - -2  # `steps` - 1") == []
 
 
+COMMANDS = ("charrnn train", "charrnn score", "charrnn sample")
+
+
+def commands(tree: ast.AST) -> list[str]:
+    """The strings of a module, docstrings apart, that have a command to type in them."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(statement.value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented)
+        for statement in node.body
+        if isinstance(statement, ast.Expr)
+    }
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [
+        str(node.value)
+        for node in strings
+        if id(node) not in docstrings and any(command in str(node.value) for command in COMMANDS)
+    ]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_names_commands(path: Path) -> None:
+    if part_of(module_name(path)) not in COMMAND_LINE:
+        assert commands(ast.parse(path.read_bytes(), filename=str(path))) == []
+
+
+@pytest.mark.parametrize("source", ["x = 'see charrnn train'", "x = f'{1}; charrnn score'", "f('charrnn ' 'sample')"])
+def test_a_command_in_the_library_is_found(source: str) -> None:
+    assert len(commands(ast.parse(source))) == 1
+    assert commands(ast.parse('"""See charrnn train."""\ndef f():\n    """For charrnn score."""')) == []
+
+
 def test_reading_text_and_checkpoints_does_not_import_numba() -> None:
     """`info`, `--help` and usage errors go through these modules and must start at once."""
     light = [

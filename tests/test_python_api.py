@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import doctest
 import json
+import math
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,10 @@ def test_many_threads_get_what_one_gets(models: dict[str, Path], threads: int) -
     assert together == [[wanted] * 6 for wanted in alone]
 
 
+def draw(model: TrainedLanguageModel, **options: Any) -> list[str]:
+    return model.sample(**options)
+
+
 REFUSED: dict[str, tuple[Callable[[TrainedLanguageModel], object], type[Exception], str]] = {
     "one text": (lambda model: model.score("text"), TypeError, "give a list of texts"),
     "lines": (lambda model: model.score(["a", "b\nc"]), UsageError, "a text has a line end in it"),
@@ -106,6 +112,16 @@ REFUSED: dict[str, tuple[Callable[[TrainedLanguageModel], object], type[Exceptio
     "temperature": (lambda model: model.sample(temperature=-1), UsageError, "`temperature` is -1"),
     "top_p": (lambda model: model.sample(top_p=2), UsageError, "`top_p` is 2"),
     "length": (lambda model: model.sample(length=-1), UsageError, "`length` is -1"),
+    **{
+        f"length {length}": (
+            partial(draw, length=length),
+            UsageError,
+            f"`length` is {length}; it must be a whole number",
+        )
+        for length in (math.inf, math.nan, 2.7)
+    },
+    "stops str": (partial(draw, stops="ab"), UsageError, "`stops` is one text"),
+    "stops bytes": (partial(draw, stops=b"ab"), UsageError, "`stops` is one text"),
     "stop": (lambda model: model.sample(stops=[""]), UsageError, "`stop` is empty"),
 }
 
@@ -122,6 +138,8 @@ def test_what_cannot_be_loaded_is_refused(models: dict[str, Path], tmp_path: Pat
         charrnn.load(tmp_path / "none")
     with pytest.raises(UsageError, match="`threads` is 0"):
         charrnn.load(models["char"], threads=0)
+    with pytest.raises(UsageError, match="`threads` is 1025; it must be at least 1 and at most 1024"):
+        charrnn.load(models["char"], threads=1025)
     with pytest.raises(UsageError, match="`precision` is 'half'"):
         charrnn.load(models["char"], precision="half")
     with pytest.raises(AttributeError, match="no attribute 'open'"):

@@ -23,7 +23,8 @@ import pytest
 from charrnn import checkpoint
 from charrnn.cli import commands as program
 from charrnn.cli.main import build_app
-from charrnn.runtime.compile import kernel_cache, user_cache_directory
+from charrnn.runtime.compile import kernel_cache
+from charrnn.runtime.folders import user_cache_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,18 @@ def test_compiled_code_is_found_again(tmp_path: Path, run: Run) -> None:
     assert run(COMPILE + hits).splitlines()[-1] == "1 0"
 
 
+@pytest.mark.parametrize("damage", [b"", b"not what was compiled", b"\x80\x04."])
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_damaged_files_of_the_cache_are_replaced(tmp_path: Path, run: Run, suffix: str, damage: bytes) -> None:
+    (damaged,) = Path(run(COMPILE)).rglob(f"inputs.add_to_rows-*.{suffix}")
+    whole = damaged.read_bytes()
+    # An index begins with the version of Numba, in a pickle of its own.
+    damaged.write_bytes(damage if suffix == "nbc" or not damage else whole[: whole.index(b".\x80") + 1] + damage)
+    hits = "print(sum(inputs.add_to_rows.stats.cache_hits.values()))"
+    assert run(COMPILE + hits).splitlines()[-1] == "0"
+    assert run(COMPILE + hits).splitlines()[-1] == "1"
+
+
 @POSIX
 def test_the_cache_is_private(tmp_path: Path, run: Run) -> None:
     folder = Path(run("import os\nos.umask(0)\n" + COMPILE))
@@ -129,6 +142,18 @@ def test_a_cache_in_a_folder_that_all_can_write_is_not_used(tmp_path: Path, comp
     assert run(COMPILE) == "None"
     (tmp_path / "cache").chmod(0o1777)  # as /tmp: nobody can replace what is another user's
     assert run(COMPILE) != "None"
+
+
+@POSIX
+def test_entries_of_a_folder_of_another_user_are_replaceable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charrnn.runtime.compile import is_replaceable
+
+    tmp_path.chmod(0o755)
+    me = tmp_path.stat().st_uid
+    assert not is_replaceable(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    assert is_replaceable(tmp_path) == (me != 0)
+    assert not is_replaceable(Path("/"))
 
 
 def test_old_versions_are_pruned(tmp_path: Path, run: Run) -> None:
@@ -260,6 +285,35 @@ def test_an_interruption_waits_for_all_threads(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(KeyboardInterrupt):
         ThreadPool(3).run([Job(6, 1, work)])
     assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_interruption_while_threads_begin_leaves_none_at_work(monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    """Ctrl-C just before or just after a thread was given its share."""
+    begun: list[int] = []
+    done: list[int] = []
+
+    def work(first: int, last: int, thread: int) -> None:
+        begun.append(thread)
+        time.sleep(0.1)
+        done.append(thread)
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(self: ThreadPoolExecutor, *arguments: Any) -> Any:
+        if not first:
+            submit(self, *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ThreadPool(3).run([Job(6, 1, work)])
+    assert begun == done
+    time.sleep(0.2)
+    assert begun == done
+    assert len(begun) <= 1
 
 
 def test_single_threaded_is_for_the_calling_thread_only() -> None:

@@ -126,6 +126,28 @@ def test_uninterrupted_delivers_signals_afterwards(number: signal.Signals) -> No
         signal.signal(number, previous)
 
 
+@pytest.mark.parametrize("replaced", range(len(TERMINATION_SIGNALS) + 1))
+def test_an_interruption_while_signals_are_held_back_restores_all(
+    monkeypatch: pytest.MonkeyPatch, replaced: int
+) -> None:
+    before = [signal.getsignal(number) for number in TERMINATION_SIGNALS]
+    calls: list[int] = []
+    install = signal.signal
+
+    def interrupted(number: int, handler: Any) -> Any:
+        calls.append(number)
+        if len(calls) == replaced + 1:
+            raise KeyboardInterrupt
+        return install(number, handler)
+
+    handled = sum(map(callable, before))
+    monkeypatch.setattr(signal, "signal", interrupted)
+    if replaced < handled:
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            pass
+        assert [signal.getsignal(number) for number in TERMINATION_SIGNALS] == before
+
+
 def test_what_is_held_back_is_what_the_command_line_handles() -> None:
     """One list: a signal that only one of the two knew could tear a step."""
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}

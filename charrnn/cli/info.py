@@ -13,7 +13,7 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.curve import curve
-from charrnn.cli.model import find_checkpoint
+from charrnn.cli.model import find_checkpoint, require_file
 from charrnn.cli.options import CheckpointOption, QuietOption, option
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
@@ -41,6 +41,7 @@ def info(
     from charrnn.tasks import read_contents
 
     file = find_checkpoint(checkpoint if path is None else path)
+    require_file(file)
     if not path:
         streams.note(f"checkpoint {file}")
     description = describe(str(file), read_contents(file))

@@ -45,6 +45,16 @@ def find_checkpoint(explicit: str | None) -> Path:
     return DEFAULT_FOLDER / newest[2]
 
 
+def require_file(path: Path) -> None:
+    """Raise `CharrnnError`, with the command that makes one, where there is no file at the path of a checkpoint."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise CharrnnError(f"there is no checkpoint {path}; charrnn train corpus.txt makes one") from None
+    except OSError:  # which the reader of the checkpoint reports
+        pass
+
+
 def open_model(
     checkpoint_option: str | None, threads: int | None, precision: str, *, called: str = "checkpoint"
 ) -> TrainedLanguageModel:
@@ -58,10 +68,13 @@ def open_model(
     from charrnn import checkpoint, tasks
 
     path = find_checkpoint(checkpoint_option)
+    require_file(path)
     streams.note(f"{called} {path}")
-    loaded = checkpoint.load(path)
+    task = tasks.task_of(path)
+    loaded = checkpoint.load(path, task.format)
 
     from charrnn.cli.compiling import announce_compilation
 
     announce_compilation()
-    return tasks.trained(loaded, threads=count, precision=precision)
+    model: TrainedLanguageModel = task.trained(loaded, threads=count, precision=precision)
+    return model

@@ -6,7 +6,6 @@ The default `None` means that the value is resolved later.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
@@ -14,8 +13,10 @@ import typer
 
 from charrnn.cli.config_file import read_config
 from charrnn.cli.parsers import one_of, whole_number
-from charrnn.config import MAX_SEED, PRECISIONS
+from charrnn.config import MAX_SEED, MAX_THREADS, PRECISIONS
 from charrnn.errors import UsageError
+from charrnn.runtime.processors import processors
+from charrnn.runtime.seeds import random_seed
 
 
 def option(
@@ -51,24 +52,21 @@ def option(
 def resolve_threads(threads: int | None, environment: Mapping[str, str] = os.environ) -> int:
     """`--threads`, else `$CHARRNN_THREADS`, else the number of processors that this process may use.
 
-    Raises `UsageError` where the variable is not a number from 1 to 1024.
+    Raises `UsageError` where the variable is not a number from 1 to `MAX_THREADS`.
     """
     if threads is not None:
         return threads
     if given := environment.get("CHARRNN_THREADS"):
         try:
-            return whole_number(1, 1024)(given)
+            return whole_number(1, MAX_THREADS)(given)
         except typer.BadParameter as error:
             raise UsageError(f"CHARRNN_THREADS: {error.message}") from None
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+    return processors()
 
 
 def resolve_seed(seed: int | None) -> int:
-    """`--seed`, else a random one, short enough to be typed."""
-    return secrets.randbelow(2**31) if seed is None else seed
+    """`--seed`, else a random one."""
+    return random_seed() if seed is None else seed
 
 
 CheckpointOption: TypeAlias = Annotated[
@@ -98,7 +96,7 @@ ThreadsOption: TypeAlias = Annotated[
     option(
         "--threads",
         metavar="N",
-        parser=whole_number(1, 1024),
+        parser=whole_number(1, MAX_THREADS),
         group="Run",
         help="Threads to compute with; the result does not depend on it.",
         default="$CHARRNN_THREADS, else all processors",

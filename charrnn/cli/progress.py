@@ -68,7 +68,7 @@ def end_lines(end: events.End) -> Iterator[str]:
 
 def _figures(figures: Mapping[str, float | None]) -> str:
     """The metrics of a validation, each followed by a comma; of bits only those per byte."""
-    known = {name.removeprefix("val_"): value for name, value in figures.items() if value is not None}
+    known = {name: value for name, value in figures.items() if value is not None}
     if "bits_per_byte" in known:
         return f"{known['bits_per_byte']:.3f} bits per byte, "
     return "".join(f"{name.replace('_', ' ')} {value:.4g}, " for name, value in known.items())

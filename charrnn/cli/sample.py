@@ -25,7 +25,7 @@ from charrnn.cli.parsers import length as parse_length
 from charrnn.cli.parsers import unescape, whole_number
 from charrnn.cli.table import given, with_settings
 from charrnn.cli.visible import TerminalFilter, visible
-from charrnn.config import DISTRIBUTION, RUN, SamplingConfig
+from charrnn.config import DEFAULT_LENGTH, DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from charrnn.tasks.score_records import Line
     from charrnn.text.vocabulary import Vocabulary
 
-DEFAULT_LENGTH = 500
 FORMATS = ("text", "jsonl")
 _ROWS_A_THREAD = 16
 _PIPE_STRIDE = 64  # units drawn between two writes into a pipe

@@ -94,13 +94,6 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-def stdout_console() -> Console:
-    """The same on standard output, for the tables that a person sees on a terminal."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-
 def _to_stderr(line: str) -> None:
     stream = sys.stderr
     if stream is None:

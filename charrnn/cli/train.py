@@ -67,7 +67,7 @@ def train(
 
     from charrnn.cli import train_run
     from charrnn.cli.compiling import announce_compilation
-    from charrnn.training.setup import Request
+    from charrnn.training.task import Request
 
     announce_compilation()
     request = Request(corpus or [], path, options_given, val, init_from, count)

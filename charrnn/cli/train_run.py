@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,7 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.training import events
 
 if TYPE_CHECKING:
-    from charrnn.training.setup import Request
-    from charrnn.training.task import Network, RunSpec
+    from charrnn.training.task import Network, Request, RunSpec
 
 
 def start_or_resume(
@@ -32,6 +32,7 @@ def start_or_resume(
     from charrnn.training import setup
 
     task = tasks.task_named(tasks.DEFAULT)
+    require_piped(request.corpora)
 
     live = streams.wants_live_display() and "sample_every" not in request.given
     if resume and request.output.exists():
@@ -56,6 +57,13 @@ def start_or_resume(
             )
         streams.note(f"{request.output} does not exist yet: training starts from the beginning")
     return setup.prepare(task, request, elapsed, samples=live)
+
+
+def require_piped(corpora: Sequence[str]) -> None:
+    """Raise `CharrnnError` where a corpus is to come from standard input and that is a terminal or closed."""
+    if "-" in corpora and (sys.stdin is None or sys.stdin.closed or sys.stdin.isatty()):
+        found = "closed" if sys.stdin is None or sys.stdin.closed else "a terminal, so no corpus comes from it"
+        raise CharrnnError(f"stdin is {found}; pipe the corpus in (zcat logs.gz | charrnn train -) or name a file")
 
 
 def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, repeat: bool) -> dict[str, Any]:

@@ -19,11 +19,11 @@ def version_lines() -> Iterator[str]:
     """`charrnn 0.1.0`, then a line with the versions of Python and the numerical packages, and the processor."""
     yield f"charrnn {__version__}"
     packages = ", ".join(f"{name} {_version(name)}" for name in ("NumPy", "Numba"))
-    yield f"Python {platform.python_version()}, {packages}, {platform.system()} {instruction_set()}"
+    yield f"Python {platform.python_version()}, {packages}, {platform.system()} {processor_features()}"
 
 
-def instruction_set() -> str:
-    """`x86_64 with sse2, avx, fma, avx2`; the architecture alone where Linux does not list the instructions."""
+def processor_features() -> str:
+    """What the processor has: `x86_64 with sse2, avx, fma, avx2`; the architecture alone where Linux does not list the instructions."""
     try:
         listed = PROCESSORS.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -37,15 +37,6 @@ MOST_TABLE = 1 << 22  # largest size of a table of the gates of all units: 16 MB
 SCORED_POSITIONS = 16384  # steps times rows of one window in scoring
 
 
-def resolve_precision(precision: str) -> str:
-    """`precision`; for "auto", bfloat16 on a CPU with an instruction for its products, else float32."""
-    if precision == "auto":
-        from charrnn.runtime.features import HAS_BFLOAT16
-
-        return "bfloat16" if HAS_BFLOAT16 else "float32"
-    return precision
-
-
 def make_blocks(config: ModelConfig) -> tuple[OneHot, list[RecurrentLayer], Softmax | AdaptiveSoftmax]:
     """Input block, recurrent layers and head, before any array is allocated."""
     V, E, H = config.vocabulary_size, config.embedding_size, config.hidden_size

@@ -21,6 +21,7 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 
 from charrnn import __version__
+from charrnn.runtime.folders import user_cache_directory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,17 +40,6 @@ OPTIONS: dict[str, Any] = {
 
 VERSIONS_KEPT = 3  # versions of the package whose code stays in the cache, the current one included
 _VERSION = re.compile(r".+-[0-9a-f]{16}")
-
-
-def user_cache_directory() -> Path:
-    """$CHARRNN_CACHE_DIR, else `charrnn` in the user's cache directory."""
-    if chosen := os.environ.get("CHARRNN_CACHE_DIR"):
-        return Path(chosen)
-    if os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "charrnn"
 
 
 def source_digest() -> str:
@@ -96,9 +86,14 @@ def is_private(*folders: Path) -> bool:
 
 
 def is_replaceable(folder: Path) -> bool:
-    """Whether other users may replace the entries of a folder: writable by all, without the sticky bit."""
-    mode = folder.stat().st_mode
-    return os.name != "nt" and bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+    """Whether other users may replace the entries of a folder: one of them, not root, owns it, or it is writable by
+    all, without the sticky bit."""
+    if not hasattr(os, "geteuid"):
+        return False
+    entry = folder.stat()
+    if entry.st_uid not in (0, os.geteuid()):
+        return True
+    return bool(entry.st_mode & stat.S_IWOTH) and not entry.st_mode & stat.S_ISVTX
 
 
 def prune(versions: Path, current: Path) -> None:
@@ -161,16 +156,23 @@ class Cache(FunctionCache):  # type: ignore[misc]
         return self._cache_path if self._usable else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled code for a signature; None if there is none."""
+        """The compiled code for a signature; None if there is none, or its files are damaged."""
         if self._usable:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):  # unpickling what is damaged can raise any
                 return self._load_overload(sig, target_context)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Store the compiled code for a signature."""
-        if self._usable:
-            with contextlib.suppress(OSError):
+        """Store the compiled code for a signature; an index that is damaged is replaced by a new one."""
+        if not self._usable:
+            return
+        with contextlib.suppress(Exception):
+            try:
+                self._save_overload(sig, data)
+            except OSError:
+                return
+            except Exception:
+                self.flush()
                 self._save_overload(sig, data)
 
     def flush(self) -> None:

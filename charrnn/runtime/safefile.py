@@ -97,20 +97,20 @@ def read_header(path: Path) -> Header:
             start = file.read(8)
             length = int.from_bytes(start, "little")
             if len(start) < 8 or length > MAX_HEADER_BYTES:
-                raise CharrnnError(f"{path} is not a .safetensors file; charrnn train writes checkpoints that are")
+                raise CharrnnError(f"{path} is not a .safetensors file, as all checkpoints are; check the name")
             if length > size - 8:
                 raise CharrnnError(
                     f"{path} is truncated: its header has {length} bytes and the file ends after {max(0, size - 8)}"
                 )
             raw = file.read(length)
     except FileNotFoundError:
-        raise CharrnnError(f"there is no checkpoint {path}; charrnn train corpus.txt makes one") from None
+        raise CharrnnError(f"there is no checkpoint {path}; check the name") from None
     except IsADirectoryError:
         raise CharrnnError(f"{path} is a directory; a checkpoint is a .safetensors file") from None
     except OSError as error:
         raise CharrnnError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     if not raw.startswith(b"{"):
-        raise CharrnnError(f"{path} is not a .safetensors file; charrnn train writes checkpoints that are")
+        raise CharrnnError(f"{path} is not a .safetensors file, as all checkpoints are; check the name")
     try:
         entries = strict_json(raw.decode("utf-8"))
     except ValueError as error:

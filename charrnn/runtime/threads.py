@@ -43,6 +43,18 @@ def do(share: Share, thread: int) -> None:
             job.work(*job.arguments, first, last, *(job.scratch[thread] if job.scratch else ()))
 
 
+def _fulfil(future: Future[None], share: Share, thread: int) -> None:
+    """Run one thread's share of the jobs, and then set the result of `future`, unless that was cancelled before."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        do(share, thread)
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+
+
 def in_sequence(*works: Work) -> Work:
     """A function that runs all of `works` on the same items, one after the other."""
 
@@ -88,18 +100,20 @@ class ThreadPool:
         shares = self._divide(jobs)
 
         failure: BaseException | None = None
-        waiting: list[Future[None]] = []
+        # Made before any thread begins: an interruption while they are submitted leaves no thread unknown.
+        others = [(Future[None](), thread) for thread in range(1, self.count) if shares[thread]]
+        submitted = False
         try:
-            for thread in range(1, self.count):
-                if shares[thread]:
-                    waiting.append(self._pool.submit(do, shares[thread], thread))
+            for future, thread in others:
+                self._pool.submit(_fulfil, future, shares[thread], thread)
+            submitted = True
             do(shares[0], 0)
         except BaseException as error:
             failure = error
-        for future in waiting:
+        for future, _ in others:
             while True:
                 try:
-                    failed = future.exception()
+                    failed = future.exception() if submitted or not future.cancel() else None
                 except BaseException as interruption:  # a signal: the other threads still write into the arrays
                     failure = failure or interruption
                 else:

@@ -1,17 +1,17 @@
 """The tasks by name. A new task is a file here and an entry in `TASKS`.
 
-The file has `TASK`, see `training.task.Task`, and a function `trained` that makes the model of a checkpoint.
+The file has `TASK`, see `training.task.Task`.
 
 Nothing here imports Numba before a network is made.
 """
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.runtime.processors import processors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,22 +69,13 @@ def load(path: str | Path, *, threads: int | None = None, precision: str = "floa
     `precision` is that of matrix products: float32, bfloat16, or auto, which is the faster one on this machine. The
     first call on a machine compiles the kernels, which takes some seconds.
 
-    Raises CharrnnError when the file cannot be read, UsageError for `threads` below 1 or an unknown `precision`.
+    Raises CharrnnError when the file cannot be read, UsageError for `threads` out of range or an unknown `precision`.
     """
-    return trained(load_checkpoint(path), threads=processors() if threads is None else threads, precision=precision)
+    from charrnn import checkpoint
 
-
-def trained(checkpoint: Checkpoint, *, threads: int, precision: str) -> TrainedLanguageModel:
-    """The model of a checkpoint that is loaded already. For parameters and errors see `load`."""
-    made: TrainedLanguageModel = import_module(TASKS[checkpoint.format.task]).trained(
-        checkpoint, threads=threads, precision=precision
+    task = task_of(path)
+    loaded = checkpoint.load(path, task.format)
+    model: TrainedLanguageModel = task.trained(
+        loaded, threads=processors() if threads is None else threads, precision=precision
     )
-    return made
-
-
-def processors() -> int:
-    """The number of processors that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+    return model

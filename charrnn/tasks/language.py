@@ -109,6 +109,10 @@ class Language(Task[Corpus, "LanguageModel"]):
             {"vocabulary": units}, {"text": dataclasses.asdict(dataset.config)}, (("text", text), ("model", model))
         )
 
+    def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedLanguageModel:
+        """The model of a checkpoint, to score and sample with."""
+        return TrainedLanguageModel.of(run, threads=threads, precision=precision)
+
     def options(self, run: Checkpoint) -> Options:
         """The recorded fields of TextConfig."""
         return dataclasses.asdict(run.text)
@@ -147,11 +151,6 @@ def _corpus_of(spec: RunSpec) -> Corpus:
     corpus: Any = spec.dataset
     assert isinstance(corpus, Corpus)
     return corpus
-
-
-def trained(checkpoint: Checkpoint, *, threads: int, precision: str) -> TrainedLanguageModel:
-    """The model of a checkpoint, to score and sample with."""
-    return TrainedLanguageModel.of(checkpoint, threads=threads, precision=precision)
 
 
 TASK = Language()

@@ -29,10 +29,10 @@ from typing import Any
 
 from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
-from charrnn.models import resolve_precision
 from charrnn.models.language import gate_columns, parameter_layout
 from charrnn.models.network import rows_per_group
 from charrnn.runtime.memory import available_memory, readable, require_memory
+from charrnn.runtime.precision import resolve_precision
 from charrnn.text.batches import window_shape
 from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
 

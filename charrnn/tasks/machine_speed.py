@@ -7,7 +7,8 @@ import time
 import numpy as np
 
 from charrnn.config import ModelConfig
-from charrnn.models import LanguageModel, resolve_precision
+from charrnn.models import LanguageModel
+from charrnn.runtime.precision import resolve_precision
 from charrnn.runtime.threads import single_threaded
 from charrnn.tasks.language_defaults import TRAINING_COST
 from charrnn.text.batch import Batch

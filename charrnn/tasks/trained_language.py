@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import PRECISIONS, SamplingConfig
+from charrnn.config import DEFAULT_LENGTH, MAX_THREADS, PRECISIONS, SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
-from charrnn.settings import require_choice, require_range
+from charrnn.runtime.seeds import random_seed
+from charrnn.settings import require_choice, require_range, require_whole
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
 from charrnn.tasks.score_records import Line, Score
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
-
-DEFAULT_LENGTH = 500  # units of a sample
-SEEDS = 2**31  # random seeds are below: short enough to be typed
 
 
 class TrainedLanguageModel:
@@ -37,12 +34,14 @@ class TrainedLanguageModel:
         """The model of a checkpoint. `precision` is that of matrix products: float32, bfloat16, or auto, which is the
         faster one on this machine.
 
-        Raises UsageError for `threads` below 1 or an unknown `precision`, CharrnnError for tensors that do not fit.
+        Raises UsageError for `threads` out of range or an unknown `precision`, and CharrnnError for tensors that do not
+        fit.
         """
-        from charrnn.models import LanguageModel, resolve_precision
+        from charrnn.models import LanguageModel
+        from charrnn.runtime.precision import resolve_precision
 
         require_choice("`precision`", precision, PRECISIONS)
-        require_range("`threads`", threads, 1)
+        require_range("`threads`", threads, 1, MAX_THREADS)
         bfloat16 = resolve_precision(precision) == "bfloat16"
         network = LanguageModel(checkpoint.model, threads=threads, bfloat16=bfloat16)
         network.load(checkpoint.weights)
@@ -91,10 +90,14 @@ class TrainedLanguageModel:
         Raises UsageError for an argument out of range, and CharrnnError where the model computes numbers that are not
         finite.
         """
-        require_range("`count`", count, 1)
+        require_whole("`count`", count, 1)
+        if length is not None:
+            require_whole("`length`", length, 0)
+        if isinstance(stops, str | bytes):
+            raise UsageError("`stops` is one text; give a list of texts")
         config = self.sampling_config(
             length=length, temperature=temperature, top_k=top_k, top_p=top_p, stops=tuple(map(as_bytes, stops)),
-            seed=secrets.randbelow(SEEDS) if seed is None else seed,
+            seed=random_seed() if seed is None else seed,
         )  # fmt: skip
         samples = [bytearray() for _ in range(count)]
         for piece in self.pieces([as_bytes(prompt)], config, count=count):

@@ -247,12 +247,9 @@ def _spool_stdin(folder: Path) -> IO[bytes]:
     stdin = sys.stdin
     try:
         if stdin is None or stdin.closed:
-            raise CharrnnError("stdin is closed; pipe the corpus in (zcat logs.gz | charrnn train -) or name a file")
+            raise CharrnnError("stdin is closed; pipe the corpus in or name a file")
         if stdin.isatty():
-            raise CharrnnError(
-                "stdin is a terminal, so no corpus comes from it; pipe one in (zcat logs.gz | charrnn train -) "
-                "or name a file"
-            )
+            raise CharrnnError("stdin is a terminal, so no corpus comes from it; pipe one in or name a file")
         return _spool(stdin.buffer, "stdin", folder)
     except ValueError as error:
         raise CharrnnError(f"cannot read stdin: {error}; pipe the corpus in or name a file") from error

@@ -22,10 +22,11 @@ def uninterrupted() -> Iterator[None]:
         return
     deferred: list[int] = []
     handlers = {}
-    for number in TERMINATION_SIGNALS:
-        if callable(signal.getsignal(number)):
-            handlers[number] = signal.signal(number, lambda got, frame: deferred.append(got))
-    try:
+    try:  # an interruption between two of them restores all
+        for number in TERMINATION_SIGNALS:
+            if callable(handler := signal.getsignal(number)):
+                handlers[number] = handler
+                signal.signal(number, lambda got, frame: deferred.append(got))
         yield
     finally:
         for number, handler in handlers.items():

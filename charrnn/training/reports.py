@@ -55,7 +55,7 @@ def describe_end(
         tokens_per_second=speed,
         train_loss=progress.train_loss,
         val_loss=final.loss if final else None,
-        val_figures={f"val_{name}": final.figures.get(name) if final else None for name in spec.task.figures},
+        val_figures={name: final.figures.get(name) if final else None for name in spec.task.figures},
         best_step=progress.best_step,
         stopped_by=reason,
     )

@@ -10,12 +10,11 @@ from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.models import resolve_precision
+from charrnn.runtime.precision import resolve_precision
 from charrnn.training.machine import instruction_set, versions
 from charrnn.training.options import BUDGETS, FREE_OPTIONS, Options, require_effect, require_same
 from charrnn.training.recorded import recorded_digest, recorded_options, recorded_result, recorded_seconds
-from charrnn.training.task import Network, RunSpec, Task
-from charrnn.training.task import Request as Request  # for callers of this module
+from charrnn.training.task import Network, Request, RunSpec, Task
 
 AnyTask = Task[Any, Any]
 

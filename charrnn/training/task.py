@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from charrnn.errors import CharrnnError
 from charrnn.formats import LARGEST_NUMBER, TaskFormat
+from charrnn.runtime.folders import user_cache_directory
 from charrnn.training.clock import stopwatch
 from charrnn.training.options import Options
 
@@ -151,12 +153,6 @@ class Description:
     lines: tuple[tuple[str, str], ...] = ()
 
 
-def _cache_directory() -> Path:
-    from charrnn.runtime.compile import user_cache_directory  # which needs Numba
-
-    return user_cache_directory()
-
-
 @dataclass(frozen=True)
 class Request:
     """A request to train: on which data, with which options, into which file.
@@ -170,7 +166,7 @@ class Request:
     val: str | None = None
     init_from: str | None = None
     threads: int = 1
-    cache: Path = field(default_factory=_cache_directory)  # the folder of encoded corpora
+    cache: Path = field(default_factory=user_cache_directory)  # the folder of encoded corpora
 
 
 D = TypeVar("D", bound=Dataset)
@@ -220,6 +216,13 @@ class Task(Protocol[D, N]):
         """The description of data and network for the user and the log."""
 
     # Optional
+
+    def trained(self, run: Checkpoint, *, threads: int, precision: str) -> Any:
+        """The model of a checkpoint, to be used with `threads` and `precision`. Raises CharrnnError when it has none.
+
+        Raises UsageError for `threads` out of range or an unknown `precision`.
+        """
+        raise CharrnnError(f"a model of the task {self.format.task} can be trained only")
 
     def options(self, run: Checkpoint) -> Options:
         """The options of reading the data that a checkpoint was made with."""
