@@ -61,7 +61,7 @@ def test_the_live_display_shows_control_characters(capsys: pytest.CaptureFixture
 def test_figures_of_another_task_are_shown_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     start = dataclasses.replace(FakeEvents.start(), corpus={"digest": "0", "training": {"tokens": 100}})
     end = events.End(
-        99.0, "m", 5, {"labels": 3}, 10, 1.0, 1.0, 1.0, 1.5, {"val_accuracy": 0.875, "val_macro_f1": None}, 10, "steps"
+        99.0, "m", 5, {"labels": 3}, 10, 1.0, 1.0, 1.0, 1.5, {"accuracy": 0.875, "macro_f1": None}, 10, "steps"
     )  # fmt: skip
     with progress.Display() as display:
         display.show(start)
@@ -85,7 +85,7 @@ def test_a_live_display_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_advice_about_a_run_follows_its_result(capsys: pytest.CaptureFixture[str]) -> None:
     end = events.End(
-        9.0, "m", 5, {"vocabulary": 3}, 10, 1.0, 1.0, 1.0, 1.5, {"val_bits_per_byte": 2.0}, 10, "steps"
+        9.0, "m", 5, {"vocabulary": 3}, 10, 1.0, 1.0, 1.0, 1.5, {"bits_per_byte": 2.0}, 10, "steps"
     )  # fmt: skip
     with progress.Display() as display:
         display.show(FakeEvents.start())

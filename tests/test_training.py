@@ -126,7 +126,7 @@ def test_without_validation(text_file: Path) -> None:
     end = happened[-1]
     assert isinstance(end, events.End)
     assert end.val_loss is end.best_step is None
-    assert dict(end.val_figures) == {"val_bits_per_byte": None, "val_bits_per_character": None}
+    assert dict(end.val_figures) == {"bits_per_byte": None, "bits_per_character": None}
     assert end.train_loss is not None
     assert not of(events.Validation, happened)
     saved = checkpoint.load(task.output)

@@ -23,7 +23,10 @@ def version_lines() -> Iterator[str]:
 
 
 def processor_features() -> str:
-    """What the processor has: `x86_64 with sse2, avx, fma, avx2`; the architecture alone where Linux does not list the instructions."""
+    """`x86_64 with sse2, avx, fma, avx2`; the architecture alone where Linux does not list the instructions.
+
+    Of the processor, not of the code that Numba makes for it: for that see `training.machine.instruction_set`.
+    """
     try:
         listed = PROCESSORS.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-INLINE = {"inline": True}  # a mapping whose entries are fields of the log record themselves
+HELD_OUT = "val_"  # in JSON, the prefix of metrics of the held-out part among those of the run
+INLINE = {"inline": ""}  # a mapping whose entries are fields of the log record themselves, with this prefix
 UNLOGGED = {"unlogged": True}  # not part of the log record
 
 
@@ -24,7 +25,7 @@ class Event:
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
             if "inline" in entry.metadata:
-                record.update(value)
+                record.update({entry.metadata["inline"] + name: item for name, item in value.items()})
             elif "unlogged" not in entry.metadata:
                 record[entry.name] = value
         return record
@@ -154,7 +155,7 @@ class End(Event):
     tokens_per_second: float
     train_loss: float | None
     val_loss: float | None
-    val_figures: Mapping[str, float | None] = field(metadata=INLINE)
+    val_figures: Mapping[str, float | None] = field(metadata={"inline": HELD_OUT})
     best_step: int | None
     stopped_by: str
 
@@ -166,12 +167,12 @@ class End(Event):
 
 
 def result_order(names: Iterable[str]) -> list[str]:
-    """The field names of a result in the order in which they are shown, with those that a task adds."""
+    """The names in the JSON object of a result in the order in which they are shown, with those that a task adds."""
     known = [*("checkpoint", "parameters", "steps", "epochs", "seconds", "tokens_per_second"),
              *("train_loss", "val_loss", "best_step", "stopped_by")]  # fmt: skip
     added = [name for name in names if name not in known]
     after = {
-        "parameters": [name for name in added if not name.startswith("val_")],
-        "val_loss": [name for name in added if name.startswith("val_")],
+        "parameters": [name for name in added if not name.startswith(HELD_OUT)],
+        "val_loss": [name for name in added if name.startswith(HELD_OUT)],
     }
     return [name for one in known for name in (one, *after.get(one, ()))]

@@ -182,7 +182,7 @@ class Task(Protocol[D, N]):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Which of `Metrics.figures` the result of a run has, with the prefix `val_`."""
+        """Which of `Metrics.figures` the result of a run has."""
 
     def read(self, request: Request, initial: Checkpoint | None) -> D:
         """Read the dataset of a request.
