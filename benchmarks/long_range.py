@@ -29,7 +29,8 @@ from charrnn.tasks.language import TASK
 from charrnn.text import EOS, Vocabulary
 from charrnn.training.clock import stopwatch
 from charrnn.training.loop import train
-from charrnn.training.setup import Request, prepare
+from charrnn.training.setup import prepare
+from charrnn.training.task import Request
 
 CELLS, HIDDEN, STEPS, QUICK_STEPS = ("rnn", "gru", "lstm"), 128, 6000, 700
 BATCH, SEQ_LENGTH, CHARACTERS = 32, 128, 49  # the last: of a sentence, about
