@@ -114,8 +114,8 @@ def test_by_row_the_gradient_is_the_same(embedding_size: int, monkeypatch: pytes
     whole = make(config, threads=2)
     monkeypatch.setattr(language, "BY_ROW_FROM", 40)
     by_row = make(config, threads=2)
-    assert (whole.table, whole.touched) == (None, None)
-    assert by_row.table == (40, embedding_size or 36)
+    assert (whole.layout.row_table, whole.touched) == (None, None)
+    assert by_row.layout.row_table == (40, embedding_size or 36)
     for seed in range(3):
         ids, targets = text(5, 3, seed, 40), text(5, 3, seed + 9, 40)
         _, expected = whole.loss_and_gradient(ids, targets, whole.zero_state(3))

@@ -159,7 +159,7 @@ def test_large_vocabularies_have_the_same_bits_too(
         config = ModelConfig(size, ("lstm",), 16, embedding_size, cutoffs=(4, 9))
         model = LanguageModel(config, threads=threads)
         model.initialise(0)
-        assert model.table is not None
+        assert model.layout.row_table is not None
         return model
 
     tasks = [make_task(text_file, output=f"{n}.safetensors", **options) for n in range(3)]

@@ -65,9 +65,9 @@ class Network:
         self.views, gradients = self.layout.views(self.parameters), self.layout.views(self.gradient)
         for block in (*blocks, head):
             block.bind(self.views, gradients, self.context)
-        self.table = self.layout.row_table
-        self.touched: Ids | None = None if self.table is None else np.zeros(0, np.int32)
-        self._dense = self.gradient[0 if self.table is None else prod(self.table) :]
+        self._table = self.layout.row_table
+        self.touched: Ids | None = None if self._table is None else np.zeros(0, np.int32)
+        self._dense = self.gradient[0 if self._table is None else prod(self._table) :]
         self._zeroing = Job(-(-self._dense.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
         self._rows_blocks = [block for block in blocks if type(block).forward_rows is not Block.forward_rows]
         self.states = sum(block.states for block in blocks)
@@ -116,8 +116,8 @@ class Network:
             if not self._packed_backward:
                 jobs += self._jobs_to_pack(backward=True, often=True)
             jobs.append(self._zeroing)
-            if self.table is not None and self.touched is not None:
-                self.gradient[: prod(self.table)].reshape(self.table)[self.touched] = 0
+            if self._table is not None and self.touched is not None:
+                self.gradient[: prod(self._table)].reshape(self._table)[self.touched] = 0
         self.context.pool.run(jobs)
         self._packed_forward = True
         self._packed_backward |= backward
@@ -211,7 +211,7 @@ class Network:
                 raise CharrnnError(f"a batch has {T} steps of {B} rows; it must have at least one of each")
             self.check(batch, state)
             self.pack(backward=True)
-            if self.table is not None:
+            if self._table is not None:
                 self.touched = np.unique(batch.inputs)
             if batch.fresh is not None:
                 state[:, batch.fresh] = 0
