@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
 
 .NOTPARALLEL:
-.PHONY: help demo test test-peers kills fuzz mutants lint types wheel-check checkpoint options-page clean
+.PHONY: help demo test test-slow test-peers kills fuzz mutants lint types wheel-check checkpoint options-page clean
 
 help:
 	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
-	@echo "make test         run the tests"
+	@echo "make test         run the tests (under 4 minutes)"
+	@echo "make test-slow    run those that take longer: every command of the README, other processors, many processes"
 	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
 	@echo "make kills        kill a training 50 times, and compare what it ends with (5 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
@@ -30,7 +31,10 @@ demo: $(VENV)/.installed
 	$(BIN)/charrnn score -c $(MODEL) "Brachyraptor" "Windowsaurus" "A quiet evening"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not peers" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not peers and not slow" -n 2 --dist worksteal
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow and not peers" -n 2 --dist worksteal
 
 test-peers: $(VENV)/.installed-peers
 	$(BIN)/python -m pytest -m peers -n 2 --dist worksteal

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -99,7 +100,11 @@ class Hooked(LanguageModel):
 
 
 class WatchedLanguage(Language):
-    """Lets `Hooked` know at which step it is."""
+    """Lets `Hooked` know at which step it is; its samples are short."""
+
+    def sample(self, network: LanguageModel, dataset: Corpus, seed: int) -> str:
+        with mock.patch("charrnn.tasks.language.SAMPLE_UNITS", 12):
+            return super().sample(network, dataset, seed)
 
     def batches(self, dataset: Corpus, config: TrainingConfig) -> Batches:
         made = super().batches(dataset, config)

@@ -142,6 +142,7 @@ WITHOUT_BFLOAT16 = ",".join(f"+{name}" for name in FEATURES if name != "avx512bf
 WITHOUT_AVX512 = ",".join(f"+{name}" for name in FEATURES if not name.startswith("avx512"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cpu", "features", "needs"),
     [

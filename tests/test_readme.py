@@ -171,6 +171,7 @@ def test_what_is_not_run_could_be(text: str) -> None:
 
 
 @POSIX
+@pytest.mark.slow
 @pytest.mark.parametrize("command", RUN, ids=lambda command: command.text)
 def test_command_runs(command: Command, home: Path, tmp_path: Path) -> None:
     text = runnable(command.text)

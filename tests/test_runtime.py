@@ -90,6 +90,7 @@ def test_compiled_code_is_found_again(tmp_path: Path, run: Run) -> None:
     assert run(COMPILE + hits).splitlines()[-1] == "1 0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"not what was compiled", b"\x80\x04."])
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_damaged_files_of_the_cache_are_replaced(tmp_path: Path, run: Run, suffix: str, damage: bytes) -> None:

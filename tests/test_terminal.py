@@ -88,6 +88,7 @@ def test_sample(folder: Path, model: str, format: str) -> None:
     assert re.search(r"\\x9b|\\x1b|\\u001b", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["chars", "words", "bytes"])
 @pytest.mark.parametrize("format", ["table", "tsv", "jsonl"])
 def test_score(folder: Path, model: str, format: str) -> None:
@@ -110,6 +111,7 @@ def test_info(folder: Path) -> None:
             assert re.search(r"\\x9b|\\x1b|\\u001b", assert_harmless(written))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", ["0", "1"])
 def test_errors(folder: Path, debug: str) -> None:
     """Messages that quote a file, its name or an argument; a traceback as well."""

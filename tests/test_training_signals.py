@@ -115,6 +115,7 @@ def test_before_the_first_step_is_done_a_signal_need_not_wait(text_file: Path) -
 
 
 @POSIX
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_moments_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.delenv("CHARRNN_CACHE_DIR")  # where compiled code is
