@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -29,17 +30,24 @@ VARIABLES = ("CHARRNN_CHECKPOINT", "CHARRNN_THREADS", "CHARRNN_DEBUG")
 TINY = ("--hidden-size", "12", "--batch-size", "4", "--seq-length", "16", "--threads", "1")
 
 
-# These use the kernels of all number types, float64 among them; the commands those of one.
-OF_KERNELS = ("models", "network_parts", "gradients", "cell_kernels", "kernels", "products", "optimizers", "long_range")
+# Tests of files that need no kernel of a network, or kernels that nobody else needs.
+WITHOUT_NETWORKS = re.compile(
+    "test_(text_.*|floors|products|runtime|options_table|corpora|corpus_cache|checkpoint.*|structure)"
+)
+# Those that compile most of what the commands need, and then those that need other number types as well.
+COMPILING = ("bad_input", "fuzz", "models", "gradients", "prefixes", "cell_kernels", "network_parts", "kernels")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where kernels have yet to be compiled, two processes (`-n 2 --dist worksteal`) should not begin with the same
-    ones: the second process, which begins in the middle, begins with the tests of kernels."""
-    first = [item for item in items if item.path.stem.removeprefix("test_") in OF_KERNELS]
-    others = [item for item in items if item.path.stem.removeprefix("test_") not in OF_KERNELS]
+    """Where kernels have yet to be compiled, two processes (`-n 2 --dist worksteal`) should not compile the same ones:
+    the first begins without networks, the second, which begins in the middle, with what compiles most."""
+    names = {item: item.path.stem for item in items}
+    compiling = [item for name in COMPILING for item in items if names[item] == f"test_{name}"]
+    light = [item for item in items if WITHOUT_NETWORKS.fullmatch(names[item])]
+    chosen = {*compiling, *light}
+    others = light + [item for item in items if item not in chosen]
     middle = min(len(items) // 2, len(others))
-    items[:] = [*others[:middle], *first, *others[middle:]]
+    items[:] = [*others[:middle], *compiling, *others[middle:]]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from charrnn.config import ModelConfig
 from charrnn.models import LanguageModel
@@ -33,6 +35,15 @@ CONFIGS = {
     "adaptive": ModelConfig(11, ("lstm", "lstm"), 9, 4, cutoffs=(4,)),
     "adaptive, two tails": ModelConfig(11, ("gru",), 16, cutoffs=(2, 5)),
 }
+# Values of `bfloat16`: all kernels are compiled once more for it.
+PRECISIONS = [False, pytest.param(True, marks=pytest.mark.slow)]
+VARIANTS = ("lstm peepholes", "lstm rms norm")
+
+
+def names(configs: Iterable[str]) -> list[Any]:
+    """Parameters of a test. With peepholes, or with normalisation, every kernel of the LSTM is compiled once more, for
+    each number type: these are slow; "mixed, both" has the two at once."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(VARIANTS) else name for name in configs]
 
 
 class Bounded(LanguageModel):

@@ -13,6 +13,7 @@ from charrnn.kernels.gru import AFTER, BEFORE, NONE, gru_backward, gru_forward
 from charrnn.kernels.lstm import lstm_backward, lstm_forward, lstm_peephole_gradient
 from charrnn.kernels.rnn import rnn_backward, rnn_forward
 from charrnn.runtime.arrays import Array
+from tests.networks import names
 
 T, B, H, E = 6, 3, 5, 4
 STEP = 1e-5  # of the four-point difference
@@ -148,7 +149,7 @@ class Run:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", names(CASES))
 def test_gradients_against_finite_differences(name: str, reverse: bool) -> None:
     case, mask = CASES[name], reset_mask()
     given = values(case)
@@ -187,8 +188,8 @@ def test_gradients_against_finite_differences(name: str, reverse: bool) -> None:
         np.testing.assert_array_equal(again[key], gradients[key], err_msg=key)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
+@pytest.mark.parametrize("name", names(CASES))
 def test_reverse_is_forward_on_inputs_in_reverse(name: str, dtype: type[np.generic]) -> None:
     case, mask = CASES[name], reset_mask(dtype)
     given = values(case, dtype)
@@ -210,7 +211,7 @@ def test_reverse_is_forward_on_inputs_in_reverse(name: str, dtype: type[np.gener
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", names(CASES))
 def test_few_slots_and_an_output_that_is_the_state_change_nothing(name: str, reverse: bool) -> None:
     case = CASES[name]
     given, never = values(case), np.ones((T, B))
@@ -223,7 +224,7 @@ def test_few_slots_and_an_output_that_is_the_state_change_nothing(name: str, rev
         np.testing.assert_array_equal(whole.c[last], few.c[last % 2])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", names(CASES))
 def test_without_panels_the_gradient_of_the_input_is_not_written(name: str) -> None:
     case, given = CASES[name], values(CASES[name])
     run = Run(case, given, reset_mask(), reverse=False)

@@ -122,6 +122,7 @@ def test_a_long_text_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
             assert b"".join(pieces) == (json.dumps(record, ensure_ascii=False) + "\n").encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocabulary", [CHARS, WORDS, BYTES], ids=["char", "word", "byte"])
 def test_a_long_line_with_its_units_takes_few_bytes_a_unit(
     vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch

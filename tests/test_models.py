@@ -14,10 +14,10 @@ from charrnn.kernels import dropout
 from charrnn.models import network
 from charrnn.models.generation import step_by_step
 from tests import reference
-from tests.networks import CONFIGS, Bounded, make, text
+from tests.networks import CONFIGS, PRECISIONS, Bounded, make, names, text
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 @pytest.mark.parametrize("boundary", [-1, 1])
 def test_probabilities_follow_the_equations(name: str, boundary: int) -> None:
     model = make(CONFIGS[name], boundary=boundary)
@@ -55,7 +55,7 @@ def test_what_was_looked_up_is_not_kept_too_long(name: str) -> None:
     assert scores(other, long) == changed
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 def test_windows_continue_each_other(name: str) -> None:
     model = make(CONFIGS[name], boundary=1)
     ids = text(20, 4)
@@ -65,7 +65,7 @@ def test_windows_continue_each_other(name: str) -> None:
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
     model = make(CONFIGS[name])
     ids = text(6, 13)
@@ -75,7 +75,7 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
         np.testing.assert_array_equal(alone[:, 0], together[:, b])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_comes_next_has_the_bits_of_windows(name: str, threads: int) -> None:
     model = make(CONFIGS[name], threads=threads, boundary=1)
@@ -95,7 +95,7 @@ def test_what_comes_next_has_the_bits_of_windows(name: str, threads: int) -> Non
         np.testing.assert_array_equal(after, going)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 def test_threads_change_no_bit(name: str) -> None:
     gradients = []
     for threads in (1, 2, 3):
@@ -110,7 +110,7 @@ def test_threads_change_no_bit(name: str) -> None:
         np.testing.assert_array_equal(state, gradients[0][2])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 def test_rows_are_taken_in_groups_where_memory_is_short(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, targets = text(9, 13), text(9, 13, seed=1)
 
@@ -156,9 +156,9 @@ def test_normalised_states_have_a_mean_square_of_one() -> None:
     assert np.mean(plain.forward(text(12, 3), plain.zero_state(3)) ** 2) < 0.5
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("bfloat16", PRECISIONS)
 @pytest.mark.parametrize("boundary", [-1, 1])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 def test_what_is_generated_does_not_depend_on_how(name: str, boundary: int, bfloat16: bool) -> None:
     config = CONFIGS[name]
     options: dict[str, Any] = {"temperature": 0.9, "top_k": 9, "top_p": 0.95}
@@ -198,7 +198,7 @@ SIZES = {  # where whole tiles run, beside edges of them
 }
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("bfloat16", PRECISIONS)
 @pytest.mark.parametrize("name", SIZES)
 def test_threads_and_neighbours_change_no_bit_of_whole_tiles(name: str, bfloat16: bool) -> None:
     ids, targets = text(6, 25, vocabulary=41), text(6, 25, seed=1, vocabulary=41)

@@ -16,7 +16,7 @@ from charrnn.models import language
 from charrnn.nn import adaptive_softmax, softmax
 from charrnn.nn.cells import torch_computes
 from charrnn.text.batch import Batch
-from tests.networks import CONFIGS, Bounded, make, text
+from tests.networks import CONFIGS, PRECISIONS, Bounded, make, names, text
 
 
 def test_a_large_vocabulary_is_computed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_a_refused_batch_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) 
         assert model.loss_and_gradient(ids, ids, model.zero_state(3))[0] == expected
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("bfloat16", PRECISIONS)
 def test_an_adaptive_softmax_adds_up_to_one(bfloat16: bool) -> None:
     config = ModelConfig(700, ("gru",), 33, 8, cutoffs=(50, 301))
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
@@ -126,7 +126,7 @@ def test_by_row_the_gradient_is_the_same(embedding_size: int, monkeypatch: pytes
         by_row.forward(text(5, 3, seed + 20, 40), by_row.zero_state(3))  # other units, but no gradient
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", names(CONFIGS))
 def test_tensors_have_the_announced_shapes_and_load_back(name: str) -> None:
     model = make(CONFIGS[name])
     tensors = model.tensors()

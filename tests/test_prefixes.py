@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.config import ModelConfig
 from charrnn.models import LanguageModel
 from charrnn.models import prefix_tree as prefixes
-from tests.networks import OPTIONS
+from tests.networks import OPTIONS, PRECISIONS, names
 from tests.toy_model import ToyModel
 
 Sequences = list[list[int]]
@@ -44,8 +44,8 @@ def some_sequences() -> Sequences:
     return [*short, [*long, END], [*long[:600], 5, 6, END], [*long[:600], 5, END], [END], []]
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize("name", [*OPTIONS, "one-hot"])
+@pytest.mark.parametrize("bfloat16", PRECISIONS)
+@pytest.mark.parametrize("name", names([*OPTIONS, "one-hot"]))
 def test_sharing_changes_no_bit(name: str, bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, options = OPTIONS.get(name, (("lstm",), {}))
     config = ModelConfig(11, cell * 2, 9, 0 if name == "one-hot" else 4, **options)

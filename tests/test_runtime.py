@@ -113,7 +113,7 @@ def test_the_cache_is_private(tmp_path: Path, run: Run) -> None:
 
 @POSIX
 @pytest.mark.parametrize("place", ["kernels", "version"])
-@pytest.mark.parametrize("mode", [0o770, 0o707])
+@pytest.mark.parametrize("mode", [0o770, pytest.param(0o707, marks=pytest.mark.slow)])
 def test_a_cache_that_others_can_write_is_not_used(compiled: Path, run: Run, place: str, mode: int) -> None:
     code = sorted(compiled.rglob("*.nbc"))
     assert code

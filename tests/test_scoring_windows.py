@@ -115,7 +115,7 @@ LONG = (
 @pytest.mark.parametrize("vocabulary", [CHARS, SPACED, WORDS, BYTES], ids=["char", "word", "pretokenized", "byte"])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("per_token", [False, True])
-@pytest.mark.parametrize("piece", [7, 50, 333])
+@pytest.mark.parametrize("piece", [50, *(pytest.param(piece, marks=pytest.mark.slow) for piece in (7, 333))])
 def test_a_long_line_is_scored_in_pieces(
     vocabulary: Vocabulary, stream: bool, piece: int, per_token: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("model", ["chars", "words", "bytes"])
-@pytest.mark.parametrize("format", ["text", "jsonl"])
+@pytest.mark.parametrize("format", ["text", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_sample(folder: Path, model: str, format: str) -> None:
     status, written = shown(
         folder, "sample", "-c", f"{model}.safetensors", "-n", "400", "--seed", "1", "-t", "3", "--format", format,

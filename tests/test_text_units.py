@@ -124,6 +124,7 @@ def test_compiled_code_cuts_where_the_patterns_do(text: str) -> None:
     assert compiled_split(text, pretokenized=True) == split_pretokenized(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["", " ", "a", "1"])
 def test_compiled_code_knows_every_character(between: str) -> None:
     text = between.join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
