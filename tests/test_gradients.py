@@ -9,7 +9,6 @@ from charrnn.config import ModelConfig
 from tests import gradcheck
 from tests.networks import OPTIONS, Bounded, names
 
-
 CASES = {case.name: case for case in gradcheck.cases()}
 
 
