@@ -71,6 +71,7 @@ class Network:
         self._zeroing = Job(-(-self._dense.size // ZEROED_AT_ONCE), ZEROED_AT_ONCE // 4, self._zero_gradient)
         self._rows_blocks = [block for block in blocks if type(block).forward_rows is not Block.forward_rows]
         self.states = sum(block.states for block in blocks)
+        self.pools = any(block.pools for block in blocks)
         self._gates = sum(block.gate_columns for block in blocks)
         self.state_size = max(block.state_size for block in blocks)
         self._program: Program | None = None
@@ -132,10 +133,10 @@ class Network:
     def open_window(
         self, batch: Batch, *, gradient: bool = False, first_state: bool = False, rate: float = 0.0
     ) -> tuple[Window, Signal]:  # fmt: skip
-        """A window of the shape of `batch`, and the signal (T, B, H) of the last block, which `forward_rows` fills."""
+        """A window of the shape of `batch`, and the signal (K, B, N) of the last block, which `forward_rows` fills."""
         get, shape = self.context.workspace.get, batch.inputs.shape[:2]
         window = Window(
-            batch.inputs, get("mask", *shape), get("reverse mask", *shape),
+            batch.inputs, get("mask", *shape), get("reverse mask", *shape), len(batch.targets),
             batch.reset is not None or batch.ends is not None, gradient,
             first_state, rate,
         )  # fmt: skip
@@ -163,10 +164,13 @@ class Network:
 
     def check(self, batch: Batch, state: Array) -> None:
         """Raise `CharrnnError` unless kernels can take `batch` and `state` (S, B, H) on trust: shapes and ids."""
-        shape = batch.inputs.shape[:2]
-        for name in ("targets", "reset", "ends", "weights"):
+        shape, outputs = batch.inputs.shape[:2], batch.targets.shape[:2]
+        if self.pools and (batch.reset is None or batch.ends is None):
+            raise CharrnnError("the batch does not say where sequences begin and end; pooling needs `reset` and `ends`")
+        expected = outputs if self.pools and outputs[1:] == shape[1:] else shape
+        for name, needed in (("targets", expected), ("weights", expected), ("reset", shape), ("ends", shape)):
             array = getattr(batch, name)
-            if array is not None and array.shape[:2] != shape:
+            if array is not None and array.shape[:2] != needed:
                 raise CharrnnError(f"the batch's {name} have the shape {array.shape}; its inputs have {shape}")
         if state.shape != (needed := (self.states, shape[1], self.state_size)):
             raise CharrnnError(f"the state has the shape {state.shape}; the network needs {needed}")
@@ -205,7 +209,7 @@ class Network:
             CharrnnError: an input or a target is outside [0, V).
         """
         with self.lock:
-            T, B = batch.targets.shape[:2]
+            T, B = batch.inputs.shape[:2]
             state = self.zero_state(B) if batch.state is None else batch.state
             if not T * B:
                 raise CharrnnError(f"a batch has {T} steps of {B} rows; it must have at least one of each")
@@ -215,8 +219,9 @@ class Network:
                 self.touched = np.unique(batch.inputs)
             if batch.fresh is not None:
                 state[:, batch.fresh] = 0
-            count = T * B if batch.weights is None else float(batch.weights.sum())
-            scales = np.full((T, B), 1 / count) if batch.weights is None else batch.weights / count
+            shape = batch.targets.shape[:2]
+            count = prod(shape) if batch.weights is None else float(batch.weights.sum())
+            scales = np.full(shape, 1 / count) if batch.weights is None else batch.weights / count
             groups = self._row_groups(T, B)
             sequence = None if dropout is None else np.random.SeedSequence([dropout.seed, dropout.step, 1])
             keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
@@ -243,8 +248,8 @@ class Network:
     def _add_gradient(
         self, batch: Batch, state: Array, scales: Log, rate: float, key: int, *, first_state: bool
     ) -> Log:  # fmt: skip
-        """Add the gradient of Σ scales · loss over a group of B rows; return log-probabilities (T, B), in nats."""
-        kind = (batch.targets.shape, batch.reset is None, batch.ends is None, rate, first_state)
+        """Add the gradient of Σ scales · loss over a group of B rows; return log-probabilities (K, B), in nats."""
+        kind = (batch.inputs.shape, batch.targets.shape, batch.reset is None, batch.ends is None, rate, first_state)
         program = self._program
         if program is None or program.kind != kind or not self.head.fixed:
             window, hidden = self.open_window(batch, gradient=True, first_state=first_state, rate=rate)
@@ -263,15 +268,15 @@ class Program:
     """Everything about a gradient that is the same for all windows of one `kind` (shapes, resets, dropout rate).
 
     It is prepared once: arrays, and `stages`, lists of jobs. Threads wait for each other between stages only. For each
-    window `targets` and `scales` (T, B) are filled again, and the stages fill `log_probs` (T, B).
+    window `targets` and `scales` (K, B) are filled again, and the stages fill `log_probs` (K, B).
     """
 
     def __init__(
         self, network: Network, kind: tuple[Any, ...], window: Window, hidden: Signal, targets: Ids, scales: Log
     ) -> None:  # fmt: skip
-        head, blocks, (T, B) = network.head, network.blocks, window.shape
+        head, blocks, (_, B) = network.head, network.blocks, window.shape
         self.kind, self.window = kind, window
-        self.targets, self.scales, self.log_probs = targets.copy(), scales.copy(), np.empty((T, B))
+        self.targets, self.scales, self.log_probs = targets.copy(), scales.copy(), np.empty(targets.shape[:2])
         head.claim(hidden)
         for block in reversed(blocks):
             block.prepare_backward()

@@ -6,6 +6,7 @@ Letters in shapes, here and in all of `nn/` and `models/`:
     B   rows (sequences) of a batch     G   columns of the gates: number of gates times H
     E   width of a layer's input        U   distinct ids of a window
     H   hidden size                     N   any other number; each docstring says of what
+    K   outputs of a row in a window: T, or with pooling the most sequences that a row has
 
 A network uses a block in this order. Once: `parameters`, then `bind`. After every update of the weights: the jobs of
 `pack`. Once for all windows of one shape: `prepare`, and for a gradient `prepare_backward` and `weight_jobs`. For each
@@ -38,13 +39,14 @@ class Window:
 
     `inputs` (T, B): ids. `mask` (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does
     not; `reverse_mask` (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
-    `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before the first
-    step. `rate`: the probability of dropout; `key`: the seed of its masks.
+    `outputs`: K. `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before
+    the first step. `rate`: the probability of dropout; `key`: the seed of its masks.
     """
 
     inputs: Ids
     mask: Array
     reverse_mask: Array
+    outputs: int
     resets: bool = False
     gradient: bool = False
     first_state: bool = False
@@ -61,10 +63,12 @@ class Window:
 class Block:
     """A block that does nothing; subclasses override what they need.
 
-    `states` is the number of arrays (B, state_size) of hidden state that it carries from window to window,
-    `gate_columns` how many numbers it stores for each step of a row until backward.
+    `pools`: its signal (K, B, N) has one vector for each sequence of a row, not for each step. `states` is the number
+    of arrays (B, state_size) of hidden state that it carries from window to window, `gate_columns` how many numbers it
+    stores for each step of a row until backward.
     """
 
+    pools = False
     states = 0
     state_size = 0
     gate_columns = 0

@@ -15,11 +15,14 @@ Flags = NDArray[np.bool_]
 class Batch:
     """T steps of B rows. It says where sequences begin and end, so that a network need not know a boundary unit.
 
+    A row has K targets: one a step (K = T), or one a sequence. Then the k-th sequence of a row has the k-th target, and
+    rows with fewer sequences have targets of weight 0 at the end.
+
     inputs (T, B): what each step reads, ids in int32.
-    targets (T, B): what is predicted at each step, ids in int32 or numbers.
+    targets (K, B): what is predicted at each step or of each sequence, ids in int32 or numbers.
     reset (T, B): whether a sequence begins with a step: the hidden state is reset to zero before it. None: nowhere.
     ends (T, B): whether a sequence ends with a step. None: nowhere.
-    weights (T, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
+    weights (K, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
     fresh (B): rows that start from a zero state instead of the carried one. None: no row.
     state (S, B, H): the hidden state after the window before, S arrays of width H; training replaces it by that after
         this window. None: zeros.
