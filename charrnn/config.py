@@ -26,20 +26,19 @@ DEFAULT_LENGTH = 500  # units of a sample
 TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-TEXT, MODEL, REGULARISATION, OPTIMISATION = "Text", "Model", "Regularisation", "Optimisation"
+TASK, TEXT, MODEL, REGULARISATION, OPTIMISATION = "Task", "Text", "Model", "Regularisation", "Optimisation"
 BUDGET, VALIDATION, RUN, DISTRIBUTION = "Budget", "Validation", "Run", "Distribution"
 BY_CORPUS = "by corpus"
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """The network: input (one-hot or an embedding), a stack of recurrent layers, a softmax over the vocabulary.
+class RecurrentConfig:
+    """What all networks have: input (one-hot or an embedding) and a stack of recurrent layers.
 
-    `cells` has one entry per layer; `embedding_size` 0 is one-hot input. `cutoffs` are the ids at which the clusters of
-    an adaptive softmax begin (see `nn/adaptive_softmax.py`); without any, the softmax is full.
+    `cells` has one entry per layer; `embedding_size` 0 is one-hot input.
 
     Raises:
-        UsageError: a value is out of range, or two options exclude each other.
+        UsageError: a value is out of range, or an option is for another cell.
     """
 
     vocabulary_size: int
@@ -63,14 +62,6 @@ class ModelConfig:
         choices=RESET_GATES,
     )
     activation: str = setting("tanh", help="Activation of the plain RNN.", group=MODEL, choices=ACTIVATIONS)
-    tie_weights: bool = setting(False, help="Tied weights: the output layer uses the embedding matrix.", group=MODEL)
-    cutoffs: tuple[int, ...] = setting(
-        (),
-        help="Ids at which the clusters of an adaptive softmax begin; none is a full softmax.",
-        group=MODEL,
-        keywords=("auto", "none"),
-        shown="auto: for large vocabularies",
-    )
 
     def __post_init__(self) -> None:
         require_range("vocabulary size", self.vocabulary_size, 2)
@@ -89,6 +80,35 @@ class ModelConfig:
             raise UsageError(
                 f"`activation` {self.activation} is for RNN layers, and `cell` is {','.join(self.cells)}; leave it out"
             )
+
+    @property
+    def num_layers(self) -> int:
+        """The number of recurrent layers."""
+        return len(self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig(RecurrentConfig):
+    """A language model: the recurrent layers, then a softmax over the vocabulary.
+
+    `cutoffs` are the ids at which the clusters of an adaptive softmax begin (see `nn/adaptive_softmax.py`); without
+    any, the softmax is full.
+
+    Raises:
+        UsageError: a value is out of range, or two options exclude each other.
+    """
+
+    tie_weights: bool = setting(False, help="Tied weights: the output layer uses the embedding matrix.", group=MODEL)
+    cutoffs: tuple[int, ...] = setting(
+        (),
+        help="Ids at which the clusters of an adaptive softmax begin; none is a full softmax.",
+        group=MODEL,
+        keywords=("auto", "none"),
+        shown="auto: for large vocabularies",
+    )
+
+    def __post_init__(self) -> None:
+        RecurrentConfig.__post_init__(self)
         if self.tie_weights and self.embedding_size != self.hidden_size:
             raise UsageError(
                 f"`tie_weights` needs an embedding as wide as the hidden state: `embedding_size` is "
@@ -115,11 +135,6 @@ class ModelConfig:
                 f"`cutoffs` names {len(self.cutoffs)} clusters, each {TAIL_DIVISOR} times as narrow as the one before, "
                 f"and nothing is left of `hidden_size` {self.hidden_size} for the last; leave some out"
             )
-
-    @property
-    def num_layers(self) -> int:
-        """The number of recurrent layers."""
-        return len(self.cells)
 
 
 @dataclass(frozen=True, slots=True)

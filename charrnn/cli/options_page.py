@@ -59,7 +59,7 @@ def _row(info: Any, default: Any) -> Iterator[str]:
     """The cells of one option: its names, its meaning, its values and its default."""
     text, _, shown = str(info.help).partition("  [default: ")
     names = ", ".join(info.param_decls)
-    flag = isinstance(default, bool)
+    flag = isinstance(default, bool) or not info.metavar
     yield _cell(f"`{names}`" if flag else f"`{names} {info.metavar}`")
     yield _cell(text)
     yield _cell(inspect.getdoc(info.parser) if info.parser else "")

@@ -108,6 +108,15 @@ def list_of(choices: Collection[str]) -> Callable[[Any], tuple[str, ...]]:
     return parse
 
 
+def words(value: Any) -> tuple[str, ...]:
+    """Names or numbers with commas between them."""
+    items = value if isinstance(value, list | tuple) else str(value).split(",")
+    found = tuple(str(item).strip() for item in items)
+    if not all(found):
+        raise typer.BadParameter(f"{value!s:.40} has an empty name between its commas")
+    return found
+
+
 def numbers_or(*words: str) -> Callable[[Any], str | tuple[int, ...]]:
     """A parser of one of `words`, or of whole numbers from 1 with commas between them: `2000,10000`."""
 

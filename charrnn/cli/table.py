@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from charrnn.cli.options import option
-from charrnn.cli.parsers import duration, list_of, number, numbers_or, one_of, whole_number
+from charrnn.cli.parsers import duration, list_of, number, numbers_or, one_of, whole_number, words
 from charrnn.settings import Setting, settings_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -25,15 +25,17 @@ def with_settings(*kinds: type[Any], groups: tuple[str, ...]) -> Callable[[Funct
     """Replace the parameter `**settings` of a command by an option for each setting of the dataclasses `kinds`.
 
     The options are ordered by `groups`, the headings of the help, those of other groups last. Within a group come first
-    the command's own positional parameters, then the settings, then its keyword-only parameters. An option that is not
-    given is None, a flag False.
+    the command's own positional parameters, then the settings, then its keyword-only parameters. A setting of several
+    dataclasses is one option. An option that is not given is None.
     """
 
     def decorate(function: Function) -> Function:
         own = list(inspect.signature(function, eval_str=True).parameters.values())
         first = [parameter for parameter in own if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
         last = [parameter for parameter in own if parameter.kind is parameter.KEYWORD_ONLY]
-        made = [_parameter(entry, found) for kind in kinds for entry, found in settings_of(kind)]
+        settings = {entry.name: (entry, found) for kind in reversed(kinds) for entry, found in settings_of(kind)}
+        order = dict.fromkeys(entry.name for kind in kinds for entry, _ in settings_of(kind))
+        made = [_parameter(*settings[name]) for name in order]
         places = {name: place for place, name in enumerate(("", *groups))}
         together = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*first, *made, *last)]
         together.sort(key=lambda parameter: places.get(_group(parameter), len(places)))
@@ -44,8 +46,8 @@ def with_settings(*kinds: type[Any], groups: tuple[str, ...]) -> Callable[[Funct
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given: neither None nor False."""
-    return {name: value for name, value in values.items() if value is not None and value is not False}
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _group(parameter: inspect.Parameter) -> str:
@@ -58,8 +60,11 @@ def _parameter(entry: dataclasses.Field[Any], found: Setting) -> inspect.Paramet
     """The typer option for a field."""
     names = [flag(name) for name in found.names or (entry.name,)]
     help = re.sub(r"`([a-z_]+)`", lambda match: flag(match[1]), found.help)
+    kind: Any
     if _type_name(entry) == "bool":
-        made, kind, default = option(*names, help=help, group=found.group), bool, False
+        if on := entry.default is True:
+            names = [f"{name}/--no-{name.removeprefix('--')}" for name in names]
+        made, kind = option(*names, help=help, group=found.group, default="on" if on else None), bool | None
     else:
         kind, parser, placeholder = _value(_type_name(entry), found)
         made = option(
@@ -71,10 +76,8 @@ def _parameter(entry: dataclasses.Field[Any], found: Setting) -> inspect.Paramet
             metavar=found.placeholder or placeholder,
             choices=found.choices if kind is str and not found.keywords else (),
         )
-        kind, default = kind | None, None
-    return inspect.Parameter(
-        entry.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made]
-    )
+        kind = kind | None
+    return inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, made])
 
 
 def flag(name: str) -> str:
@@ -103,6 +106,8 @@ def _value(type_name: str, found: Setting) -> tuple[Any, Parser | None, str]:
             return str, None, "TEXT"
         case "tuple[str, ...]" if found.choices:
             return str, list_of(found.choices), "|".join(found.choices)
+        case "tuple[str, ...]":
+            return str, words, "A,B"
         case "tuple[int, ...]":
             return str, numbers_or(*found.keywords), "|".join((*found.keywords, "N,..."))
     raise TypeError(f"no option can be made of a setting of type {type_name}")

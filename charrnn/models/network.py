@@ -104,9 +104,13 @@ class Network:
             self._packed_forward = self._packed_backward = False
             self.context.version += 1
 
-    def zero_state(self, batch: int) -> Array:
+    def initial_state(self, batch: int) -> Array:
         """The state before any input, zeros (S, B, H): the arrays of each layer in turn (h, of an LSTM also c)."""
         return np.zeros((self.states, batch, self.state_size), self.dtype)
+
+    def zero_state(self, batch: int) -> Array:
+        """The state that windows carry, before the first: zeros (S, B, H), or nothing where sequences lie within one."""
+        return self.initial_state(batch if not self.pools else 0)
 
     def pack(self, *, backward: bool = False) -> None:
         """Pack the weights if they changed; `backward`: also their transposes, and set the gradient to zero."""
@@ -210,7 +214,8 @@ class Network:
         """
         with self.lock:
             T, B = batch.inputs.shape[:2]
-            state = self.zero_state(B) if batch.state is None else batch.state
+            carried = batch.state is not None and batch.state.size
+            state = batch.state if carried and batch.state is not None else self.initial_state(B)
             if not T * B:
                 raise CharrnnError(f"a batch has {T} steps of {B} rows; it must have at least one of each")
             self.check(batch, state)

@@ -1,0 +1,54 @@
+"""The options of the tasks other than language models: networks, and how records are read. See `config.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charrnn.config import MODEL, TASK, RecurrentConfig
+from charrnn.errors import UsageError
+from charrnn.settings import check_settings, require_range, setting
+
+POOLS = ("last", "mean", "max", "attention")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierConfig(RecurrentConfig):
+    """A classifier of sequences: recurrent layers, pooling over each sequence, `dense` layers, a softmax over labels.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    labels: int = 2
+    bidirectional: bool = setting(True, help="Layers read each sequence in both directions.", group=MODEL)
+    pool: str = setting(
+        "max", help="How the states of a sequence become one vector (classify).", group=MODEL, choices=POOLS
+    )
+    dense: tuple[int, ...] = setting(
+        (), help="Widths of fully connected ReLU layers below the output.", group=MODEL, low=1, keywords=("none",)
+    )
+
+    def __post_init__(self) -> None:
+        RecurrentConfig.__post_init__(self)
+        require_range("number of labels", self.labels, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsConfig:
+    """How records of an input and an output are read. `max_length` is in units; 0 is no limit.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+
+    columns: tuple[str, ...] = setting(
+        (), help="Columns of a table, by name or number from 1: input, then output.", group=TASK, placeholder="A,B"
+    )
+    max_length: int = setting(
+        0, help="Longer training examples are cut to so many units; 0 is no limit.", group=TASK, low=0
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.columns and len(self.columns) != 2:
+            raise UsageError(f"`columns` is {','.join(self.columns)}; it must be two columns, input and output")
