@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         normalise,
         optimizers,
         packing,
+        pooling,
         rnn,
         rounding,
         softmax,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "normalise", "optimizers", "packing",
-    "rnn", "rounding", "softmax", "state", "text", "tile",
+    "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:
