@@ -107,13 +107,9 @@ def load_corpus(
         UsageError: stdin is given twice, or `vocabulary` has another unit than `config`.
     """
     names = [*paths] if val_path is None else [*paths, val_path]
-    if names.count(STDIN) > 1:
-        raise UsageError("- (stdin) is given twice, and it can be read once only; name a file for one of them")
-    if vocabulary and (vocabulary.unit, vocabulary.pretokenized) != (config.unit, config.pretokenized):
-        raise UsageError(
-            f"the model to start from has the unit {vocabulary.unit}{' (pretokenized)' * vocabulary.pretokenized}, not "
-            f"{config.unit}{' (pretokenized)' * config.pretokenized}; choose the same `unit` and `pretokenized`"
-        )
+    require_readable_once(names)
+    if vocabulary is not None:
+        require_same_unit(vocabulary, config)
     fraction = 0.0 if val_path is not None else val_fraction
     settings: dict[str, Any] = {
         "layout": LAYOUT,
@@ -148,7 +144,7 @@ def load_corpus(
                 given=vocabulary,
             )
             record = {
-                "digest": _combined([digest for _, digest in encoded.digests]),
+                "digest": combined_digest([digest for _, digest in encoded.digests]),
                 "notes": encoded.notes,
                 "train": asdict(encoded.train),
                 "validation": asdict(encoded.validation) if encoded.validation else None,
@@ -172,6 +168,21 @@ def load_corpus(
         return corpus
 
 
+def require_readable_once(names: Sequence[str]) -> None:
+    """Raise `UsageError` if stdin is one of `names` twice."""
+    if names.count(STDIN) > 1:
+        raise UsageError("- (stdin) is given twice, and it can be read once only; name a file for one of them")
+
+
+def require_same_unit(vocabulary: Vocabulary, config: TextConfig) -> None:
+    """Raise `UsageError` if `vocabulary`, that of another model, has not the unit of `config`."""
+    if (vocabulary.unit, vocabulary.pretokenized) != (config.unit, config.pretokenized):
+        raise UsageError(
+            f"the model to start from has the unit {vocabulary.unit}{' (pretokenized)' * vocabulary.pretokenized}, not "
+            f"{config.unit}{' (pretokenized)' * config.pretokenized}; choose the same `unit` and `pretokenized`"
+        )
+
+
 def _name(settings: dict[str, Any], contents: list[tuple[int, str]]) -> str:
     """The folder name of an entry, from its settings and the sizes and digests of its sources."""
     return f"{_key(settings)}-{sum(size for size, _ in contents)}-{_key([digest for _, digest in contents])}"
@@ -181,7 +192,8 @@ def _key(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _combined(digests: list[str]) -> str:
+def combined_digest(digests: Sequence[str]) -> str:
+    """The digest of several files, from the SHA-256 of each: that of all of them, one a line. Of one file, its own."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()

@@ -97,7 +97,7 @@ def encode_sources(
         _check_enough(counts, coder, config, [source.name for source in sources], reading)
         if (remark := remark_on_binary(counts, coder, config)) is not None:
             reading.notes.append((None, remark))
-        vocabulary = given or _learn(counts, coder, config, reading.notes)
+        vocabulary = given or learn_vocabulary(counts, coder, config, reading.notes)
         ids = coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
         train, validation = _part("train.ids", ids, counts, coder, spaces, vocabulary), None
         if reading.validation:
@@ -127,10 +127,7 @@ def _read(
             main.append(*coder.encode(rest))
             held_out.append(*coder.encode(out))
         reading.digests.append((digest.size, digest.sha256.hexdigest()))
-        if findings.byte_order_mark:
-            reading.notes.append((number, "the byte order mark at its start was left out"))
-        if findings.crlf:
-            reading.notes.append((number, f"Windows line ends (CR LF) were read as plain newlines: {findings.crlf:,}"))
+        reading.notes.extend((number, remark) for remark in findings.remarks())
         stop = main.length
         if has_validation and number == len(sources) - 1:
             if start == stop:
@@ -155,7 +152,7 @@ def _pieces(source: Source, config: TextConfig, findings: Findings, digest: Dige
     """The text of a source in pieces that can be split into units independently."""
     encoding = BYTES_AS_TEXT if config.unit == "byte" else config.encoding
     # Reading and hashing release the interpreter lock, so a thread does them in parallel.
-    blocks = read_ahead(_hashed(source.blocks(), digest))
+    blocks = read_ahead(hashed(source.blocks(), digest))
     text = read_text(blocks, source.name, encoding, config.errors, findings)
     if config.lines:
         return whole_lines(text)
@@ -169,7 +166,8 @@ def _separated(pieces: Iterator[str], by_line: LineSplit | None) -> Iterator[tup
         yield by_line.separate(text) if by_line is not None else (text, text[:0])
 
 
-def _hashed(blocks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
+def hashed(blocks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
+    """The same blocks; `digest` is updated."""
     for block in blocks:
         digest.size += len(block)
         digest.sha256.update(block)
@@ -211,8 +209,8 @@ def _different(counts: NDArray[np.int64], coder: Coder) -> set[str]:
     return {coder.unit(int(code)) for code in np.flatnonzero(counts)} - {LINE_END}
 
 
-def _learn(counts: NDArray[np.int64], coder: Coder, config: TextConfig, notes: list[Note]) -> Vocabulary:
-    """The vocabulary learned from counts (coder.size)."""
+def learn_vocabulary(counts: NDArray[np.int64], coder: Coder, config: TextConfig, notes: list[Note]) -> Vocabulary:
+    """The vocabulary learned from counts (coder.size). May add to `notes`. Raises CharrnnError if no unit is left."""
     by_unit: dict[str, int] = {}
     unspelled = 0
     for code in np.flatnonzero(counts):

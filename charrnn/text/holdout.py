@@ -26,6 +26,13 @@ class LineSplit:
 
     def separate(self, text: Points) -> tuple[Points, Points]:
         """Split text (N code points), which ends in a newline: the lines to train on, and those that are held out."""
+        hashes, stops = self.hashes(text)
+        out = self.held_out(hashes)
+        starts = np.append(0, stops[:-1])
+        return take_lines(text, starts[~out], stops[~out]), take_lines(text, starts[out], stops[out])
+
+    def hashes(self, text: Points) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """The hashes (L) of the lines of text (N code points), which ends in a newline, and their stops (L)."""
         from charrnn.kernels.text import hash_lines
 
         hashes, stops = np.empty(len(text), np.uint64), np.empty(len(text), np.int64)
@@ -35,9 +42,11 @@ class LineSplit:
         if len(filled):
             self._least = min(self._least, int(filled.min()))
             self._greatest = max(self._greatest, int(filled.max()))
-        out = hashes < np.uint64(self._bound)
-        starts = np.append(0, stops[:-1])
-        return take_lines(text, starts[~out], stops[~out]), take_lines(text, starts[out], stops[out])
+        return hashes, stops
+
+    def held_out(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which lines are held out, from their hashes (L)."""
+        return hashes < np.uint64(self._bound)
 
     def mend(self) -> bool:
         """After all lines were split: whether one part had no line, empty ones aside, so that they must be split again.

@@ -43,6 +43,11 @@ class Findings:
     byte_order_mark: bool = False
     crlf: int = 0
 
+    def remarks(self) -> list[str]:
+        """What was changed, in sentences for the user."""
+        mark = ["the byte order mark at its start was left out"] * self.byte_order_mark
+        return mark + [f"Windows line ends (CR LF) were read as plain newlines: {self.crlf:,}"] * bool(self.crlf)
+
 
 class Source:
     """One input, which can be read more than once: a pipe is spooled to a temporary file first.

@@ -61,7 +61,7 @@ class LineShuffle:
     def _begin(self, epoch: int) -> None:
         """Draw the order of the runs and cut it into groups, without reading the text."""
         self._epoch, self._groups = epoch, {}
-        self._order = _generator("runs", self._seed, epoch).permutation(len(self._runs) - 1)
+        self._order = keyed_generator("runs", self._seed, epoch).permutation(len(self._runs) - 1)
         lengths = np.diff(self._runs)[self._order]
         ends = np.cumsum(lengths)
         alone = lengths > self._longest
@@ -81,7 +81,7 @@ class LineShuffle:
         if len(stops) == 0 or stops[-1] < len(lines):  # a last line without an end
             stops = np.append(stops, len(lines))
         starts = np.append(0, stops[:-1])
-        order = _generator("lines", self._seed, self._epoch, group).permutation(len(stops))
+        order = keyed_generator("lines", self._seed, self._epoch, group).permutation(len(stops))
         return take_lines(lines, starts[order], stops[order])
 
 
@@ -128,6 +128,6 @@ def keyed_bytes(*key: str | int) -> bytes:
     return hashlib.blake2b(" ".join(map(str, key)).encode(), digest_size=16).digest()
 
 
-def _generator(*key: str | int) -> np.random.Generator:
+def keyed_generator(*key: str | int) -> np.random.Generator:
     """Counter-based random numbers, a function of the key: Philox (Salmon et al. 2011, doi:10.1145/2063384.2063405)."""
     return np.random.Generator(np.random.Philox(key=np.frombuffer(keyed_bytes(*key), np.uint64)))

@@ -1,0 +1,139 @@
+"""Gathering records of texts and labels: their units one after the other, in memory, in the smallest type."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CharrnnError
+from charrnn.text.coding import Coder, Codes, WordCoder, code_points
+from charrnn.text.holdout import LineSplit
+from charrnn.text.labelled import Record, RecordReader
+from charrnn.text.lines import take_lines
+from charrnn.text.units import LINE_END
+
+CHUNK_RECORDS = 1000  # are encoded at a time
+UNKNOWN_LABEL = -1
+SHOWN_LABELS = 5  # in a message
+
+
+@dataclass
+class LabelledPart:
+    """Texts, one after the other, with a label each.
+
+    ids (tokens): of the smallest unsigned integer type. offsets (records + 1): record n is ids[offsets[n] :
+    offsets[n + 1]], one unit or more. labels (records) int32: the numbers of the labels, -1 where they are unknown.
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return len(self.labels)
+
+    @functools.cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of units of each record (records)."""
+        return np.diff(self.offsets)
+
+    def sizes(self) -> dict[str, Any]:
+        """Records, tokens, and records of unknown labels, for logs and checkpoints."""
+        unknown = int((self.labels == UNKNOWN_LABEL).sum())
+        return {"records": len(self), "tokens": len(self.ids), "unknown_labels": unknown}
+
+
+class Gathered:
+    """The records of some files: their codes one after the other, the lengths, and the numbers of their labels.
+
+    Labels are numbered in the order of their first appearance. With `known`, another label is an error.
+    """
+
+    def __init__(self, coder: Coder, split: LineSplit | None, known: Mapping[str, int] | None = None) -> None:
+        self.labels: dict[str, int] = {}
+        self.hashes: list[NDArray[np.uint64]] = []
+        self.records = 0
+        self._coder, self._split, self._known = coder, split, known
+        self._codes: list[Codes] = []
+        self._lengths: list[NDArray[np.int64]] = []
+        self._numbers: list[NDArray[np.int32]] = []
+
+    def read(self, reader: RecordReader, notes: list[str], table: bool = False) -> str:
+        """Add the records of a file, and remarks on it to `notes`; returns its digest."""
+        records = iter(reader)
+        first = None
+        counts: Counter[str] = Counter()
+        while chunk := list(islice(records, CHUNK_RECORDS)):
+            first = first or chunk[0]
+            counts.update(record.label for record in chunk)
+            self._add(chunk)
+        notes.extend(f"{reader.name}: {remark}" for remark in reader.remarks())
+        if table and first is not None and first.line == 1 and counts[first.label] == 1:
+            notes.append(
+                f"{reader.name}: the first line is read as a record, and no other one has its label {first.label!r}; "
+                "if it is a header, give `columns` by name"
+            )
+        return reader.digest.sha256.hexdigest()
+
+    def _add(self, chunk: list[Record]) -> None:
+        if self._known is not None:
+            for record in chunk:
+                if record.label not in self._known:
+                    shown = ", ".join(map(repr, list(self._known)[:SHOWN_LABELS]))
+                    more = ", …" * (len(self._known) > SHOWN_LABELS)
+                    raise CharrnnError(
+                        f"{record.name}, line {record.line}: the label {record.label!r} is not one of the "
+                        f"{len(self._known)} of the model to start from ({shown}{more}); train a new model"
+                    )
+        numbers = [self.labels.setdefault(record.label, len(self.labels)) for record in chunk]
+        texts = [record.text for record in chunk]
+        codes, lengths = _codes(texts, self._coder)
+        if self._split is not None:
+            # A text with several lines is hashed as one line.
+            lines = [text.replace(LINE_END, "\r") for text in texts]
+            self.hashes.append(self._split.hashes(code_points(LINE_END.join([*lines, ""])))[0])
+        self._codes.append(codes)
+        self._lengths.append(lengths)
+        self._numbers.append(np.array(numbers, np.int32))
+        self.records += len(chunk)
+
+    def take(self, chosen: NDArray[np.bool_], max_length: int = 0) -> tuple[LabelledPart, int]:
+        """The chosen records (records), with codes in place of ids, and how many of them were cut to `max_length`."""
+        lengths = np.concatenate(self._lengths)
+        starts = (np.cumsum(lengths) - lengths)[chosen]
+        lengths = lengths[chosen]
+        kept = np.minimum(lengths, max_length) if max_length else lengths
+        codes = take_lines(np.concatenate(self._codes), starts, starts + kept)
+        part = LabelledPart(codes, np.append(0, np.cumsum(kept)), np.concatenate(self._numbers)[chosen])
+        return part, int((kept < lengths).sum())
+
+    def encoded(self, part: LabelledPart, ids: NDArray[np.unsignedinteger], labels: Sequence[str]) -> LabelledPart:
+        """What `take` returned with ids in place of codes, and labels numbered as in `labels`, -1 for others.
+
+        ids (coder.size): of each code.
+        """
+        numbers = {label: number for number, label in enumerate(labels)}
+        table = np.array([numbers.get(label, UNKNOWN_LABEL) for label in self.labels], np.int32)
+        return LabelledPart(np.take(ids, part.ids), part.offsets, table[part.labels])
+
+
+def _codes(texts: list[str], coder: Coder) -> tuple[Codes, NDArray[np.int64]]:
+    """The codes of texts (N) one after the other, and how many each has (N): one or more."""
+    codes, _ = coder.encode(code_points(LINE_END.join([*texts, ""])))
+    if isinstance(coder, WordCoder):
+        breaks = np.flatnonzero(codes == coder.LINE_END_CODE)
+        ends = breaks[np.cumsum([text.count(LINE_END) + 1 for text in texts]) - 1]
+    else:
+        ends = np.cumsum([len(text) + 1 for text in texts]) - 1
+    lengths = np.diff(ends, prepend=-1) - 1
+    keep = np.ones(len(codes), np.bool_)
+    keep[ends[lengths > 0]] = False
+    return codes[keep], np.maximum(lengths, 1)

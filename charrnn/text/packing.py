@@ -1,0 +1,191 @@
+"""Records packed one after another into the rows of a batch, so that texts of different lengths need little padding.
+
+Krell et al. 2021, "Efficient sequence packing without cross-contamination", arXiv:2107.02027. Recurrent networks need
+no mask for it, only a reset of the hidden state at each beginning.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CharrnnError
+from charrnn.text.batch import Batch
+from charrnn.text.gathering import LabelledPart
+from charrnn.text.shuffle import keyed_generator
+from charrnn.text.vocabulary import EOS
+
+MULTIPLE = 16  # the steps of a batch are a multiple of it, so that few shapes occur
+POSITIONS = 1 << 14  # most positions of a batch without gradients, about
+# A step of B rows is taken to cost as much as B + STEP_ROWS: few rows use a processor less well.
+STEP_ROWS = 4
+# Steps that are tried, in halves of the longest record.
+HALVES = (2, 3, 4, 6, 8)
+
+Places = NDArray[np.int64]
+Lengths = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
+
+
+class PackedBatches:
+    """The records of `part` in batches of `batch_size`, each packed into rows; an epoch has every record once.
+
+    The order of an epoch depends on seed and epoch; the last batch of an epoch may be smaller. If there are fewer than
+    `batch_size` records, `batch_size` is smaller, and `note` says so. `seq_length` is the mean number of units of a
+    record: `batch_size` · `seq_length` is about the units of a step.
+
+    Raises:
+        CharrnnError: there are no records.
+    """
+
+    def __init__(self, part: LabelledPart, batch_size: int, seed: int) -> None:
+        records = len(part)
+        if records == 0:
+            raise CharrnnError("there are no records to train on; give more text")
+        self.batch_size = min(batch_size, records)
+        self.seq_length = -(-len(part.ids) // records)
+        self.steps_per_epoch = -(-records // self.batch_size)
+        self.note: str | None = None
+        if self.batch_size != batch_size:
+            self.note = f"{records:,} records are too few for batches of {batch_size}: batch size {records} is used"
+        self._part, self._seed = part, seed
+        self._orders = functools.lru_cache(2)(self._order)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of optimiser step `step`, counted from 0 through all epochs: a function of the step alone."""
+        return pack_records(self._part, self.records(step))[0]
+
+    def records(self, step: int) -> NDArray[np.int64]:
+        """The numbers (N) of the records of step `step`."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._orders(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return keyed_generator("records", self._seed, epoch).permutation(len(self._part))
+
+
+def evaluation_batches(
+    part: LabelledPart, records: NDArray[np.int64] | None = None, positions: int = POSITIONS
+) -> Iterator[tuple[NDArray[np.int64], Batch, Places]]:
+    """All records of `part`, or those of the numbers `records`, in batches of about `positions` positions at most.
+
+    Yields the numbers (N) of the records of a batch, the batch, and the places (N, 2) of its records, see `pack`.
+    Records of similar length share a batch. A longer record than `positions` is a batch by itself.
+    """
+    chosen = np.arange(len(part)) if records is None else np.asarray(records, np.int64)
+    lengths = part.lengths[chosen]
+    order = np.argsort(lengths, kind="stable")
+    chosen, ends = chosen[order], np.cumsum(lengths[order])
+    start = 0
+    while start < len(chosen):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + positions, "right")))
+        yield chosen[start:stop], *pack_records(part, chosen[start:stop])
+        start = stop
+
+
+def pack_records(part: LabelledPart, records: NDArray[np.int64]) -> tuple[Batch, Places]:
+    """Pack the records of `part` with the numbers `records` (N) into a batch; places (N, 2) as in `pack`."""
+    starts, lengths = part.offsets[:-1][records], part.lengths[records]
+    return _pack(part.ids[_ranges(starts, lengths)], lengths, part.labels[records])
+
+
+def pack(sequences: Sequence[NDArray[Any]], labels: Sequence[int] | NDArray[Any] | None) -> tuple[Batch, Places]:
+    """Pack N sequences of ids, each of one or more, into the rows of a batch of T steps, B rows and K targets a row.
+
+    Returns the batch and places (N, 2): of each sequence the place (k, b) of its target, as the k-th sequence of row b.
+    inputs (T, B) int32: the sequences one after the other, then padding, id 1. targets (K, B) int32: their labels, and
+    0 where there is no sequence or its label is negative, which is unknown; weights (K, B): there 0, else 1. `labels`
+    None: all are unknown. A sequence begins where `reset` is True and ends where `ends` is.
+
+    Raises:
+        ValueError: there is no sequence, or one is empty.
+    """
+    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+    if not lengths.all() or not len(lengths):
+        raise ValueError("pack needs at least one sequence, and each with at least one id")
+    known = np.full(len(lengths), -1, np.int32) if labels is None else np.asarray(labels, np.int32)
+    return _pack(np.concatenate(sequences), lengths, known)
+
+
+def _pack(ids: NDArray[Any], lengths: Lengths, labels: NDArray[np.int32]) -> tuple[Batch, Places]:
+    """Pack sequences, which are in ids one after the other, of these lengths (N) and labels (N)."""
+    order = np.argsort(-lengths, kind="stable")
+    T, B, rows = _choose(lengths[order])
+    # In the order of rows, and within a row in that of falling length.
+    by_row = np.argsort(rows, kind="stable")
+    order, rows = order[by_row], rows[by_row]
+    counts = np.bincount(rows, minlength=B)
+    K = int(counts.max())
+    numbers = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ends = np.cumsum(lengths[order])
+    starts = ends - lengths[order]
+    first = starts[numbers == 0]
+    places = rows * T + starts - first[rows]  # in an array (B, T)
+    inputs, reset, end = np.full(B * T, EOS, np.int32), np.zeros(B * T, np.bool_), np.zeros(B * T, np.bool_)
+    begin = np.cumsum(lengths) - lengths
+    inputs[_ranges(places, lengths[order])] = ids[_ranges(begin[order], lengths[order])]
+    reset[places] = True
+    end[places + lengths[order] - 1] = True
+    known = labels[order]
+    targets, weights = np.zeros((K, B), np.int32), np.zeros((K, B))
+    targets[numbers, rows] = np.maximum(known, 0)
+    weights[numbers, rows] = known >= 0
+    found = np.empty((len(rows), 2), np.int64)
+    found[order, 0], found[order, 1] = numbers, rows
+    return Batch(_by_step(inputs, T), targets, _by_step(reset, T), _by_step(end, T), weights), found
+
+
+def _by_step(flat: NDArray[Number], T: int) -> NDArray[Number]:
+    """The array (T, B) of rows of T that are one after the other in flat (B · T)."""
+    return np.ascontiguousarray(flat.reshape(-1, T).T)
+
+
+def _ranges(starts: NDArray[np.int64], lengths: Lengths) -> NDArray[np.int64]:
+    """starts[n], starts[n] + 1, … (lengths[n] numbers), for each n in turn."""
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
+
+
+def _choose(lengths: Lengths) -> tuple[int, int, NDArray[np.int64]]:
+    """Steps T, rows B and the row (N) of each of lengths (N), which fall: those that a network computes fastest."""
+    total, longest = int(lengths.sum()), int(lengths[0])
+    values, counts = np.unique(lengths, return_counts=True)
+    best: tuple[int, int, NDArray[np.int64]] | None = None
+    least = 0
+    for T in sorted({-(-longest * halves // (2 * MULTIPLE)) * MULTIPLE for halves in HALVES}):
+        if best is not None and T * (-(-total // T) + STEP_ROWS) >= least:
+            continue
+        B, rows = _first_fit(values[::-1], counts[::-1], T)
+        if best is None or least > T * (B + STEP_ROWS):
+            best, least = (T, B, rows), T * (B + STEP_ROWS)
+    assert best is not None
+    return best
+
+
+def _first_fit(values: Lengths, counts: Lengths, T: int) -> tuple[int, NDArray[np.int64]]:
+    """First-fit decreasing: the number of rows of T steps, and the row of each record, in order of falling length.
+
+    There are counts[n] records of values[n] units; values fall. Records of the same length are placed at once.
+    """
+    room: list[int] = []
+    rows: list[int] = []
+    filled = 0  # the rows before this one have no room
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        while filled < len(room) and not room[filled]:
+            filled += 1
+        row = filled
+        while count:
+            if row == len(room):
+                room.append(T)
+            if room[row] >= value:
+                fit = min(count, room[row] // value)
+                room[row] -= fit * value
+                rows += [row] * fit
+                count -= fit
+            row += 1
+    return len(room), np.array(rows, np.int64)
