@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.errors import CharrnnError
 from charrnn.text.coding import Coder, Codes, WordCoder, code_points
 from charrnn.text.holdout import LineSplit
-from charrnn.text.labelled import Record, RecordReader
+from charrnn.text.labelled import Record, RecordReader, shown
 from charrnn.text.lines import take_lines
 from charrnn.text.units import LINE_END
 
@@ -78,7 +78,7 @@ class Gathered:
         notes.extend(f"{reader.name}: {remark}" for remark in reader.remarks())
         if table and first is not None and first.line == 1 and counts[first.label] == 1:
             notes.append(
-                f"{reader.name}: the first line is read as a record, and no other one has its label {first.label!r}; "
+                f"{reader.name}: the first line is read as a record, and no other has its label {shown(first.label)}; "
                 "if it is a header, give `columns` by name"
             )
         return reader.digest.sha256.hexdigest()
@@ -87,11 +87,11 @@ class Gathered:
         if self._known is not None:
             for record in chunk:
                 if record.label not in self._known:
-                    shown = ", ".join(map(repr, list(self._known)[:SHOWN_LABELS]))
+                    known = ", ".join(map(shown, list(self._known)[:SHOWN_LABELS]))
                     more = ", …" * (len(self._known) > SHOWN_LABELS)
                     raise CharrnnError(
-                        f"{record.name}, line {record.line}: the label {record.label!r} is not one of the "
-                        f"{len(self._known)} of the model to start from ({shown}{more}); train a new model"
+                        f"{record.name}, line {record.line}: the label {shown(record.label)} is not one of the "
+                        f"{len(self._known)} of the model to start from ({known}{more}); train a new model"
                     )
         numbers = [self.labels.setdefault(record.label, len(self.labels)) for record in chunk]
         texts = [record.text for record in chunk]

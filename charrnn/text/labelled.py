@@ -165,10 +165,12 @@ class RecordReader:
                 yield start, row
                 start = before + reader.line_num + 1
         except csv.Error as error:
-            raise CharrnnError(
-                f'{self.name}, line {start}: not a row of a table ({error}); a field that begins with " must end with '
-                'one, and inside it " is written ""'
-            ) from error
+            if "new-line" in str(error):
+                found, need = "a carriage return outside quotes", 'a field with line ends in it is written "in quotes"'
+            else:
+                found = str(error)
+                need = 'a field that begins with " must end with one, and inside it " is written ""'
+            raise CharrnnError(f"{self.name}, line {start}: not a row of a table ({found}); {need}") from error
         finally:
             csv.field_size_limit(limit)
 
@@ -192,7 +194,7 @@ class RecordReader:
                 )
             return column - 1
         if header.count(column) != 1:
-            found = ", ".join(map(repr, header[:LABEL_NAMES])) + ", …" * (len(header) > LABEL_NAMES)
+            found = ", ".join(map(shown, header[:LABEL_NAMES])) + ", …" * (len(header) > LABEL_NAMES)
             what = "twice" if column in header else "not"
             raise CharrnnError(
                 f"{self.name}, line {line}: the header has the column {column!r} {what}, it has {found}; "
@@ -213,8 +215,12 @@ class RecordReader:
         return field.encode(BYTES_AS_TEXT).decode("utf-8", "backslashreplace")
 
     def _malformed(self, number: int, line: str, what: str, need: str) -> CharrnnError:
-        found = self._decoded(line[:SHOWN]) + "…" * (len(line) > SHOWN)
-        return CharrnnError(f"{self.name}, line {number}: {found!r} {what}; {need}")
+        return CharrnnError(f"{self.name}, line {number}: {shown(self._decoded(line))} {what}; {need}")
+
+
+def shown(text: str) -> str:
+    """The beginning of a text in quotes, for messages."""
+    return repr(text[:SHOWN] + "…" * (len(text) > SHOWN))
 
 
 def parse_columns(columns: Columns) -> tuple[str | int, str | int]:

@@ -23,7 +23,7 @@ from charrnn.text.corpus import combined_digest, require_readable_once, require_
 from charrnn.text.encoding import Note, learn_vocabulary
 from charrnn.text.gathering import Gathered, LabelledPart
 from charrnn.text.holdout import LineSplit
-from charrnn.text.labelled import Columns, RecordReader
+from charrnn.text.labelled import Columns, RecordReader, shown
 from charrnn.text.mapped import CHUNK
 from charrnn.text.reader import Source
 from charrnn.text.vocabulary import Vocabulary
@@ -182,7 +182,7 @@ def _check_labels(training: Gathered, train: LabelledPart, name: str, notes: lis
         only = next(label for label, number in training.labels.items() if number == train.labels[0])
         held_out = "; `val_fraction` 0 would add what is held out" if found > classes else ""
         raise CharrnnError(
-            f"{name}: all records to train on have the label {only!r}; there must be two different ones{held_out}"
+            f"{name}: all records to train on have the label {shown(only)}; there must be two different ones{held_out}"
         )
 
 
