@@ -76,9 +76,20 @@ def pack(rows: Sequence[Sequence[Ids]], T: int = 8, K: int = 3, *, first: int = 
     return Batch(inputs, rng.integers(0, CLASSES, (K, B)).astype(np.int32), reset, ends, weights)
 
 
+def turned(batch: Batch) -> Batch:
+    """The batch with its rows in another order."""
+    arrays = {name: getattr(batch, name) for name in ("inputs", "targets", "reset", "ends", "weights")}
+    rows = {name: np.roll(array, 1, axis=1) for name, array in arrays.items() if array is not None}
+    return replace(batch, **rows)
+
+
 def check_gradient(network: Network, batch: Batch, dropout: DropoutKey | None = None) -> None:
-    """Against differences: each parameter by itself, along a random direction with the gradient's own mixed in."""
+    """Against differences: each parameter by itself, along a random direction with the gradient's own mixed in.
+
+    A window of the same shape comes before: nothing of it is left in the gradient.
+    """
     rng = np.random.default_rng(1)
+    network.loss(turned(batch), dropout)
     network.loss(batch, dropout)
     gradient, centre = network.gradient.copy(), network.parameters.copy()
 
@@ -159,14 +170,15 @@ def test_directions_are_those_of_single_layers() -> None:
             other = name.replace("_reverse", "") if "_reverse" in name else name.replace("layers.0", "layers.0_reverse")
             exchanged.views[other][:] = view
     exchanged.invalidate()
-    turned = np.ascontiguousarray(ids[::-1])
-    np.testing.assert_array_equal(outputs(exchanged, Batch(turned, turned)), np.roll(found[::-1], H, axis=2))
+    backward = np.ascontiguousarray(ids[::-1])
+    np.testing.assert_array_equal(outputs(exchanged, Batch(backward, backward)), np.roll(found[::-1], H, axis=2))
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("mode", MODES)
 def test_pooling_is_what_it_says(mode: str, both: bool) -> None:
     rows, network = texts(), make(mode, both=both, dense=0)
+    outputs(network, turned(pack(rows)))  # nothing of another batch is left
     found = outputs(network, pack(rows))
     layers = make(pooled=False, both=both, dense=0)
     for name, view in layers.views.items():
