@@ -20,7 +20,7 @@ import pytest
 from charrnn import checkpoint, tasks
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli import info
-from charrnn.config import ModelConfig, TrainingConfig
+from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.formats import record_from_json, require_table
 from charrnn.models import LanguageModel
@@ -123,6 +123,8 @@ class ParityFormat:
 class ParityTask(Task[BitFile, ParityNetwork]):
     format = ParityFormat()
     figures = ("accuracy",)
+    verb = "sample"
+    settings = (TextConfig, Parity, TrainingConfig)
 
     def read(self, request: Request, initial: Checkpoint | None) -> BitFile:
         data = Path(request.corpora[0]).read_bytes()

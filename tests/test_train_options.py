@@ -63,6 +63,12 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
 # The others, and where their effect is tested.
 ELSEWHERE = {
     "corpus": "test_cli_train.py::test_failures_are_one_line",
+    "task": "test_classify.py::test_the_command",
+    "columns": "test_classify.py::test_a_table_and_a_longest_text",
+    "max_length": "test_classify.py::test_a_table_and_a_longest_text",
+    "bidirectional": "test_classify.py::test_it_changes_what_is_learned",
+    "pool": "test_classify.py::test_it_changes_what_is_learned",
+    "dense": "test_classify.py::test_it_changes_what_is_learned",
     "output": "test_cli_train.py::test_json_is_one_object_on_stdout",
     "resume": "test_cli_train.py::test_resume",
     "force": "test_cli_train.py::test_an_existing_output_is_kept",

@@ -85,7 +85,7 @@ def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
     """
     yield f"{description['checkpoint']}: {_bytes(description['file_size'])}, format {description['format_version']}"
     yield ""
-    yield from _network(description) if "text" in description else _another(description)
+    yield from _network(description) if "vocabulary" in description else _another(description)
     yield ""
     yield from _training(description)
     progress = _dict(description["training"].get("progress"))

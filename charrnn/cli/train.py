@@ -21,10 +21,11 @@ from charrnn.cli.visible import visible
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.lock import only_writer
+from charrnn.task_config import ClassifierConfig, RecordsConfig
 from charrnn.training.clock import stopwatch
 
 
-@with_settings(TextConfig, ModelConfig, TrainingConfig, groups=options.GROUPS)
+@with_settings(TextConfig, ModelConfig, RecordsConfig, ClassifierConfig, TrainingConfig, groups=options.GROUPS)
 def train(
     context: typer.Context,
     corpus: options.Corpora = None,
@@ -32,6 +33,7 @@ def train(
     resume: options.Resume = False,
     force: options.Force = False,
     init_from: options.InitFrom = None,
+    task: options.TaskName = None,
     cell: options.Cell = None,
     layers: options.Layers = None,
     val: options.Val = None,
@@ -67,10 +69,11 @@ def train(
 
     from charrnn.cli import train_run
     from charrnn.cli.compiling import announce_compilation
+    from charrnn.tasks import task_of
     from charrnn.training.task import Request
 
     announce_compilation()
-    request = Request(corpus or [], path, options_given, val, init_from, count)
+    request = Request(corpus or [], path, options_given, val, init_from, count, task=task)
     if dry_run:
         with tempfile.TemporaryDirectory() as temporary:
             train_run.show_estimate(dataclasses.replace(request, cache=Path(temporary)), elapsed, as_json)
@@ -78,12 +81,13 @@ def train(
     with only_writer(path):
         started = train_run.start_or_resume(request, resume, log, elapsed)
         if isinstance(started, dict):
-            result = started
+            result, verb = started, task_of(path).verb
         else:
             spec, network = started
+            verb = spec.task.verb
             result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:
             text = json.dumps(result, ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
-    streams.note(shlex.join(["charrnn", "sample", "-c", result["checkpoint"]]))
+    streams.note(shlex.join(["charrnn", verb, "-c", result["checkpoint"]]))

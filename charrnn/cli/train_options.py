@@ -20,12 +20,14 @@ from charrnn.config import (
     OPTIMISATION,
     REGULARISATION,
     RUN,
+    TASK,
     TEXT,
     VALIDATION,
 )
+from charrnn.tasks import TASKS
 
 OUTPUT = "Output"
-GROUPS = (OUTPUT, TEXT, MODEL, REGULARISATION, OPTIMISATION, BUDGET, VALIDATION, RUN)
+GROUPS = (OUTPUT, TASK, TEXT, MODEL, REGULARISATION, OPTIMISATION, BUDGET, VALIDATION, RUN)
 
 Corpora: TypeAlias = Annotated[
     list[str] | None,
@@ -47,6 +49,16 @@ Force: TypeAlias = Annotated[bool, option("--force", group=OUTPUT, help="Replace
 InitFrom: TypeAlias = Annotated[
     str | None,
     option("--init-from", metavar="FILE", group=OUTPUT, help="Start with the weights and units of this checkpoint."),
+]
+TaskName: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--task",
+        choices=tuple(TASKS),
+        group=TASK,
+        help="language: text goes on; classify: a text has a label.",
+        default="language",
+    ),
 ]
 Cell: TypeAlias = Annotated[
     str | None,

@@ -31,11 +31,14 @@ def start_or_resume(
     from charrnn import checkpoint, tasks
     from charrnn.training import setup
 
-    task = tasks.task_named(tasks.DEFAULT)
+    task = tasks.task_named(request.task or tasks.DEFAULT)
     require_piped(request.corpora)
 
     live = streams.wants_live_display() and "sample_every" not in request.given
     if resume and request.output.exists():
+        task = tasks.task_of(request.output)
+        if request.task not in (None, task.format.task):
+            raise UsageError(f"--task is {request.task}, and {request.output} is of the task {task.format.task}")
         recorded = checkpoint.load(request.output, task.format, with_training=True)
         source = setup.recorded_source(recorded)
         check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
@@ -126,7 +129,7 @@ def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool)
     from charrnn.training import setup
     from charrnn.training.estimate import estimate
 
-    found, start = estimate(*setup.prepare(tasks.task_named(tasks.DEFAULT), request, elapsed))
+    found, start = estimate(*setup.prepare(tasks.task_named(request.task or tasks.DEFAULT), request, elapsed))
     for line in start_lines(start):
         streams.note(line)
     streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
@@ -149,7 +152,8 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
     from charrnn.training.options import typed
 
     skipped = ("max_time", "epochs", "steps", "eval_every", "sample_every")
-    command = ["charrnn", "train", *request.corpora, "-o", str(request.output), "--force"]
+    task = [] if request.task is None else ["--task", request.task]
+    command = ["charrnn", "train", *request.corpora, *task, "-o", str(request.output), "--force"]
     # Chosen by the time limit; a number of steps would not choose the same.
     chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
     if request.init_from is not None:

@@ -18,6 +18,7 @@ from charrnn.nn.embedding import Embedding, OneHot
 from charrnn.nn.parameters import Layout
 from charrnn.nn.pooling import Pooling
 from charrnn.nn.softmax import Softmax
+from charrnn.runtime.arrays import Array
 from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import ClassifierConfig
 from charrnn.text.batch import Batch
@@ -40,7 +41,7 @@ def make_blocks(config: ClassifierConfig) -> tuple[list[Block], Softmax]:
         else:
             blocks.append(layer)
         width = 2 * H if config.bidirectional else H
-    blocks.append(Pooling(config.pool, width, bidirectional=config.bidirectional))
+    blocks.append(Pooling(width, config.pool, bidirectional=config.bidirectional))
     for index, size in enumerate(config.dense):
         blocks.append(Dense(index, width, size))
         width = size
@@ -63,6 +64,10 @@ class Classifier(Network):
         self.config = config
         super().__init__(blocks, self.output, threads=threads, dtype=dtype, bfloat16=bfloat16)
 
+    def zero_state(self, batch: int) -> Array:
+        """No state is carried from one batch to the next: zeros (S, 0, H)."""
+        return super().zero_state(0)
+
     def log_probs(self, batch: Batch) -> Log:
         """Log-probabilities (K, B, labels) of all labels of each sequence, in nats.
 
@@ -71,7 +76,7 @@ class Classifier(Network):
         """
         with self.lock:
             K, B = batch.targets.shape
-            state = self.initial_state(B)
+            state = super().zero_state(B)
             self.check(batch, state)
             self.pack()
             window, pooled = self.open_window(batch)
@@ -80,4 +85,5 @@ class Classifier(Network):
             self.context.pool.run([Job(B, 1, in_sequence(self.forward_rows, self.output.logits_rows(pooled, logits)))])
             values = logits.astype(np.float64)
         values -= values.max(axis=-1, keepdims=True)
-        return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+        log_probs: Log = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+        return log_probs

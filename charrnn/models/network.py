@@ -104,13 +104,9 @@ class Network:
             self._packed_forward = self._packed_backward = False
             self.context.version += 1
 
-    def initial_state(self, batch: int) -> Array:
+    def zero_state(self, batch: int) -> Array:
         """The state before any input, zeros (S, B, H): the arrays of each layer in turn (h, of an LSTM also c)."""
         return np.zeros((self.states, batch, self.state_size), self.dtype)
-
-    def zero_state(self, batch: int) -> Array:
-        """The state that windows carry, before the first: zeros (S, B, H), or nothing where sequences lie within one."""
-        return self.initial_state(batch if not self.pools else 0)
 
     def pack(self, *, backward: bool = False) -> None:
         """Pack the weights if they changed; `backward`: also their transposes, and set the gradient to zero."""
@@ -178,8 +174,6 @@ class Network:
                 raise CharrnnError(f"the batch's {name} have the shape {array.shape}; its inputs have {shape}")
         if state.shape != (needed := (self.states, shape[1], self.state_size)):
             raise CharrnnError(f"the state has the shape {state.shape}; the network needs {needed}")
-        if batch.weights is not None and not batch.weights.sum() > 0:
-            raise CharrnnError("the weights of a batch add up to nothing; at least one target must count")
         self.blocks[0].check(batch.inputs)
         self.head.check(batch.targets)
 
@@ -214,11 +208,14 @@ class Network:
         """
         with self.lock:
             T, B = batch.inputs.shape[:2]
-            carried = batch.state is not None and batch.state.size
-            state = batch.state if carried and batch.state is not None else self.initial_state(B)
+            state = batch.state
+            if state is None or not state.size:
+                state = Network.zero_state(self, B)
             if not T * B:
                 raise CharrnnError(f"a batch has {T} steps of {B} rows; it must have at least one of each")
             self.check(batch, state)
+            if batch.weights is not None and not batch.weights.sum() > 0:
+                raise CharrnnError("the weights of a batch add up to nothing; at least one target must count")
             self.pack(backward=True)
             if self._table is not None:
                 self.touched = np.unique(batch.inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from charrnn.config import CELLS, ModelConfig
+from charrnn.config import CELLS, RecurrentConfig
 
 if TYPE_CHECKING:
     from charrnn.nn.recurrent import RecurrentLayer
@@ -17,6 +17,6 @@ def layer_class(cell: str) -> type[RecurrentLayer]:
     return found
 
 
-def torch_computes(config: ModelConfig) -> bool:
+def torch_computes(config: RecurrentConfig) -> bool:
     """Whether one of `torch.nn.LSTM`, `GRU` or `RNN` computes the same function as the stack of layers."""
     return len(set(config.cells)) == 1 and layer_class(config.cells[0]).torch_computes(config)

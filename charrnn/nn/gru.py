@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from charrnn import kernels
-from charrnn.config import ModelConfig
+from charrnn.config import RecurrentConfig
 from charrnn.nn.block import Views
 from charrnn.nn.context import Context
 from charrnn.nn.init import LONGEST_MEMORY, second_gate_bias, zeros
@@ -21,12 +21,12 @@ class Layer(RecurrentLayer):
     """Gates r, z, n; without a reset gate z, n."""
 
     @classmethod
-    def gate_count(cls, config: ModelConfig) -> int:
+    def gate_count(cls, config: RecurrentConfig) -> int:
         """3, without a reset gate 2."""
         return 2 if config.reset_gate == "none" else 3
 
     @classmethod
-    def torch_computes(cls, config: ModelConfig) -> bool:
+    def torch_computes(cls, config: RecurrentConfig) -> bool:
         """Whether PyTorch has a layer that computes the same function: with the reset gate after the product."""
         return config.reset_gate == "after"
 

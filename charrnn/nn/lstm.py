@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from charrnn import kernels
-from charrnn.config import ModelConfig
+from charrnn.config import RecurrentConfig
 from charrnn.nn.block import Views
 from charrnn.nn.context import Context
 from charrnn.nn.init import NORMALISED, orthogonal_gates, second_gate_bias, zeros
@@ -21,7 +21,7 @@ class Layer(RecurrentLayer):
     gates = 4
 
     @classmethod
-    def torch_computes(cls, config: ModelConfig) -> bool:
+    def torch_computes(cls, config: RecurrentConfig) -> bool:
         """Whether PyTorch has a layer that computes the same function: without peepholes and normalisation."""
         return not (config.peepholes or config.rms_norm)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from charrnn import kernels
-from charrnn.config import ModelConfig
+from charrnn.config import RecurrentConfig
 from charrnn.nn.block import Block, Views, Window
 from charrnn.nn.cells import torch_computes
 from charrnn.nn.context import Context
@@ -44,7 +44,7 @@ class RecurrentLayer(Block):
     gates = 1
 
     def __init__(
-        self, config: ModelConfig, index: int, E: int, *, one_hot: bool = False, by_row: bool = False,
+        self, config: RecurrentConfig, index: int, E: int, *, one_hot: bool = False, by_row: bool = False,
         reverse: bool = False,
     ) -> None:  # fmt: skip
         self.config, self.index, self.reverse, self.one_hot = config, index, reverse, one_hot
@@ -60,12 +60,12 @@ class RecurrentLayer(Block):
         self.bias = self._parameter("bias", (self.G,), self.bias_init(), decay=False)
 
     @classmethod
-    def gate_count(cls, config: ModelConfig) -> int:
+    def gate_count(cls, config: RecurrentConfig) -> int:
         """G / H: how many blocks of H columns the gates have."""
         return cls.gates
 
     @classmethod
-    def torch_computes(cls, config: ModelConfig) -> bool:
+    def torch_computes(cls, config: RecurrentConfig) -> bool:
         """Whether PyTorch has a layer that computes the same function."""
         return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from charrnn import kernels
-from charrnn.config import ModelConfig
+from charrnn.config import RecurrentConfig
 from charrnn.nn.recurrent import Call, RecurrentLayer
 
 
@@ -11,7 +11,7 @@ class Layer(RecurrentLayer):
     """One gate; its activation is tanh or ReLU."""
 
     @classmethod
-    def torch_computes(cls, config: ModelConfig) -> bool:
+    def torch_computes(cls, config: RecurrentConfig) -> bool:
         """Whether PyTorch has a layer that computes the same function: always."""
         return True
 

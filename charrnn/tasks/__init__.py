@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.trained_language import TrainedLanguageModel
     from charrnn.training.task import Task
 
-TASKS = {"language": "charrnn.tasks.language"}
+TASKS = {"language": "charrnn.tasks.language", "classify": "charrnn.tasks.classify"}
 DEFAULT = "language"
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ModelConfig, SamplingConfig, TrainingConfig
+from charrnn.config import ModelConfig, SamplingConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import LANGUAGE, LanguageFormat, TextSide
 from charrnn.tasks import language_advice, language_defaults, language_evaluation
@@ -30,6 +30,8 @@ class Language(Task[Corpus, "LanguageModel"]):
 
     format: LanguageFormat = LANGUAGE
     figures = ("bits_per_byte", "bits_per_character")
+    verb = "sample"
+    settings = (TextConfig, ModelConfig, TrainingConfig)
 
     def read(self, request: Request, initial: Checkpoint | None) -> Corpus:
         """Read and encode the corpus, with the vocabulary, unit and tokenisation of `initial` if it is given."""

@@ -36,6 +36,8 @@ MANY_LABELS = 50
 class LabelledCorpus:
     """Records cut into units as `config` says. `labels` are in the order of their numbers, `notes` for the user.
 
+    `columns` and `max_length` are those that it was read with.
+
     `digest` is the SHA-256 of the decompressed bytes; of several files, that of their digests, one a line.
     """
 
@@ -46,6 +48,8 @@ class LabelledCorpus:
     validation: LabelledPart | None
     digest: str
     notes: list[str] = field(default_factory=list)
+    columns: tuple[str | int, ...] = ()
+    max_length: int = 0
 
     def sizes(self) -> dict[str, Any]:
         """The digest and the sizes of each part, for logs and checkpoints."""
@@ -120,7 +124,17 @@ def load_labelled(
         if unknown := validation.sizes()["unknown_labels"]:
             notes.append(f"records of the validation part whose label the training part has not: {unknown:,}")
     train = training.encoded(train, ids, numbered)
-    return LabelledCorpus(vocabulary, numbered, config, train, validation, combined_digest(digests), notes)
+    return LabelledCorpus(
+        vocabulary,
+        numbered,
+        config,
+        train,
+        validation,
+        combined_digest(digests),
+        notes,
+        tuple(columns or ()),
+        max_length,
+    )
 
 
 def load_part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from charrnn.errors import UsageError
@@ -23,6 +23,14 @@ def given_fields(kind: type[Any], given: Options) -> dict[str, Any]:
 def limited_by_time(given: Options) -> bool:
     """Whether `max_time` is the only budget."""
     return bool(given.get("max_time")) and not (given.get("epochs") or given.get("steps"))
+
+
+def require_known(given: Options, settings: Iterable[type[Any]], task: str) -> None:
+    """Raise UsageError for a given option that is no setting of the `task`, whose options are those of `settings`."""
+    known = {"cell", "layers"}.union(*({f.name for f in dataclasses.fields(kind)} for kind in settings))
+    for name in given:
+        if name not in known:
+            raise UsageError(f"`{name}` is not for the task {task}; leave it out, or choose another `task`")
 
 
 def require_effect(given: Options, recorded: Options, val: str | None) -> None:

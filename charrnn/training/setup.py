@@ -12,7 +12,7 @@ from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.precision import resolve_precision
 from charrnn.training.machine import instruction_set, versions
-from charrnn.training.options import BUDGETS, FREE_OPTIONS, Options, require_effect, require_same
+from charrnn.training.options import BUDGETS, FREE_OPTIONS, Options, require_effect, require_known, require_same
 from charrnn.training.recorded import recorded_digest, recorded_options, recorded_result, recorded_seconds
 from charrnn.training.task import Network, Request, RunSpec, Task
 
@@ -28,6 +28,7 @@ def prepare(
     Raises CharrnnError for data, checkpoints or memory, UsageError for options.
     """
     given, initial = request.given, None
+    require_known(given, task.settings, task.format.task)
     if request.init_from is not None:
         initial = checkpoint.load(request.init_from, task.format)
         require_same(given, dataclasses.asdict(initial.model), request.init_from, "leave it out")
@@ -121,6 +122,7 @@ def _changed_versions(run: Checkpoint) -> list[str]:
 def resumed_config(task: AnyTask, request: Request, run: Checkpoint) -> TrainingConfig:
     """The recorded training options with the new budgets. Raises UsageError when another option differs."""
     recorded, source = all_options(task, run), recorded_source(run)
+    require_known(request.given, task.settings, task.format.task)
     require_effect(request.given, recorded, request.val or source["val"])
     init_from = None if source.get("own_vocabulary", True) else str(source.get("init_from"))
     task.check_options(request.given, recorded, init_from)

@@ -167,6 +167,7 @@ class Request:
     init_from: str | None = None
     threads: int = 1
     cache: Path = field(default_factory=user_cache_directory)  # the folder of encoded corpora
+    task: str | None = None  # None: the language task, or that of the run to resume
 
 
 D = TypeVar("D", bound=Dataset)
@@ -183,6 +184,14 @@ class Task(Protocol[D, N]):
     @property
     def figures(self) -> tuple[str, ...]:
         """Which of `Metrics.figures` the result of a run has."""
+
+    @property
+    def settings(self) -> tuple[type[Any], ...]:
+        """The dataclasses whose settings are the options of a run."""
+
+    @property
+    def verb(self) -> str:
+        """What a trained model is for first of all: sample or predict."""
 
     def read(self, request: Request, initial: Checkpoint | None) -> D:
         """Read the dataset of a request.

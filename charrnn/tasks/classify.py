@@ -1,0 +1,155 @@
+"""The task `classify`: P(label | text), many to one."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TextConfig, TrainingConfig
+from charrnn.errors import UsageError
+from charrnn.formats import TextSide
+from charrnn.models.classifier import parameter_layout
+from charrnn.runtime.memory import readable, require_memory
+from charrnn.task_config import ClassifierConfig, RecordsConfig
+from charrnn.tasks import classify_defaults, label_figures
+from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFormat
+from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
+from charrnn.text.gathering import LabelledPart
+from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
+from charrnn.text.packing import PackedBatches, evaluation_batches
+from charrnn.training.options import Options, require_same
+from charrnn.training.task import Description, Metrics, Request, Task
+
+if TYPE_CHECKING:
+    from charrnn.models.classifier import Classifier
+    from charrnn.tasks.trained_classifier import TrainedClassifier
+
+
+class Classify(Task[LabelledCorpus, "Classifier"]):
+    """The task of classification; its dataset is a corpus of labelled texts. For the methods see `Task`."""
+
+    format: ClassifyFormat = CLASSIFY
+    figures = ("accuracy", "macro_f1", "baseline_accuracy")
+    verb = "predict"
+    settings = (TextConfig, RecordsConfig, ClassifierConfig, TrainingConfig)
+
+    def read(self, request: Request, initial: Checkpoint | None) -> LabelledCorpus:
+        """Read the records, with vocabulary, unit and labels of `initial` if it is given."""
+        given = request.given
+        if initial is not None:
+            units = {name: getattr(initial.data.text.config, name) for name in ("unit", "pretokenized")}
+            require_same(given, units, request.init_from or str(request.output), "leave it out")
+            given = {**units, **given}
+        request = dataclasses.replace(request, given=given)
+        records = classify_defaults.records(given)
+        return load_labelled(
+            request.corpora,
+            classify_defaults.resolve_text(request),
+            columns=records.columns or None,
+            val_path=request.val,
+            val_fraction=given.get("val_fraction", VAL_FRACTION),
+            seed=given.get("seed", SEED),
+            max_length=records.max_length,
+            vocabulary=initial.data.text.vocabulary if initial else None,
+            labels=initial.data.labels if initial else None,
+        )
+
+    def configure(
+        self, request: Request, dataset: LabelledCorpus, model: ClassifierConfig | None
+    ) -> tuple[ClassifierConfig, TrainingConfig]:
+        """The given options, and the defaults of `classify_defaults` for the rest."""
+        given = request.given
+        if "seq_length" in given:
+            raise UsageError("`seq_length` is for language models: records are read whole; leave it out")
+        if model is None:
+            units, labels = len(dataset.vocabulary), len(dataset.labels)
+            model = classify_defaults.resolve_model(given, dataset.config, units, labels)
+        return model, classify_defaults.resolve_training(given, len(dataset.train))
+
+    def network(
+        self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus, threads: int
+    ) -> Classifier:
+        """A classifier, all zeros. Raises CharrnnError when there is too little memory to train it."""
+        size = parameter_layout(model).size
+        require_memory(
+            self.memory(model, config, dataset), f"training {readable(size)} parameters",
+            "lower `hidden_size`, `embedding_size`, `layers`, `batch_size`, `max_length` or `max_vocab`",
+        )  # fmt: skip
+
+        from charrnn.models.classifier import Classifier
+
+        return Classifier(model, threads=threads, bfloat16=config.precision == "bfloat16")
+
+    def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
+        """Weights with all copies, the activations of the largest batch, and Python itself."""
+        layout, part = parameter_layout(model), dataset.train
+        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        lengths = np.sort(part.lengths)[-min(config.batch_size, len(part)) :]
+        units = int(lengths.sum()) + 16 * len(lengths)
+        directions = 2 if model.bidirectional else 1
+        activations = units * (18 * model.hidden_size * model.num_layers * directions + model.embedding_size)
+        return 4 * (weights + activations) + part.ids.nbytes + 200_000_000
+
+    def batches(self, dataset: LabelledCorpus, config: TrainingConfig) -> PackedBatches:
+        """Records in an order keyed by seed and epoch, packed one after the other."""
+        return PackedBatches(dataset.train, config.batch_size, config.seed)
+
+    def evaluate(self, network: Classifier, part: LabelledPart, *, limit: int | None = None) -> Metrics:
+        """Accuracy and F1, and as loss the mean -log P(label | text) over records whose label is known."""
+        chosen = None
+        if limit is not None and limit < len(part):
+            chosen = np.linspace(0, len(part) - 1, max(1, limit)).astype(np.int64)
+        true, predicted, logprobs = [], [], []
+        for records, batch, places in evaluation_batches(part, chosen):
+            values = network.log_probs(batch)[places[:, 0], places[:, 1]]
+            labels = part.labels[records]
+            known = labels >= 0
+            true.append(labels)
+            predicted.append(values.argmax(axis=1).astype(np.int32))
+            logprobs.append(values[known, labels[known]])
+        found, chances = np.concatenate(true), np.concatenate(logprobs)
+        figures = label_figures.figures(found, np.concatenate(predicted), network.config.labels)
+        loss = -float(chances.mean()) if chances.size else float(np.log(network.config.labels))
+        return Metrics(loss, max(1, chances.size), figures)
+
+    def record(self, dataset: LabelledCorpus) -> ClassifierSides:
+        """Vocabulary and labels."""
+        records = RecordsConfig(tuple(map(str, dataset.columns)), dataset.max_length)
+        return ClassifierSides(TextSide(dataset.vocabulary, dataset.config), dataset.labels, records)
+
+    def describe(self, dataset: LabelledCorpus, network: Classifier) -> Description:
+        """Sizes, and how texts are read."""
+        config, text, train = network.config, dataset.config, dataset.train
+        held = dataset.validation
+        both = ", both directions" if config.bidirectional else ""
+        lines = (
+            (
+                "records",
+                f"{len(train):,} to learn from, {len(held) if held else 0:,} held out, {len(dataset.labels)} labels",
+            ),
+            ("text", f"by {text.unit}, {len(dataset.vocabulary):,} units, {len(train.ids) / len(train):.1f} a record"),
+            (
+                "model",
+                f"{', '.join(config.cells)} of {config.hidden_size}{both}, embedding {config.embedding_size}, "
+                f"{config.pool} pooling, {network.parameters.size:,} parameters",
+            ),
+        )
+        counts = {"vocabulary": len(dataset.vocabulary), "labels": len(dataset.labels)}
+        return Description(counts, {"text": dataclasses.asdict(text)}, lines)
+
+    def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedClassifier:
+        """The classifier of a checkpoint; see `Task.trained`."""
+        from charrnn.tasks.trained_classifier import TrainedClassifier
+
+        return TrainedClassifier.of(run, threads=threads, precision=precision)
+
+    def options(self, run: Checkpoint) -> Options:
+        """The recorded fields of TextConfig and RecordsConfig."""
+        return {**dataclasses.asdict(run.data.text.config), **dataclasses.asdict(run.data.records)}
+
+
+TASK = Classify()

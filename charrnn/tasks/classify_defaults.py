@@ -1,0 +1,95 @@
+"""Default options of a classifier, chosen by the records.
+
+Texts of fewer than three words on average are read by characters, longer ones by words. `docs/training.md` has the
+experiments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from charrnn.config import TextConfig, TrainingConfig
+from charrnn.errors import UsageError
+from charrnn.runtime.precision import resolve_precision
+from charrnn.task_config import ClassifierConfig, RecordsConfig
+from charrnn.tasks.language_defaults import (
+    LEARNING_RATES,
+    MAX_WORDS,
+    PATIENCE,
+    SEED,
+    VAL_FRACTION,
+    WEIGHT_DECAY,
+    resolve_cells,
+)
+from charrnn.text.labelled import RecordReader
+from charrnn.text.reader import Source
+from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
+from charrnn.training.task import Request
+
+LOOKED_AT = 1000  # records of the first file, to choose the unit
+WORDS_FROM = 3.0  # words a text
+HIDDEN, EMBEDDING = 128, 64
+BATCH, EPOCHS = 32, 30
+DROPOUT = 0.5
+
+
+def records(given: Options) -> RecordsConfig:
+    """How records are read. Raises UsageError for options that are not valid."""
+    return RecordsConfig(**given_fields(RecordsConfig, given))
+
+
+def resolve_text(request: Request) -> TextConfig:
+    """How texts are cut into units. Raises UsageError for given options that are not valid."""
+    given = request.given
+    if given.get("lines"):
+        raise UsageError("`lines` is for language models: each record is a text of its own; leave it out")
+    chosen: dict[str, Any] = {"unit": given.get("unit") or ("word" if given.get("pretokenized") else _unit(request))}
+    words = chosen["unit"] == "word"
+    chosen |= {"min_count": 2 if words else 1, "max_vocab": MAX_WORDS if words else 0}
+    return TextConfig(**(chosen | given_fields(TextConfig, given)))
+
+
+def _unit(request: Request) -> str:
+    """By the first records; from standard input, which is read once, words."""
+    if request.corpora[:1] in ([], ["-"]):
+        return "word"
+    config = TextConfig(**{name: request.given[name] for name in ("encoding", "errors") if name in request.given})
+    columns = records(request.given).columns or None
+    with contextlib.closing(Source(request.corpora[0], Path(tempfile.gettempdir()))) as source:
+        texts = [record.text for record in islice(RecordReader(source, config, columns), LOOKED_AT)]
+    return "word" if sum(len(text.split()) for text in texts) >= WORDS_FROM * len(texts) else "char"
+
+
+def resolve_model(given: Options, text: TextConfig, units: int, labels: int) -> ClassifierConfig:
+    """The network. Raises UsageError for given options that are not valid together."""
+    chosen: dict[str, Any] = {"hidden_size": HIDDEN, "embedding_size": EMBEDDING}
+    fields = given_fields(ClassifierConfig, given)
+    if fields.get("dense") == "none":
+        fields["dense"] = ()
+    cells = resolve_cells(given, words=False)
+    return ClassifierConfig(vocabulary_size=units, cells=cells, **(chosen | fields | {"labels": labels}))
+
+
+def resolve_training(given: Options, records: int) -> TrainingConfig:
+    """The training options for a training part of `records`. Raises UsageError for options that are not valid."""
+    optimizer = given.get("optimizer", "adamw")
+    chosen: dict[str, Any] = {
+        "batch_size": BATCH,
+        "seq_length": 1,
+        "learning_rate": LEARNING_RATES.get(optimizer, 3e-3),
+        "weight_decay": WEIGHT_DECAY if optimizer == "adamw" else 0.0,
+        "clip_norm": 1.0,
+        "warmup": 100,
+        "dropout": DROPOUT,
+        "seed": SEED,
+        "val_fraction": VAL_FRACTION,
+    }
+    if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
+        chosen |= {"epochs": EPOCHS, "patience": PATIENCE}
+    config = TrainingConfig(**(chosen | given_fields(TrainingConfig, given)))
+    return dataclasses.replace(config, precision=resolve_precision(given.get("precision", "auto")))

@@ -1,0 +1,113 @@
+"""A trained classifier: predicts the label of texts, and says how probable labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import MAX_THREADS, PRECISIONS
+from charrnn.errors import CharrnnError
+from charrnn.settings import require_choice, require_range
+from charrnn.tasks.classify_format import ClassifierSides
+from charrnn.text.packing import pack
+from charrnn.text.vocabulary import EOS
+
+if TYPE_CHECKING:
+    from charrnn.models.classifier import Classifier
+
+POSITIONS = 1 << 14  # units of the texts of one batch, about
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The labels of a text, the most probable first, with their log-probabilities in nats."""
+
+    labels: tuple[str, ...]
+    logprobs: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels[0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of that label."""
+        return float(np.exp(self.logprobs[0]))
+
+
+class TrainedClassifier:
+    """A trained classifier. It is immutable, and several threads may use it at once: calls wait for each other.
+
+    Results do not depend on the number of threads, nor on the other texts of a call.
+    """
+
+    def __init__(self, network: Classifier, sides: ClassifierSides) -> None:
+        self.network, self.sides, self.labels = network, sides, sides.labels
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedClassifier:
+        """The classifier of a checkpoint; `precision` as for language models.
+
+        Raises UsageError for `threads` out of range or an unknown `precision`.
+        """
+        from charrnn.models.classifier import Classifier
+        from charrnn.runtime.precision import resolve_precision
+
+        require_choice("`precision`", precision, PRECISIONS)
+        require_range("`threads`", threads, 1, MAX_THREADS)
+        network = Classifier(checkpoint.model, threads=threads, bfloat16=resolve_precision(precision) == "bfloat16")
+        network.load(checkpoint.weights)
+        return cls(network, checkpoint.data)
+
+    def log_probs(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Log-probabilities (texts, labels) of all labels of each text, in nats.
+
+        Raises CharrnnError where the model computes numbers that are not finite.
+        """
+        ids = [self._encode(text) for text in texts]
+        values = np.empty((len(ids), len(self.labels)))
+        order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
+        for chosen in _cut(order, [len(ids[n]) for n in order]):
+            batch, places = pack([ids[n] for n in chosen], None)
+            values[chosen] = self.network.log_probs(batch)[places[:, 0], places[:, 1]]
+        if not np.isfinite(values).all():
+            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+        return values
+
+    def predict(self, texts: Iterable[str], *, count: int = 1) -> list[Prediction]:
+        """The `count` most probable labels of each text, in order.
+
+        Raises TypeError for a single text, UsageError for `count` below 1.
+        """
+        if isinstance(texts, str):
+            raise TypeError("`texts` is one text; give a list of texts")
+        require_range("`count`", count, 1)
+        values = self.log_probs(list(texts))
+        best = np.argsort(-values, axis=1, kind="stable")[:, :count]
+        return [
+            Prediction(tuple(self.labels[label] for label in row), tuple(values[n, row].tolist()))
+            for n, row in enumerate(best)
+        ]
+
+    def _encode(self, text: str) -> NDArray[np.int32]:
+        """The ids of a text, at least one."""
+        ids = np.asarray(self.sides.text.vocabulary.encode(text), np.int32)
+        return ids if len(ids) else np.array([EOS], np.int32)
+
+
+def _cut(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    """The texts of `order`, of these lengths, in lists of about POSITIONS units."""
+    start, units = 0, 0
+    for n, length in enumerate(lengths):
+        if n > start and units + length > POSITIONS:
+            yield order[start:n]
+            start, units = n, 0
+        units += length
+    if start < len(order):
+        yield order[start:]
