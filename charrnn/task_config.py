@@ -28,6 +28,15 @@ class ClassifierConfig(RecurrentConfig):
         (), help="Widths of fully connected ReLU layers below the output.", group=MODEL, low=1, keywords=("none",)
     )
 
+    ngrams: int = setting(
+        0,
+        help="Longest n-grams of units that the output reads beside the recurrent layers; 0 is none.",
+        group=MODEL,
+        low=0,
+        high=8,
+        shown="4; words 2",
+    )
+
     def __post_init__(self) -> None:
         RecurrentConfig.__post_init__(self)
         require_range("number of labels", self.labels, 2)

@@ -117,10 +117,11 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--no-bidirectional", "--pool last", "--pool mean", "--pool attention", "--dense 5", "--dense 5,4"]
+    "option",
+    ["--no-bidirectional", "--pool last", "--pool mean", "--pool attention", "--dense 5,4", "--ngrams 0", "--ngrams 3"],
 )
 def test_it_changes_what_is_learned(data: Path, tmp_path: Path, option: str) -> None:
-    results = []
+    results: list[float] = []
     for options in ((), option.split()):
         path = tmp_path / f"{len(results)}.safetensors"
         result = run_command("train", data, *OPTIONS, *options, "--steps", "12", "-q", "--json", "-o", path)
@@ -134,7 +135,7 @@ def test_a_table_and_a_longest_text(data: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     lines = [line.partition("\t") for line in data.read_text().splitlines()]
     table.write_text("n,label,body\n" + "".join(f"{n},{label},{text}\n" for n, (label, _, text) in enumerate(lines)))
-    losses = []
+    losses: list[float] = []
     for options in ((data,), (table, "--columns", "body,label"), (table, "--columns", "body,2", "--max-length", "2")):
         path = tmp_path / f"{len(losses)}.safetensors"
         result = run_command("train", *options, *OPTIONS, "--steps", "12", "-q", "--json", "-o", path)

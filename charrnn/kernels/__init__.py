@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         inputs,
         lstm,
         matmul,
+        ngrams,
         normalise,
         optimizers,
         packing,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "normalise", "optimizers", "packing",
-    "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
+    "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers",
+    "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

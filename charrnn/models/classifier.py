@@ -1,7 +1,7 @@
 """A classifier of sequences: P(label | sequence), many to one.
 
-Input, recurrent layers (in one direction or both), pooling over each sequence, fully connected layers, softmax. Letters
-in shapes as in `nn/block.py`.
+Input, recurrent layers (in one direction or both), pooling over each sequence, fully connected layers, beside these a
+bag of n-grams, softmax. Letters in shapes as in `nn/block.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from charrnn.nn.block import Block, Log
 from charrnn.nn.cells import layer_class
 from charrnn.nn.dense import Dense
 from charrnn.nn.embedding import Embedding, OneHot
+from charrnn.nn.ngrams import NgramBag
 from charrnn.nn.parameters import Layout
 from charrnn.nn.pooling import Pooling
 from charrnn.nn.softmax import Softmax
-from charrnn.runtime.arrays import Array
+from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import ClassifierConfig
 from charrnn.text.batch import Batch
@@ -30,7 +31,8 @@ BY_ROW_FROM = 5000
 def make_blocks(config: ClassifierConfig) -> tuple[list[Block], Softmax]:
     """The blocks and the head, before any array is allocated."""
     V, E, H = config.vocabulary_size, config.embedding_size, config.hidden_size
-    blocks: list[Block] = [Embedding(V, E, by_row=V >= BY_ROW_FROM) if E else OneHot(V)]
+    by_row = V >= BY_ROW_FROM and not config.ngrams  # only one parameter can be updated by row
+    blocks: list[Block] = [Embedding(V, E, by_row=by_row) if E else OneHot(V)]
     width = E or V
     for index, cell in enumerate(config.cells):
         one_hot = not index and not E
@@ -45,13 +47,18 @@ def make_blocks(config: ClassifierConfig) -> tuple[list[Block], Softmax]:
     for index, size in enumerate(config.dense):
         blocks.append(Dense(index, width, size))
         width = size
+    if config.ngrams:
+        bag = NgramBag(width, config.ngrams)
+        blocks.append(bag)
+        width = bag.width
     return blocks, Softmax(config.labels, width)
 
 
 def parameter_layout(config: ClassifierConfig) -> Layout:
     """The layout of the parameters, without allocating them."""
     blocks, head = make_blocks(config)
-    return Layout([parameter for block in (*blocks, head) for parameter in block.parameters()])
+    declared = [parameter for block in (*blocks, head) for parameter in block.parameters()]
+    return Layout(sorted(declared, key=lambda parameter: not parameter.by_row))
 
 
 class Classifier(Network):
@@ -67,6 +74,13 @@ class Classifier(Network):
     def zero_state(self, batch: int) -> Array:
         """No state is carried from one batch to the next: zeros (S, 0, H)."""
         return super().zero_state(0)
+
+    def rows_read(self, batch: Batch) -> Ids:
+        """See `Network.rows_read`: of the table of n-grams where there is one."""
+        bag = self.blocks[-1]
+        if not isinstance(bag, NgramBag) or batch.reset is None or batch.ends is None:
+            return super().rows_read(batch)
+        return bag.rows_read(batch.inputs, batch.reset, batch.ends, len(batch.targets))
 
     def log_probs(self, batch: Batch) -> Log:
         """Log-probabilities (K, B, labels) of all labels of each sequence, in nats.

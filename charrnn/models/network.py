@@ -56,6 +56,7 @@ class Network:
         self.blocks, self.head, self.threads = list(blocks), head, threads
         declared = [parameter for block in (*blocks, head) for parameter in block.parameters()]
         require_unique(declared)
+        declared.sort(key=lambda parameter: not parameter.by_row)  # the layout has that one first
         self.layout = Layout(declared)
         self.dtype = np.dtype(dtype)
         self.lock = threading.RLock()
@@ -218,7 +219,7 @@ class Network:
                 raise CharrnnError("the weights of a batch add up to nothing; at least one target must count")
             self.pack(backward=True)
             if self._table is not None:
-                self.touched = np.unique(batch.inputs)
+                self.touched = self.rows_read(batch)
             if batch.fresh is not None:
                 state[:, batch.fresh] = 0
             shape = batch.targets.shape[:2]
@@ -240,6 +241,11 @@ class Network:
                     found = [array for block in self.blocks for array in block.state_gradient()]
                     state_gradient[:, rows] = np.stack(found)
             return -total, count
+
+    def rows_read(self, batch: Batch) -> Ids:
+        """The rows, ascending, of the parameter that is updated by row which `batch` reads: those of its ids."""
+        rows: Ids = np.unique(batch.inputs)
+        return rows
 
     def _row_groups(self, T: int, B: int) -> list[slice]:
         """The rows of a batch in groups of nearly equal size, each of at most `rows_per_group`."""

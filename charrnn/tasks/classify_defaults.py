@@ -67,7 +67,8 @@ def _unit(request: Request) -> str:
 
 def resolve_model(given: Options, text: TextConfig, units: int, labels: int) -> ClassifierConfig:
     """The network. Raises UsageError for given options that are not valid together."""
-    chosen: dict[str, Any] = {"hidden_size": HIDDEN, "embedding_size": EMBEDDING}
+    ngrams = 2 if text.unit == "word" else 4
+    chosen: dict[str, Any] = {"hidden_size": HIDDEN, "embedding_size": EMBEDDING, "ngrams": ngrams}
     fields = given_fields(ClassifierConfig, given)
     if fields.get("dense") == "none":
         fields["dense"] = ()
