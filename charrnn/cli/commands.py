@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Learn from text files and write a checkpoint.",
     "sample": "Write text like the text a checkpoint was trained on.",
     "score": "Say how probable each line of a text is.",
+    "predict": "Say which label each line of a text has.",
     "info": "Describe a checkpoint.",
 }
 

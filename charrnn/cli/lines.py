@@ -128,5 +128,18 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
         yield found
 
 
+def warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
+    """The chunks, with one warning where they have bytes that are not UTF-8."""
+    warned = False
+    for chunk in chunks:
+        if not warned:
+            try:
+                b"\n".join(line.data for line in chunk).decode()
+            except UnicodeDecodeError:
+                warned = True
+                streams.warn("the text has bytes that are not UTF-8; they are read as unknown characters (U+FFFD)")
+        yield chunk
+
+
 def _line(data: bytes) -> Line:
     return Line(data.removesuffix(b"\r"))

@@ -131,7 +131,7 @@ def sample(
             prompts = iter([_only_one(prompts)])
         # The rows of a batch are split between the threads: a few rows are faster on one.
         rows = count * len(typed) // _ROWS_A_THREAD if prompt_file is None else math.inf
-        model = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision)
+        model = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision, verb="sample")
 
         from charrnn.tasks import sampling
 

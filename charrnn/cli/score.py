@@ -134,19 +134,40 @@ def score(
     if format is None:
         format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
 
-    from charrnn.cli.lines import lines_of_arguments, open_lines, text_fields, transcoded, without_byte_order_mark
+    from charrnn.cli.lines import (
+        lines_of_arguments,
+        open_lines,
+        text_fields,
+        transcoded,
+        warned,
+        without_byte_order_mark,
+    )
 
     source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(input or "-", transcoded(encoding))
     with source as read:
-        model = open_model(checkpoint, threads, precision)
-        other = open_model(vs, threads, precision, called="against") if vs is not None else None
+        model = open_model(checkpoint, threads, precision, verb="score")
+        if model.task == "classify":
+            if per_token or stream or vs is not None:
+                raise UsageError(
+                    "--per-token, --stream and --vs are for language models, and this is a classifier; leave them out"
+                )
+
+            from charrnn.cli.score_labels import score_labels
+
+            chunks = without_byte_order_mark(read)
+            chunks = text_fields(chunks, text_field) if text_field is not None else chunks
+            score_labels(
+                model, chunks, summary=summary, format=format, log_unit=LOG_UNITS[log_base], header=header
+            )  # fmt: skip
+            return
+        other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         if encoding is not None and "byte" in (model.vocabulary.unit, (other or model).vocabulary.unit):
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         chunks = without_byte_order_mark(read)
         if text_field is not None:
             chunks = text_fields(chunks, text_field)
         if any(one is not None and one.vocabulary.unit != "byte" for one in (model, other)):
-            chunks = _warned(chunks)
+            chunks = warned(chunks)
 
         details = not summary and (per_token or format == "table")
         scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)
@@ -249,16 +270,3 @@ def _write(
         for piece in chain.from_iterable(map(draw, chunk)):
             out.write(piece if safe else visible(piece.decode("utf-8", "replace"), keep="\t\n"))
         out.flush()
-
-
-def _warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
-    """The chunks, with one warning where they have bytes that are not UTF-8."""
-    warned = False
-    for chunk in chunks:
-        if not warned:
-            try:
-                b"\n".join(line.data for line in chunk).decode()
-            except UnicodeDecodeError:
-                warned = True
-                streams.warn("the text has bytes that are not UTF-8; they are scored as unknown characters (U+FFFD)")
-        yield chunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,7 +39,12 @@ class Prediction:
     @property
     def probability(self) -> float:
         """The probability of that label."""
-        return float(np.exp(self.logprobs[0]))
+        return self.probabilities[0]
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """The probabilities of `labels`."""
+        return tuple(math.exp(value) for value in self.logprobs)
 
 
 class TrainedClassifier:
@@ -47,8 +53,11 @@ class TrainedClassifier:
     Results do not depend on the number of threads, nor on the other texts of a call.
     """
 
+    task = "classify"
+
     def __init__(self, network: Classifier, sides: ClassifierSides) -> None:
         self.network, self.sides, self.labels = network, sides, sides.labels
+        self.unit = sides.text.config.unit
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedClassifier:
@@ -65,7 +74,7 @@ class TrainedClassifier:
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
-    def log_probs(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def log_probs(self, texts: Sequence[str | bytes]) -> NDArray[np.float64]:
         """Log-probabilities (texts, labels) of all labels of each text, in nats.
 
         Raises CharrnnError where the model computes numbers that are not finite.
@@ -80,12 +89,12 @@ class TrainedClassifier:
             raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
         return values
 
-    def predict(self, texts: Iterable[str], *, count: int = 1) -> list[Prediction]:
+    def predict(self, texts: Iterable[str | bytes], *, count: int = 1) -> list[Prediction]:
         """The `count` most probable labels of each text, in order.
 
         Raises TypeError for a single text, UsageError for `count` below 1.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str | bytes):
             raise TypeError("`texts` is one text; give a list of texts")
         require_range("`count`", count, 1)
         values = self.log_probs(list(texts))
@@ -95,9 +104,11 @@ class TrainedClassifier:
             for n, row in enumerate(best)
         ]
 
-    def _encode(self, text: str) -> NDArray[np.int32]:
-        """The ids of a text, at least one."""
-        ids = np.asarray(self.sides.text.vocabulary.encode(text), np.int32)
+    def _encode(self, text: str | bytes) -> NDArray[np.int32]:
+        """The ids of a text, at least one. Bytes are UTF-8, invalid ones U+FFFD, except for a byte model."""
+        if isinstance(text, bytes) and self.unit != "byte":
+            text = text.decode("utf-8", "replace")
+        ids = self.sides.text.vocabulary.encode(text)
         return ids if len(ids) else np.array([EOS], np.int32)
 
 
