@@ -58,9 +58,9 @@ def test_formats(charrnn: Command, model: Path) -> None:
     assert list(found) == ["text", "label", "probability", "labels"]
     assert [one["label"] for one in found["labels"]] == ["more a", "more b"]
     assert found["labels"][0]["probability"] == found["probability"] > 0.5
-    out = charrnn("predict", "-q", "-c", model, "--text-field", "2", stdin=b"1\tbbb\tx\n2\taaa\n").out
-    assert [row.split(b"\t", 2)[2] for row in out.splitlines()] == [b"1\tbbb\tx", b"2\taaa"]
-    assert [row.split(b"\t")[0] for row in out.splitlines()] == [b"more b", b"more a"]
+    rows = charrnn("predict", "-q", "-c", model, "--text-field", "2", stdin=b"1\tbbb\tx\n2\taaa\n").out.splitlines()
+    assert [row.split(b"\t", 2)[2] for row in rows] == [b"1\tbbb\tx", b"2\taaa"]
+    assert [row.split(b"\t")[0] for row in rows] == [b"more b", b"more a"]
 
 
 def test_compressed_files_and_encodings(charrnn: Command, model: Path, tmp_path: Path) -> None:
