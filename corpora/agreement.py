@@ -2,11 +2,14 @@
 """Sentences from a small probabilistic grammar, whose verbs agree in number with a subject up to 20 words before them.
 
     python3 corpora/agreement.py --sentences 100000 --seed 1 -o agreement.txt
+    python3 corpora/agreement.py --labels -o number.tsv
     python3 corpora/agreement.py --entropy
 
 A language model has to carry the number of the first noun across prepositional phrases and relative clauses full of
 nouns of the other number ("the old and grey king near our horses that the dogs follow sleeps"). The entropy of the
-grammar is known exactly, so the distance of a model from the best one possible is known too.
+grammar is known exactly, so the distance of a model from the best one possible is known too. With --labels a line is
+`singular` or `plural`, a TAB, and a sentence before its main verb, whose number that is: one label for a sequence,
+certain from its subject.
 """
 
 from __future__ import annotations
@@ -207,6 +210,16 @@ def agreements(sentence: str, lexicon: Mapping[str, Sequence[str]] = LEXICON) ->
     return found
 
 
+def labelled(sentence: str, lexicon: Mapping[str, Sequence[str]] = LEXICON) -> str:
+    """`singular TAB words`: the number of the main verb, and the words of the sentence before it.
+
+    Raises ValueError as `agreements`.
+    """
+    words, main_verb = sentence.split(), agreements(sentence, lexicon)[-1]
+    (number,) = (name.split()[1] for name, group in lexicon.items() if words[main_verb.subject] in group)
+    return f"{number}\t{' '.join(words[: main_verb.verb])}"
+
+
 def other_number(verb: str, lexicon: Mapping[str, Sequence[str]] = LEXICON) -> str:
     """The same verb in the other number ("sees" for "see"): the mistake whose probability a test of agreement compares.
 
@@ -242,6 +255,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("--sentences", type=count, default=100_000, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random numbers (default: %(default)s)")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
+    parser.add_argument("--labels", action="store_true", help="a label and the words before the main verb, to classify")
     parser.add_argument("--entropy", action="store_true", help="print the exact entropy and write no sentences")
     options = parser.parse_args(None if arguments is None else list(arguments))
     grammar = build()
@@ -253,7 +267,8 @@ def main(arguments: Iterable[str] | None = None) -> int:
     try:
         with Path(options.output).open("wb") if options.output else os.fdopen(os.dup(1), "wb") as stream:
             for _ in range(options.sentences):
-                stream.write((" ".join(sample(grammar, generator)[0]) + "\n").encode())
+                sentence = " ".join(sample(grammar, generator)[0])
+                stream.write(f"{labelled(sentence) if options.labels else sentence}\n".encode())
     except BrokenPipeError:
         return 0
     except OSError as error:

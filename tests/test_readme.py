@@ -47,9 +47,9 @@ NOT_RUN = {
     r".venv\Scripts\pip install .": "pyproject.toml",
 }
 # Said in passing, the name of a command rather than one to type.
-NAMES = re.compile(r"charrnn( (train|sample|score|info))?")
+NAMES = re.compile(r"charrnn( (train|sample|score|predict|info))?")
 PROGRAMS = ("charrnn ", "make ", "pip ", "pipx ", "python ", "python3 ", ". ")
-TINY = ["--hidden-size", "8", "--layers", "1", "--batch-size", "2", "--seq-length", "8", "--threads", "1"]
+TINY = ["--hidden-size", "8", "--layers", "1", "--batch-size", "2", "--threads", "1"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def commands() -> list[Command]:
                 text, _, shown = part.partition("\n")
                 found.append(Command(text, shown))
         else:
-            assert language == "python", f"what is a block of {language!r}?"
+            assert language in ("python", "text"), f"what is a block of {language!r}?"
     for code in re.findall(r"`([^`]+)`", PROSE):
         text = " ".join(code.split())
         if text.startswith(PROGRAMS) and not NAMES.fullmatch(text):
@@ -123,6 +123,12 @@ def write_texts(folder: Path) -> None:
     (folder / "table.tsv").write_text("1\tTriceratops\n2\tAllosaurus\tlate\n")
     (folder / "app.log").write_text("Triceratops\nxk cd 99\n")
     (folder / "prompts.txt").write_text("Tyr\nMega\n")
+    labelled = (
+        f"{label}\tthe {size} {noun}\n"
+        for size in ("old", "small", "happy", "quiet", "red", "grey")
+        for label, noun in (("singular", "dog"), ("plural", "kings"), ("singular", "bird"), ("plural", "mice"))
+    )
+    (folder / "number.tsv").write_text("".join(labelled))
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -144,8 +150,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_texts(work)
     (work / "checkpoints").mkdir()
     shutil.copy(ROOT / DEMO, work / DEMO)
-    begun = [sys.executable, "-m", "charrnn", "train", "novel.txt", "--steps", "1", *TINY]
-    subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
+    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"]):
+        begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
+        subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", README):
         if not (work / name).exists():
             shutil.copy(work / DEMO, work / name)
@@ -156,7 +163,7 @@ def test_every_command_is_known() -> None:
     """A command is run, or listed with a reason; nothing is listed that is not in the README."""
     assert len(RUN) > 25
     assert set(NOT_RUN) <= {command.text for command in COMMANDS}
-    strange = [command.text for command in RUN if not re.search(r"\b(charrnn|get\.py)\b", command.text)]
+    strange = [command.text for command in RUN if not re.search(r"\b(charrnn|get\.py|agreement\.py)\b", command.text)]
     assert strange == []
 
 
@@ -192,7 +199,7 @@ def test_command_runs(command: Command, home: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert (done.returncode, "charrnn: error" in done.stderr) == (0, False), done.stderr
-    redirected = re.search(r"> ([\w.]+)$", text)
+    redirected = re.search(r"(?:>|-o) ([\w.]+)$", text)
     if redirected:
         assert (folder / redirected[1]).stat().st_size > 0
     elif "charrnn train" in text or "get.py" in text:
