@@ -69,11 +69,12 @@ def require_piped(corpora: Sequence[str]) -> None:
 def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, repeat: bool) -> dict[str, Any]:
     """Train, drawing and logging the events; returns the result.
 
-    `repeat`: print the command that repeats the run with a fixed number of steps.
+    `repeat`: print the command that repeats the run with a fixed number of steps, unless it had hardly time for any.
     """
+    from charrnn.training.advice import LATE_START
     from charrnn.training.loop import train as train_model
 
-    saved = spec.resumed is not None
+    saved, late = spec.resumed is not None, False
     plan: list[events.Event] = []
     training = train_model(spec, network)
     with TrainingLog(log, append=saved) as file:
@@ -81,8 +82,9 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
             with make_display() as display:
 
                 def handle(event: events.Event) -> None:
-                    nonlocal saved
+                    nonlocal saved, late
                     saved = saved or isinstance(event, events.Saved)
+                    late = late or (isinstance(event, events.Advice) and event.topic == LATE_START)
                     if isinstance(event, events.Start | events.Replanned):
                         plan.append(event)
                     file.write(event)
@@ -97,7 +99,7 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
                 training.throw(KeyboardInterrupt())
                 streams.note(resume_command(spec))
             raise
-    if repeat and spec.resumed is None and isinstance(plan[0], events.Start):
+    if repeat and not late and spec.resumed is None and isinstance(plan[0], events.Start):
         exact = len(plan) == 1 and plan[0].total_steps == end.steps
         words = "the same again" if exact else "much the same again, as the plan changed on the way"
         streams.note(f"{words}: {repeat_command(request, plan[0], end)}")

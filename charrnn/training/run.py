@@ -261,8 +261,10 @@ class Run:
         yield self.save()
         yield from self._advise(advice.at_end(progress, self.config, reason))
         yield from self._advise(self.task.advise_at_end(self.spec))
-        if self.config.max_time and (message := advice.late_start(self._ready, self.config.max_time - self.spent)):
-            yield events.Advice(self.spec.elapsed(), "late start", message)
+        if self.config.max_time:
+            limit, resumed = self.config.max_time - self.spent, self.spec.resumed is not None
+            if message := advice.late_start(self._ready, limit, resumed=resumed):
+                yield events.Advice(self.spec.elapsed(), advice.LATE_START, message)
         yield dataclasses.replace(end, seconds=self.spec.elapsed())
 
     def _evaluate_best(self) -> Metrics:
