@@ -100,6 +100,17 @@ def test_stripped_word_model_with_history(tmp_path: Path, capsys: pytest.Capture
     assert picture[-1].split() == ["10", "990"]
 
 
+def test_the_result_comes_before_validations_on_a_part_of_the_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_checkpoint()
+    progress = {"best_step": 980, "best": {"loss": 1.25, "bits_per_byte": 2.0}}
+    made.training = {"progress": progress, "result": {"val_loss": 1.5, "val_bits_per_byte": 2.5, "best_step": 980}}
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    assert "best        validation loss 1.5000, 2.500 bits per byte, at step 980" in capsys.readouterr().out
+
+
 @given(st.lists(st.tuples(st.floats(), st.floats())), st.integers(1, 300))
 def test_a_curve_fits_in_its_width(points: list[tuple[float, float]], width: int) -> None:
     lines = list(curve(points, width))

@@ -150,7 +150,9 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
             size = _number(sizes.get("bytes"))
             yield f"{label:11} {tokens:,} tokens{f', {_bytes(size)}' if size is not None else ''}"
     progress = _dict(training.get("progress"))
-    best = _dict(progress.get("best"))
+    best, result = _dict(progress.get("best")), _dict(training.get("result"))
+    if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be
+        best = {"loss": result["val_loss"], "bits_per_byte": result.get("val_bits_per_byte")}
     if (loss := _number(best.get("loss"))) is not None:
         bits, step = _number(best.get("bits_per_byte")), _number(progress.get("best_step"))
         yield (
