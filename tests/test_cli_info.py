@@ -111,6 +111,29 @@ def test_the_result_comes_before_validations_on_a_part_of_the_text(
     assert "best        validation loss 1.5000, 2.500 bits per byte, at step 980" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("result", "kept", "shown"),
+    [
+        (None, True, "interrupted at step 150 of 4,000, 32 bytes of state: --resume goes on"),
+        (None, False, "interrupted at step 150 of 4,000, no state kept"),
+        ("steps", True, "finished (all steps done), 32 bytes of state: --resume with a larger budget goes on"),
+        ("patience", False, "finished (no improvement), no state kept"),
+    ],
+)
+def test_whether_a_run_has_ended_and_can_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], result: str | None, kept: bool, shown: str
+) -> None:
+    made = make_checkpoint()
+    made.training = {
+        "progress": {"step": 150, "plans": [[0, 400], [100, 4000]]},
+        "result": result and {"stopped_by": result},
+    }
+    made.training_tensors = made.training_tensors if kept else {}
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    assert f"training    {shown}" in capsys.readouterr().out.splitlines()
+
+
 @given(st.lists(st.tuples(st.floats(), st.floats())), st.integers(1, 300))
 def test_a_curve_fits_in_its_width(points: list[tuple[float, float]], width: int) -> None:
     lines = list(curve(points, width))

@@ -172,8 +172,24 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
     ]
     if any(lengths):
         yield f"length      {', '.join(filter(None, lengths))}"
-    state = description["training_state_bytes"]
-    yield f"training    {f'{_bytes(state)} of state: --resume can go on' if state else 'finished, no state kept'}"
+    yield f"training    {_ending(training, description['training_state_bytes'])}"
+
+
+def _ending(training: dict[str, Any], state: int) -> str:
+    """How far a run has come, and whether it can go on: `state` is the size of its training state."""
+    from charrnn.cli.progress import reason_text
+
+    progress, result = _dict(training.get("progress")), _dict(training.get("result"))
+    step, plans = _number(progress.get("step")), progress.get("plans")
+    last = plans[-1] if isinstance(plans, list) and plans else None
+    total = _number(last[1]) if isinstance(last, list) and len(last) == 2 else None
+    kept = f"{_bytes(state)} of state" if state else "no state kept"
+    if isinstance(result.get("stopped_by"), str):
+        further = ": --resume with a larger budget goes on" if state else ""
+        return f"finished ({reason_text(result['stopped_by'])}), {kept}{further}"
+    if step is not None and total is not None:
+        return f"interrupted at step {step:,} of {total:,}, {kept}{': --resume goes on' if state else ''}"
+    return f"{kept}: --resume can go on" if state else f"finished, {kept}"
 
 
 def _curve(history: Any, width: int) -> Iterator[str]:

@@ -52,11 +52,16 @@ def _epochs(number: float) -> str:
     return "1 epoch" if f"{number:.3g}" == "1" else f"{number:.3g} epochs"
 
 
+def reason_text(stopped_by: str) -> str:
+    """Why a run ended, `End.stopped_by`, in words."""
+    reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
+    return reasons.get(stopped_by, "time is up")
+
+
 def end_lines(end: events.End) -> Iterator[str]:
     """The lines at the end of training: the result."""
-    reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
     yield (
-        f"done      {reasons.get(end.stopped_by, 'time is up')}: {end.steps:,} steps, {_epochs(end.epochs)}, "
+        f"done      {reason_text(end.stopped_by)}: {end.steps:,} steps, {_epochs(end.epochs)}, "
         f"{duration_text(end.seconds)}, {end.tokens_per_second:,.0f} tokens per second"
     )
     if end.val_loss is not None:
