@@ -145,8 +145,10 @@ def score(
         chunks = without_byte_order_mark(read)
         if text_field is not None:
             chunks = text_fields(chunks, text_field)
-        if any(one is not None and one.vocabulary.unit != "byte" for one in (model, other)):
-            chunks = _warned(chunks)
+        units = [one.vocabulary.unit for one in (model, other) if one is not None]
+        if any(unit != "byte" for unit in units):
+            name = "the text" if texts else "standard input" if input in (None, "-") else str(input)
+            chunks = _warned(chunks, name, "" if texts or "byte" in units else "; --encoding names another encoding")
 
         details = not summary and (per_token or format == "table")
         scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)
@@ -251,8 +253,8 @@ def _write(
         out.flush()
 
 
-def _warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
-    """The chunks, with one warning where they have bytes that are not UTF-8."""
+def _warned(chunks: Iterable[list[Line]], name: str, hint: str) -> Iterator[list[Line]]:
+    """The chunks of `name`, with one warning, which ends with `hint`, where they have bytes that are not UTF-8."""
     warned = False
     for chunk in chunks:
         if not warned:
@@ -260,5 +262,5 @@ def _warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
                 b"\n".join(line.data for line in chunk).decode()
             except UnicodeDecodeError:
                 warned = True
-                streams.warn("the text has bytes that are not UTF-8; they are scored as unknown characters (U+FFFD)")
+                streams.warn(f"{name} has bytes that are not UTF-8, scored as unknown characters (U+FFFD){hint}")
         yield chunk
