@@ -30,7 +30,7 @@ def info(
         str | None, typer.Argument(metavar="CHECKPOINT", help="A file made by charrnn train.", show_default=False)
     ] = None,
     checkpoint: CheckpointOption = None,
-    as_json: Annotated[bool, option("--json", help="One JSON object instead, with every entry of the file.")] = False,
+    as_json: Annotated[bool, option("--json", help="One JSON object instead, with all settings and figures.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Describe a checkpoint: what it is, what it learned from and how well, its parameters by tensor."""
