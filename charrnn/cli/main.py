@@ -161,7 +161,9 @@ def _run(args: Sequence[str]) -> int:
     except MemoryError as error:
         return _fail(f"not enough memory: {error}; a smaller model, --batch-size or --seq-length needs less", 1)
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
+        # The parser writes help and versions itself.
+        shown = "cannot write to standard output: " if {"-h", "--help", "--version"}.intersection(args) else ""
+        name = f"{error.filename}: " if error.filename else shown
         return _fail(f"{name}{error.strerror or error}", 1)
     except Exception as error:
         return _fail(f"unexpected {type(error).__name__}: {error}; CHARRNN_DEBUG=1 shows where", 1)
