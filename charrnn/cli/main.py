@@ -121,6 +121,8 @@ def _one_line(error: Any, args: Sequence[str]) -> str:
         typed = next((arg for arg in args if len(unknown) == 2 and arg.startswith(unknown)), unknown)
         wanted = typed if typed.startswith("--") else f"-{typed}" if len(typed) > 2 else typed
         message = f"no such option {typed}{nearest(wanted.split('=')[0], known)}"
+    elif unknown:  # with a value that it does not take, or without the one it needs
+        message = message.replace(f"Option {unknown!r}", unknown)
     elif parameter is not None and error.message:
         long_names = [name for name in parameter.opts if name.startswith("--")]
         message = f"{(long_names or [parameter.metavar or parameter.name])[0]}: {error.message}"
