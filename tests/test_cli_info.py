@@ -184,11 +184,19 @@ def test_history_of_any_kind_is_shown_or_left_out(tmp_path: Path, capsys: pytest
         assert "\x1b" not in capsys.readouterr().out
 
 
-def test_which_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_which_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["info"]) == 1
     assert "charrnn train corpus.txt" in capsys.readouterr().err
     assert main(["info", "gone"]) == 1
     assert capsys.readouterr().err.startswith("charrnn: error: there is no checkpoint gone")
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", "lost")
+    assert main(["info"]) == 1
+    assert capsys.readouterr().err.startswith("charrnn: error: there is no checkpoint lost ($CHARRNN_CHECKPOINT);")
+    assert main(["info", "gone"]) == 1
+    assert capsys.readouterr().err.startswith("charrnn: error: there is no checkpoint gone;")
+    monkeypatch.delenv("CHARRNN_CHECKPOINT")
     assert main(["info", PATH, "-c", PATH]) == 2
     assert "leave one out" in capsys.readouterr().err
     ckpt.save(tmp_path / "checkpoints" / "mine.safetensors", make_checkpoint())

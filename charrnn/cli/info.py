@@ -40,8 +40,9 @@ def info(
 
     from charrnn.tasks import read_contents
 
-    file = find_checkpoint(checkpoint if path is None else path)
-    require_file(file)
+    named = checkpoint if path is None else path
+    file = find_checkpoint(named)
+    require_file(file, named)
     if not path:
         streams.note(f"checkpoint {file}")
     description = describe(str(file), read_contents(file))
