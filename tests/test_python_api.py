@@ -152,6 +152,12 @@ def test_a_surrogate_is_an_unknown_character(models: dict[str, Path]) -> None:
     assert broken == replaced
 
 
+def test_a_score_is_shown_in_short(models: dict[str, Path]) -> None:
+    model = charrnn.load(models["char"], threads=1)
+    assert repr(model.score(["the cat"], per_token=True)) == repr(model.score(["the cat"]))
+    assert len(repr(model.score(["the cat"]))) < 100
+
+
 def test_importing_imports_nothing_that_computes() -> None:
     code = "import charrnn, sys; sys.exit(any(name in sys.modules for name in ('numba', 'numpy', 'charrnn.tasks')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

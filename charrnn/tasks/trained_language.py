@@ -29,6 +29,11 @@ class TrainedLanguageModel:
     def __init__(self, network: LanguageModel, side: TextSide) -> None:
         self.network, self.vocabulary, self.text = network, side.vocabulary, side.config
 
+    def __repr__(self) -> str:
+        """What the model is made of, in short."""
+        cells, size = ",".join(self.network.config.cells), self.network.config.hidden_size
+        return f"<TrainedLanguageModel: {cells} of {size}, {len(self.vocabulary)} {self.text.unit} units>"
+
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedLanguageModel:
         """The model of a checkpoint. `precision` is that of matrix products: float32, bfloat16, or auto, which is the
