@@ -90,8 +90,8 @@ class TrainedLanguageModel:
         degeneration", arXiv:1904.09751). A sample ends before the first of `stops` that it contains. The same seed
         and precision give the same samples; seed None chooses one at random. Bytes that are not UTF-8 become U+FFFD.
 
-        Raises UsageError for an argument out of range or of another type, and CharrnnError where the model computes numbers that are not
-        finite.
+        Raises UsageError for an argument out of range or of another type, and CharrnnError where the model computes
+        numbers that are not finite.
         """
         require_whole("`count`", count, 1)
         if length is not None:
