@@ -85,6 +85,11 @@ def range_words(low: float | None, high: float | None, *, above: bool = False) -
     return " and ".join(parts)
 
 
+def counted(number: float, noun: str) -> str:
+    """`1 step`, `2,000 steps`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def in_range(value: float, low: float | None, high: float | None, *, above: bool = False) -> bool:
     """Whether `value` is finite and in [low, high], or in (low, high] with `above`. None is no limit."""
     if not math.isfinite(value) or (high is not None and value > high):

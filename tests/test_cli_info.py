@@ -134,6 +134,21 @@ def test_whether_a_run_has_ended_and_can_go_on(
     assert f"training    {shown}" in capsys.readouterr().out.splitlines()
 
 
+def test_one_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_checkpoint()
+    made.training = {
+        "corpus": {"training": {"tokens": 1, "bytes": 1}, "validation": {"tokens": 2, "bytes": 1200}},
+        "progress": {"step": 1},
+        "epoch": 1.0,
+    }
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "learned     1 token, 1 byte" in lines
+    assert "held out    2 tokens, 1.2 kB" in lines
+    assert "length      1 step, 1 epoch, 2s" in lines
+
+
 @given(st.lists(st.tuples(st.floats(), st.floats())), st.integers(1, 300))
 def test_a_curve_fits_in_its_width(points: list[tuple[float, float]], width: int) -> None:
     lines = list(curve(points, width))
@@ -184,9 +199,7 @@ def test_history_of_any_kind_is_shown_or_left_out(tmp_path: Path, capsys: pytest
         assert "\x1b" not in capsys.readouterr().out
 
 
-def test_which_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_which_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 1
     assert "charrnn train corpus.txt" in capsys.readouterr().err
     assert main(["info", "gone"]) == 1

@@ -105,6 +105,10 @@ def draw(model: TrainedLanguageModel, **options: Any) -> list[str]:
     return model.sample(**options)
 
 
+def draw_with(name: str, value: Any, model: TrainedLanguageModel) -> list[str]:
+    return draw(model, **{name: value})
+
+
 REFUSED: dict[str, tuple[Callable[[TrainedLanguageModel], object], type[Exception], str]] = {
     "one text": (lambda model: model.score("text"), UsageError, "give a list of texts"),
     "lines": (lambda model: model.score(["a", "b\nc"]), UsageError, "a text has a line end in it"),
@@ -123,7 +127,7 @@ REFUSED: dict[str, tuple[Callable[[TrainedLanguageModel], object], type[Exceptio
     "stops str": (partial(draw, stops="ab"), UsageError, "`stops` is one text"),
     "stops bytes": (partial(draw, stops=b"ab"), UsageError, "`stops` is one text"),
     **{
-        f"{name} {value!r}": (partial(draw, **{name: value}), UsageError, f"`{name}` {said}")
+        f"{name} {value!r}": (partial(draw_with, name, value), UsageError, f"`{name}` {said}")
         for name, value, said in (
             ("prompt", ["a", "b"], r"has \['a', 'b'\], which is no text"),
             ("prompt", None, "has None, which is no text"),

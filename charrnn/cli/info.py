@@ -17,6 +17,7 @@ from charrnn.cli.model import find_checkpoint, require_file
 from charrnn.cli.options import CheckpointOption, QuietOption, option
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
+from charrnn.settings import counted
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, Contents
@@ -123,7 +124,7 @@ def _network(description: dict[str, Any]) -> Iterator[str]:
     model, text, vocabulary = description["model"], description["text"], description["vocabulary"]
     cells = model["cells"]
     kind = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
-    yield f"model       {kind}, {_count(len(cells), 'layer')} of {model['hidden_size']:,}"
+    yield f"model       {kind}, {counted(len(cells), 'layer')} of {model['hidden_size']:,}"
     yield f"input       {_input(model)}"
     unusual = ("peepholes", False), ("rms_norm", False), ("reset_gate", "after"), ("activation", "tanh")
     for name, usual in (*unusual, ("tie_weights", False)):
@@ -133,13 +134,13 @@ def _network(description: dict[str, Any]) -> Iterator[str]:
         yield f"output      adaptive softmax, clusters from unit {', '.join(f'{cut:,}' for cut in model['cutoffs'])}"
     yield f"parameters  {description['parameters']:,}"
     words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
-    yield f"text        {', '.join(words)}; {_count(vocabulary['size'], 'unit')}"
+    yield f"text        {', '.join(words)}; {counted(vocabulary['size'], 'unit')}"
     yield f"frequent    {' '.join(_unit(unit) for unit in vocabulary['most_frequent'])}"
 
 
 def _training(description: dict[str, Any]) -> Iterator[str]:
     """The lines for the training: corpus, losses and length."""
-    from charrnn.cli.progress import duration_text
+    from charrnn.cli.progress import duration_text, epochs_text
 
     training, timings = description["training"], description["timings"]
     names = _dict(training.get("source")).get("corpora")
@@ -149,7 +150,7 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         sizes = _dict(_dict(training.get("corpus")).get(part))
         if (tokens := _number(sizes.get("tokens"))) is not None:
             size = _number(sizes.get("bytes"))
-            yield f"{label:11} {tokens:,} tokens{f', {_bytes(size)}' if size is not None else ''}"
+            yield f"{label:11} {counted(tokens, 'token')}{f', {_bytes(size)}' if size is not None else ''}"
     progress = _dict(training.get("progress"))
     best, result = _dict(progress.get("best")), _dict(training.get("result"))
     if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be
@@ -167,8 +168,8 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         _number(value) for value in (progress.get("step"), training.get("epoch"), timings.get("seconds"))
     )
     lengths = [
-        f"{step:,} steps" if step is not None else "",
-        f"{epochs:.3g} epochs" if epochs is not None else "",
+        counted(step, "step") if step is not None else "",
+        epochs_text(epochs) if epochs is not None else "",
         duration_text(seconds) if seconds is not None else "",
     ]
     if any(lengths):
@@ -231,12 +232,8 @@ def _number(value: Any) -> float | None:
     return value if good else None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _bytes(number: float) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if number >= size:
             return f"{number / size:.1f} {unit}"
-    return f"{number:g} bytes"
+    return "1 byte" if number == 1 else f"{number:g} bytes"

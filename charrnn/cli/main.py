@@ -127,7 +127,7 @@ def _one_line(error: Any, args: Sequence[str]) -> str:
         long_names = [name for name in parameter.opts if name.startswith("--")]
         message = f"{(long_names or [parameter.metavar or parameter.name])[0]}: {error.message}"
         source = context.get_parameter_source(parameter.name) if context is not None else None
-        if source is not None and source.name == "DEFAULT_MAP":
+        if context is not None and source is not None and source.name == "DEFAULT_MAP":
             message = f"{context.params['config']}: {message}"
     elif message == "Missing command":
         message = f"no command given; it must be one of {', '.join(COMMANDS)}"

@@ -15,6 +15,7 @@ from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_files import check_names
 from charrnn.cli.train_log import TrainingLog
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.settings import counted
 from charrnn.training import events
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool)
         streams.note(line)
     streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
     streams.note(f"speed     {found['tokens_per_second']:,.0f} tokens per second")
-    streams.note(f"time      {duration_text(found['seconds'])} for {found['steps']:,} steps")
+    streams.note(f"time      {duration_text(found['seconds'])} for {counted(found['steps'], 'step')}")
     if as_json:
         with streams.Output() as out:
             out.write(json.dumps(found) + "\n")
