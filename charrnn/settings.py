@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Iterator
+from numbers import Real
 from typing import Any, NamedTuple
 
 from charrnn.errors import UsageError
@@ -84,6 +85,11 @@ def range_words(low: float | None, high: float | None, *, above: bool = False) -
     return " and ".join(parts)
 
 
+def counted(number: float, noun: str) -> str:
+    """`1 step`, `2,000 steps`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def in_range(value: float, low: float | None, high: float | None, *, above: bool = False) -> bool:
     """Whether `value` is finite and in [low, high], or in (low, high] with `above`. None is no limit."""
     if not math.isfinite(value) or (high is not None and value > high):
@@ -94,16 +100,18 @@ def in_range(value: float, low: float | None, high: float | None, *, above: bool
 def require_range(
     name: str, value: float, low: float | None, high: float | None = None, *, above: bool = False
 ) -> None:  # fmt: skip
-    """Raise `UsageError` unless `value` is in range, see `in_range`."""
+    """Raise `UsageError` unless `value` is a number in range, see `in_range`."""
+    if not isinstance(value, Real):
+        raise UsageError(f"{name} is {value!r:.40}; it must be a number, {range_words(low, high, above=above)}")
     if not in_range(value, low, high, above=above):
         raise UsageError(f"{name} is {value:g}; it must be {range_words(low, high, above=above)}")
 
 
-def require_whole(name: str, value: Any, low: int) -> None:
-    """Raise `UsageError` unless `value` is a whole number, at least `low`."""
+def require_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raise `UsageError` unless `value` is a whole number, at least `low` and at most `high`."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise UsageError(f"{name} is {value!r}; it must be a whole number, at least {low}")
-    require_range(name, value, low)
+        raise UsageError(f"{name} is {value!r:.40}; it must be a whole number, {range_words(low, high)}")
+    require_range(name, value, low, high)
 
 
 def require_choice(name: str, value: str, choices: Collection[str]) -> None:

@@ -95,7 +95,10 @@ def test_copies_of_a_line_that_are_held_out_together() -> None:
 
 
 def test_a_limit_of_time_that_was_over_before_the_first_step() -> None:
-    assert "35 of 20 seconds" in (advice.late_start(35.2, 20) or "")
+    said = advice.late_start(35.2, 20) or ""
+    assert "35 of 20 seconds" in said
+    assert said.endswith("The same command with `force` has more time to learn")
+    assert "A larger `max_time`" in (advice.late_start(35.2, 20, resumed=True) or "")
     assert advice.late_start(5, 20) is None
 
 

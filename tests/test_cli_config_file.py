@@ -69,7 +69,16 @@ def test_config_file_gives_defaults(run: Any, tmp_path: Path) -> None:
 def test_wrong_config_files(run: Any, tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text(content)
-    assert message in one_line_error(run("train", "--config", str(path)), 2)
+    found = one_line_error(run("train", "--config", str(path)), 2)
+    assert message in found
+    assert found.startswith(str(path))
+
+
+def test_a_wrong_flag_beside_a_config_file_is_not_blamed_on_it(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("dropout = 0.5\nsteps = 3\n")
+    found = one_line_error(run("train", "--config", str(path), "--steps", "0"), 2)
+    assert found.startswith("--steps: 0 is out of range")
 
 
 def test_missing_config_file(run: Any, tmp_path: Path) -> None:

@@ -100,6 +100,55 @@ def test_stripped_word_model_with_history(tmp_path: Path, capsys: pytest.Capture
     assert picture[-1].split() == ["10", "990"]
 
 
+def test_the_result_comes_before_validations_on_a_part_of_the_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_checkpoint()
+    progress = {"best_step": 980, "best": {"loss": 1.25, "bits_per_byte": 2.0}}
+    made.training = {"progress": progress, "result": {"val_loss": 1.5, "val_bits_per_byte": 2.5, "best_step": 980}}
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    assert "best        validation loss 1.5000, 2.500 bits per byte, at step 980" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("result", "kept", "shown"),
+    [
+        (None, True, "interrupted at step 150 of 4,000, 32 bytes of state: --resume goes on"),
+        (None, False, "interrupted at step 150 of 4,000, no state kept"),
+        ("steps", True, "finished (all steps done), 32 bytes of state: --resume with a larger budget goes on"),
+        ("patience", False, "finished (no improvement), no state kept"),
+    ],
+)
+def test_whether_a_run_has_ended_and_can_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], result: str | None, kept: bool, shown: str
+) -> None:
+    made = make_checkpoint()
+    made.training = {
+        "progress": {"step": 150, "plans": [[0, 400], [100, 4000]]},
+        "result": result and {"stopped_by": result},
+    }
+    made.training_tensors = made.training_tensors if kept else {}
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    assert f"training    {shown}" in capsys.readouterr().out.splitlines()
+
+
+def test_one_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_checkpoint()
+    made.training = {
+        "corpus": {"training": {"tokens": 1, "bytes": 1}, "validation": {"tokens": 2, "bytes": 1200}},
+        "progress": {"step": 1},
+        "epoch": 1.0,
+    }
+    ckpt.save(tmp_path / "a", made)
+    assert main(["info", "a"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "learned     1 token, 1 byte" in lines
+    assert "held out    2 tokens, 1.2 kB" in lines
+    assert "length      1 step, 1 epoch, 2s" in lines
+
+
 @given(st.lists(st.tuples(st.floats(), st.floats())), st.integers(1, 300))
 def test_a_curve_fits_in_its_width(points: list[tuple[float, float]], width: int) -> None:
     lines = list(curve(points, width))
@@ -150,11 +199,17 @@ def test_history_of_any_kind_is_shown_or_left_out(tmp_path: Path, capsys: pytest
         assert "\x1b" not in capsys.readouterr().out
 
 
-def test_which_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_which_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 1
     assert "charrnn train corpus.txt" in capsys.readouterr().err
     assert main(["info", "gone"]) == 1
     assert capsys.readouterr().err.startswith("charrnn: error: there is no checkpoint gone")
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", "lost")
+    assert main(["info"]) == 1
+    assert capsys.readouterr().err.startswith("charrnn: error: there is no checkpoint lost ($CHARRNN_CHECKPOINT);")
+    assert main(["info", "gone"]) == 1
+    assert capsys.readouterr().err.startswith("charrnn: error: there is no checkpoint gone;")
+    monkeypatch.delenv("CHARRNN_CHECKPOINT")
     assert main(["info", PATH, "-c", PATH]) == 2
     assert "leave one out" in capsys.readouterr().err
     ckpt.save(tmp_path / "checkpoints" / "mine.safetensors", make_checkpoint())

@@ -105,6 +105,11 @@ def test_advice_about_a_run_follows_its_result(capsys: pytest.CaptureFixture[str
     assert lines[-2:] == ["written   m", "[red]afterwards"]
 
 
+def test_one_step() -> None:
+    start = dataclasses.replace(FakeEvents.start(), total_steps=1, steps_per_epoch=1)
+    assert list(progress.start_lines(start))[-1].startswith("length    1 step (1 epoch), ")
+
+
 def test_durations() -> None:
     assert [progress.duration_text(s) for s in (-3, 0.4, 59.4, 60, 3599, 7260)] == [
         *("0s", "0s", "59s", "1m 00s", "59m 59s", "2h 01m")

@@ -85,6 +85,14 @@ def test_distribution(run: Run) -> None:
     assert draw("--temperature", "2") == draw("-t", "2")
 
 
+@pytest.mark.parametrize("length", ["5", "inf"])
+def test_a_prompt_file_without_a_prompt(run: Run, tmp_path: Path, length: str) -> None:
+    (tmp_path / "prompts").write_text("")
+    status, out, err = run("-n", length, "--prompt-file", str(tmp_path / "prompts"), "--seed", "1")
+    assert (status, out) == (0, b"")
+    assert err == "the prompt file is empty: there is no prompt to go on from, and nothing was written\n"
+
+
 def test_one_line_a_sample_for_models_of_lines(run: Run) -> None:
     _, out, _ = run("--count", "20", "--seed", "1", lines=True)
     assert out.count(b"\n") == 20
@@ -137,11 +145,6 @@ def test_thousands_of_prompts_are_completed_in_order(run: Run, tmp_path: Path) -
     records = [json.loads(line) for line in out.splitlines()]
     assert [record["prompt"] for record in records] == prompts
     assert records[2999] == json.loads(run("-p", prompts[2999], *args)[1])
-
-
-def test_an_empty_prompt_file_gives_nothing(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "none").touch()
-    assert run("--prompt-file", str(tmp_path / "none"), "--seed", "1") == (0, b"", "")
 
 
 def test_delimiters(run: Run) -> None:

@@ -76,6 +76,20 @@ def test_an_unterminated_last_line_is_a_sentence_like_any_other(run: Run) -> Non
     assert run(stdin=b"\n")[1].count(b"\n") == 1
 
 
+def test_bytes_that_are_not_utf8_are_said_with_their_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"caf\xe9\n")
+    hint = "; --encoding names another encoding"
+    for args, name, end in (
+        (("-i", str(path)), str(path), hint),
+        ((), "standard input", hint),
+        (("caf\udce9",), "the text", ""),
+    ):
+        status, _, err = run(*args, stdin=b"caf\xe9\n")
+        said = f"{name} has bytes that are not UTF-8, scored as unknown characters (U+FFFD){end}"
+        assert (status, err) == (0, f"charrnn: warning: {said}\n")
+
+
 def test_a_final_carriage_return_is_not_scored(run: Run) -> None:
     assert run(stdin=b"the\r\nfox\r\n")[1] == run(stdin=b"the\nfox\n")[1]
     assert fields(run(stdin=b"a\rb\r\r\n")[1])[0][1] == b"5"

@@ -14,6 +14,7 @@ import pytest
 import charrnn.runtime.compile
 from charrnn import checkpoint
 from charrnn.cli.main import main
+from charrnn.training import advice
 
 # The tests move the cache of corpora; where compiled code is kept has been decided by then.
 assert charrnn.runtime.compile.__name__
@@ -226,7 +227,10 @@ def test_settings_come_from_flags_then_file(charrnn_train: Any) -> None:
     assert "did you mean steps" in refused.last
 
 
-def test_a_limit_of_time_prints_the_command_that_repeats_it(charrnn_train: Any) -> None:
+def test_a_limit_of_time_prints_the_command_that_repeats_it(
+    charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "LATE", 100)  # however busy the machine is
     result = charrnn_train("text.txt", "--max-time", "2", "--json", "--dropout", "0.1", "--cutoffs", "none")
     found = json.loads(result.out)
     assert found["stopped_by"] == "max-time"
@@ -240,7 +244,20 @@ def test_a_limit_of_time_prints_the_command_that_repeats_it(charrnn_train: Any) 
     assert json.loads(again.out)["steps"] == found["steps"]
 
 
-def test_the_command_that_repeats_names_what_a_limit_of_time_chose(charrnn_train: Any) -> None:
+def test_a_limit_of_time_that_compiling_took_is_not_to_be_repeated(
+    charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "LATE", 0)
+    result = charrnn_train("text.txt", "--max-time", "1")
+    assert result.status == 0
+    assert "The same command with --force has more time to learn" in result.err
+    assert "--steps" not in result.err
+
+
+def test_the_command_that_repeats_names_what_a_limit_of_time_chose(
+    charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "LATE", 100)  # however busy the machine is
     result = charrnn_train("text.txt", "--max-time", "2", small=False)
     line = next(line for line in result.err.splitlines() if "--steps" in line)
     command = shlex.split(line[line.index("charrnn train") :])

@@ -105,8 +105,12 @@ def draw(model: TrainedLanguageModel, **options: Any) -> list[str]:
     return model.sample(**options)
 
 
+def draw_with(name: str, value: Any, model: TrainedLanguageModel) -> list[str]:
+    return draw(model, **{name: value})
+
+
 REFUSED: dict[str, tuple[Callable[[TrainedLanguageModel], object], type[Exception], str]] = {
-    "one text": (lambda model: model.score("text"), TypeError, "give a list of texts"),
+    "one text": (lambda model: model.score("text"), UsageError, "give a list of texts"),
     "lines": (lambda model: model.score(["a", "b\nc"]), UsageError, "a text has a line end in it"),
     "count": (lambda model: model.sample(count=0), UsageError, "`count` is 0; it must be at least 1"),
     "temperature": (lambda model: model.sample(temperature=-1), UsageError, "`temperature` is -1"),
@@ -122,6 +126,20 @@ REFUSED: dict[str, tuple[Callable[[TrainedLanguageModel], object], type[Exceptio
     },
     "stops str": (partial(draw, stops="ab"), UsageError, "`stops` is one text"),
     "stops bytes": (partial(draw, stops=b"ab"), UsageError, "`stops` is one text"),
+    **{
+        f"{name} {value!r}": (partial(draw_with, name, value), UsageError, f"`{name}` {said}")
+        for name, value, said in (
+            ("prompt", ["a", "b"], r"has \['a', 'b'\], which is no text"),
+            ("prompt", None, "has None, which is no text"),
+            ("seed", "a", "is 'a'; it must be a whole number, at least 0"),
+            ("seed", -1, "is -1; it must be at least 0"),
+            ("top_k", 2.5, "is 2.5; it must be a whole number, at least 0"),
+            ("temperature", "hot", "is 'hot'; it must be a number, at least 0"),
+            ("stops", [1], "has 1, which is no text"),
+            ("stops", 1, "is 1; give a list of texts"),
+        )
+    },
+    "texts": (lambda model: model.score([1]), UsageError, "`texts` has 1, which is no text"),  # type: ignore[list-item]
     "stop": (lambda model: model.sample(stops=[""]), UsageError, "`stop` is empty"),
 }
 
@@ -150,6 +168,12 @@ def test_a_surrogate_is_an_unknown_character(models: dict[str, Path]) -> None:
     model = charrnn.load(models["char"], threads=1)
     broken, replaced = model.score(["a\ud800b", "a\ufffdb"])
     assert broken == replaced
+
+
+def test_a_score_is_shown_in_short(models: dict[str, Path]) -> None:
+    model = charrnn.load(models["char"], threads=1)
+    assert repr(model.score(["the cat"], per_token=True)) == repr(model.score(["the cat"]))
+    assert len(repr(model.score(["the cat"]))) < 100
 
 
 def test_importing_imports_nothing_that_computes() -> None:

@@ -17,6 +17,7 @@ from charrnn.cli.model import find_checkpoint, require_file
 from charrnn.cli.options import CheckpointOption, QuietOption, option
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
+from charrnn.settings import counted
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, Contents
@@ -30,7 +31,7 @@ def info(
         str | None, typer.Argument(metavar="CHECKPOINT", help="A file made by charrnn train.", show_default=False)
     ] = None,
     checkpoint: CheckpointOption = None,
-    as_json: Annotated[bool, option("--json", help="One JSON object instead, with every entry of the file.")] = False,
+    as_json: Annotated[bool, option("--json", help="One JSON object instead, with all settings and figures.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Describe a checkpoint: what it is, what it learned from and how well, its parameters by tensor."""
@@ -40,8 +41,9 @@ def info(
 
     from charrnn.tasks import read_contents
 
-    file = find_checkpoint(checkpoint if path is None else path)
-    require_file(file)
+    named = checkpoint if path is None else path
+    file = find_checkpoint(named)
+    require_file(file, named)
     if not path:
         streams.note(f"checkpoint {file}")
     description = describe(str(file), read_contents(file))
@@ -122,7 +124,7 @@ def _network(description: dict[str, Any]) -> Iterator[str]:
     model, text, vocabulary = description["model"], description["text"], description["vocabulary"]
     cells = model["cells"]
     kind = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
-    yield f"model       {kind}, {_count(len(cells), 'layer')} of {model['hidden_size']:,}"
+    yield f"model       {kind}, {counted(len(cells), 'layer')} of {model['hidden_size']:,}"
     yield f"input       {_input(model)}"
     unusual = ("peepholes", False), ("rms_norm", False), ("reset_gate", "after"), ("activation", "tanh")
     for name, usual in (*unusual, ("tie_weights", False)):
@@ -132,13 +134,13 @@ def _network(description: dict[str, Any]) -> Iterator[str]:
         yield f"output      adaptive softmax, clusters from unit {', '.join(f'{cut:,}' for cut in model['cutoffs'])}"
     yield f"parameters  {description['parameters']:,}"
     words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
-    yield f"text        {', '.join(words)}; {_count(vocabulary['size'], 'unit')}"
+    yield f"text        {', '.join(words)}; {counted(vocabulary['size'], 'unit')}"
     yield f"frequent    {' '.join(_unit(unit) for unit in vocabulary['most_frequent'])}"
 
 
 def _training(description: dict[str, Any]) -> Iterator[str]:
     """The lines for the training: corpus, losses and length."""
-    from charrnn.cli.progress import duration_text
+    from charrnn.cli.progress import duration_text, epochs_text
 
     training, timings = description["training"], description["timings"]
     names = _dict(training.get("source")).get("corpora")
@@ -148,9 +150,11 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         sizes = _dict(_dict(training.get("corpus")).get(part))
         if (tokens := _number(sizes.get("tokens"))) is not None:
             size = _number(sizes.get("bytes"))
-            yield f"{label:11} {tokens:,} tokens{f', {_bytes(size)}' if size is not None else ''}"
+            yield f"{label:11} {counted(tokens, 'token')}{f', {_bytes(size)}' if size is not None else ''}"
     progress = _dict(training.get("progress"))
-    best = _dict(progress.get("best"))
+    best, result = _dict(progress.get("best")), _dict(training.get("result"))
+    if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be
+        best = {"loss": result["val_loss"], "bits_per_byte": result.get("val_bits_per_byte")}
     if (loss := _number(best.get("loss"))) is not None:
         bits, step = _number(best.get("bits_per_byte")), _number(progress.get("best_step"))
         yield (
@@ -164,14 +168,30 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         _number(value) for value in (progress.get("step"), training.get("epoch"), timings.get("seconds"))
     )
     lengths = [
-        f"{step:,} steps" if step is not None else "",
-        f"{epochs:.3g} epochs" if epochs is not None else "",
+        counted(step, "step") if step is not None else "",
+        epochs_text(epochs) if epochs is not None else "",
         duration_text(seconds) if seconds is not None else "",
     ]
     if any(lengths):
         yield f"length      {', '.join(filter(None, lengths))}"
-    state = description["training_state_bytes"]
-    yield f"training    {f'{_bytes(state)} of state: --resume can go on' if state else 'finished, no state kept'}"
+    yield f"training    {_ending(training, description['training_state_bytes'])}"
+
+
+def _ending(training: dict[str, Any], state: int) -> str:
+    """How far a run has come, and whether it can go on: `state` is the size of its training state."""
+    from charrnn.cli.progress import reason_text
+
+    progress, result = _dict(training.get("progress")), _dict(training.get("result"))
+    step, plans = _number(progress.get("step")), progress.get("plans")
+    last = plans[-1] if isinstance(plans, list) and plans else None
+    total = _number(last[1]) if isinstance(last, list) and len(last) == 2 else None
+    kept = f"{_bytes(state)} of state" if state else "no state kept"
+    if isinstance(result.get("stopped_by"), str):
+        further = ": --resume with a larger budget goes on" if state else ""
+        return f"finished ({reason_text(result['stopped_by'])}), {kept}{further}"
+    if step is not None and total is not None:
+        return f"interrupted at step {step:,} of {total:,}, {kept}{': --resume goes on' if state else ''}"
+    return f"{kept}: --resume can go on" if state else f"finished, {kept}"
 
 
 def _curve(history: Any, width: int) -> Iterator[str]:
@@ -212,12 +232,8 @@ def _number(value: Any) -> float | None:
     return value if good else None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _bytes(number: float) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if number >= size:
             return f"{number / size:.1f} {unit}"
-    return f"{number:g} bytes"
+    return "1 byte" if number == 1 else f"{number:g} bytes"

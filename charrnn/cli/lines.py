@@ -128,16 +128,16 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
         yield found
 
 
-def warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
-    """The chunks, with one warning where they have bytes that are not UTF-8."""
-    warned = False
+def warned(chunks: Iterable[list[Line]], name: str, hint: str) -> Iterator[list[Line]]:
+    """The chunks of `name`, with one warning, which ends with `hint`, where they have bytes that are not UTF-8."""
+    seen = False
     for chunk in chunks:
-        if not warned:
+        if not seen:
             try:
                 b"\n".join(line.data for line in chunk).decode()
             except UnicodeDecodeError:
-                warned = True
-                streams.warn("the text has bytes that are not UTF-8; they are read as unknown characters (U+FFFD)")
+                seen = True
+                streams.warn(f"{name} has bytes that are not UTF-8, scored as unknown characters (U+FFFD){hint}")
         yield chunk
 
 

@@ -121,9 +121,14 @@ def _one_line(error: Any, args: Sequence[str]) -> str:
         typed = next((arg for arg in args if len(unknown) == 2 and arg.startswith(unknown)), unknown)
         wanted = typed if typed.startswith("--") else f"-{typed}" if len(typed) > 2 else typed
         message = f"no such option {typed}{nearest(wanted.split('=')[0], known)}"
+    elif unknown:  # with a value that it does not take, or without the one it needs
+        message = message.replace(f"Option {unknown!r}", unknown)
     elif parameter is not None and error.message:
         long_names = [name for name in parameter.opts if name.startswith("--")]
         message = f"{(long_names or [parameter.metavar or parameter.name])[0]}: {error.message}"
+        source = context.get_parameter_source(parameter.name) if context is not None else None
+        if context is not None and source is not None and source.name == "DEFAULT_MAP":
+            message = f"{context.params['config']}: {message}"
     elif message == "Missing command":
         message = f"no command given; it must be one of {', '.join(COMMANDS)}"
     elif message.startswith("No such command"):
@@ -161,7 +166,9 @@ def _run(args: Sequence[str]) -> int:
     except MemoryError as error:
         return _fail(f"not enough memory: {error}; a smaller model, --batch-size or --seq-length needs less", 1)
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
+        # The parser writes help and versions itself.
+        shown = "cannot write to standard output: " if {"-h", "--help", "--version"}.intersection(args) else ""
+        name = f"{error.filename}: " if error.filename else shown
         return _fail(f"{name}{error.strerror or error}", 1)
     except Exception as error:
         return _fail(f"unexpected {type(error).__name__}: {error}; CHARRNN_DEBUG=1 shows where", 1)

@@ -42,12 +42,14 @@ def find_checkpoint(explicit: str | None) -> Path:
     return DEFAULT_FOLDER / newest[2]
 
 
-def require_file(path: Path) -> None:
-    """Raise `CharrnnError`, with the command that makes one, where there is no file at the path of a checkpoint."""
+def require_file(path: Path, explicit: str | None) -> None:
+    """Raise `CharrnnError`, with the command that makes one, where there is no file at the path of a checkpoint, which
+    `find_checkpoint` found for `explicit`."""
     try:
         path.stat()
     except FileNotFoundError:
-        raise CharrnnError(f"there is no checkpoint {path}; charrnn train corpus.txt makes one") from None
+        named = f" (${ENVIRONMENT_VARIABLE})" if not explicit and os.environ.get(ENVIRONMENT_VARIABLE) else ""
+        raise CharrnnError(f"there is no checkpoint {path}{named}; charrnn train corpus.txt makes one") from None
     except OSError:  # which the reader of the checkpoint reports
         pass
 
@@ -66,7 +68,7 @@ def open_model(
     from charrnn import checkpoint, tasks
 
     path = find_checkpoint(checkpoint_option)
-    require_file(path)
+    require_file(path, checkpoint_option)
     streams.note(f"{called} {path}")
     task = tasks.task_of(path)
     if verb not in task.verbs:

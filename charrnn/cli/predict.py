@@ -91,7 +91,8 @@ def predict(
         if text_field is not None:
             chunks = text_fields(chunks, text_field)
         if model.unit != "byte":
-            chunks = warned(chunks)
+            name = "the text" if texts else "standard input" if input in (None, "-") else str(input)
+            chunks = warned(chunks, name, "" if texts else "; --encoding names another encoding")
         draw = _json if format == "jsonl" else _tsv
         with streams.Output() as out:
             if header:

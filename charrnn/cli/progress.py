@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli import streams
 from charrnn.cli.visible import visible
+from charrnn.settings import counted
 from charrnn.training import events
 
 if TYPE_CHECKING:
@@ -41,22 +42,28 @@ def start_lines(start: events.Start) -> Iterator[str]:
         f"weight decay {training['weight_decay']:g}, clip norm {training['clip_norm']:g}, seed {training['seed']}"
     )
     yield (
-        f"length    {start.total_steps:,} steps ({_epochs(start.total_steps / start.steps_per_epoch)}), "
+        f"length    {counted(start.total_steps, 'step')} ({epochs_text(start.total_steps / start.steps_per_epoch)}), "
         f"validation every {training['eval_every']:,}"
         + (f", patience {training['patience']}" if training["patience"] else "")
         + (f", from step {start.step:,} on" if start.step else "")
     )
 
 
-def _epochs(number: float) -> str:
+def epochs_text(number: float) -> str:
+    """A number of epochs as text: `1 epoch`, `2.5 epochs`."""
     return "1 epoch" if f"{number:.3g}" == "1" else f"{number:.3g} epochs"
+
+
+def reason_text(stopped_by: str) -> str:
+    """Why a run ended, `End.stopped_by`, in words."""
+    reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
+    return reasons.get(stopped_by, "time is up")
 
 
 def end_lines(end: events.End) -> Iterator[str]:
     """The lines at the end of training: the result."""
-    reasons = {"patience": "no improvement", "steps": "all steps done", "epochs": "all epochs done"}
     yield (
-        f"done      {reasons.get(end.stopped_by, 'time is up')}: {end.steps:,} steps, {_epochs(end.epochs)}, "
+        f"done      {reason_text(end.stopped_by)}: {counted(end.steps, 'step')}, {epochs_text(end.epochs)}, "
         f"{duration_text(end.seconds)}, {end.tokens_per_second:,.0f} tokens per second"
     )
     if end.val_loss is not None:

@@ -144,9 +144,11 @@ def sample(
             seed=seed,
             **given(settings),
         )
+        found = False
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
             for some in _warned(prompts, model.vocabulary):
+                found = found or bool(some)
                 if config.length is not None and not stops:
                     side_by_side = min(len(some) * count, sampling.samples_at_once(model.vocabulary))
                     _require_memory(config.length, side_by_side, as_json=format == "jsonl")
@@ -158,6 +160,8 @@ def sample(
                 else:
                     _write_json(out, pieces, some, echoed, seed)
                 out.flush()
+        if not found:
+            streams.note("the prompt file is empty: there is no prompt to go on from, and nothing was written")
 
 
 def _require_memory(length: int, samples: int, *, as_json: bool) -> None:

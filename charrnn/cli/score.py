@@ -166,8 +166,10 @@ def score(
         chunks = without_byte_order_mark(read)
         if text_field is not None:
             chunks = text_fields(chunks, text_field)
-        if any(one is not None and one.vocabulary.unit != "byte" for one in (model, other)):
-            chunks = warned(chunks)
+        units = [one.vocabulary.unit for one in (model, other) if one is not None]
+        if any(unit != "byte" for unit in units):
+            name = "the text" if texts else "standard input" if input in (None, "-") else str(input)
+            chunks = warned(chunks, name, "" if texts or "byte" in units else "; --encoding names another encoding")
 
         details = not summary and (per_token or format == "table")
         scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)

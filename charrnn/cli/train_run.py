@@ -15,6 +15,7 @@ from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_files import check_names
 from charrnn.cli.train_log import TrainingLog
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.settings import counted
 from charrnn.training import events
 
 if TYPE_CHECKING:
@@ -72,11 +73,12 @@ def require_piped(corpora: Sequence[str]) -> None:
 def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, repeat: bool) -> dict[str, Any]:
     """Train, drawing and logging the events; returns the result.
 
-    `repeat`: print the command that repeats the run with a fixed number of steps.
+    `repeat`: print the command that repeats the run with a fixed number of steps, unless it had hardly time for any.
     """
+    from charrnn.training.advice import LATE_START
     from charrnn.training.loop import train as train_model
 
-    saved = spec.resumed is not None
+    saved, late = spec.resumed is not None, False
     plan: list[events.Event] = []
     training = train_model(spec, network)
     with TrainingLog(log, append=saved) as file:
@@ -84,8 +86,9 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
             with make_display() as display:
 
                 def handle(event: events.Event) -> None:
-                    nonlocal saved
+                    nonlocal saved, late
                     saved = saved or isinstance(event, events.Saved)
+                    late = late or (isinstance(event, events.Advice) and event.topic == LATE_START)
                     if isinstance(event, events.Start | events.Replanned):
                         plan.append(event)
                     file.write(event)
@@ -100,7 +103,7 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
                 training.throw(KeyboardInterrupt())
                 streams.note(resume_command(spec))
             raise
-    if repeat and spec.resumed is None and isinstance(plan[0], events.Start):
+    if repeat and not late and spec.resumed is None and isinstance(plan[0], events.Start):
         exact = len(plan) == 1 and plan[0].total_steps == end.steps
         words = "the same again" if exact else "much the same again, as the plan changed on the way"
         streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
@@ -134,7 +137,7 @@ def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool)
         streams.note(line)
     streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
     streams.note(f"speed     {found['tokens_per_second']:,.0f} tokens per second")
-    streams.note(f"time      {duration_text(found['seconds'])} for {found['steps']:,} steps")
+    streams.note(f"time      {duration_text(found['seconds'])} for {counted(found['steps'], 'step')}")
     if as_json:
         with streams.Output() as out:
             out.write(json.dumps(found) + "\n")

@@ -16,7 +16,7 @@ _INSTRUCTIONS = ("sse2", "avx", "fma", "avx2", "avx512f", "avx512_bf16", "asimd"
 
 
 def version_lines() -> Iterator[str]:
-    """`charrnn 0.1.0`, then a line with the versions of Python and the numerical packages, and the processor."""
+    """`charrnn 0.2.0`, then a line with the versions of Python and the numerical packages, and the processor."""
     yield f"charrnn {__version__}"
     packages = ", ".join(f"{name} {_version(name)}" for name in ("NumPy", "Numba"))
     yield f"Python {platform.python_version()}, {packages}, {platform.system()} {processor_features()}"

@@ -11,6 +11,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, SamplingConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import LANGUAGE, LanguageFormat, TextSide
+from charrnn.settings import counted
 from charrnn.tasks import language_advice, language_defaults, language_evaluation
 from charrnn.tasks.sampling import sample
 from charrnn.tasks.trained_language import TrainedLanguageModel
@@ -97,10 +98,8 @@ class Language(Task[Corpus, "LanguageModel"]):
     def describe(self, dataset: Corpus, network: LanguageModel) -> Description:
         """Sizes of vocabulary and network, and the options of the text."""
         config, units, held_out = network.config, len(dataset.vocabulary), dataset.validation
-        text = (
-            f"{len(dataset.train):,} tokens to learn from, {0 if held_out is None else len(held_out):,} held out, "
-            f"{units:,} units"
-        )
+        learned = counted(len(dataset.train), "token")
+        text = f"{learned} to learn from, {0 if held_out is None else len(held_out):,} held out, {units:,} units"
         cells = config.cells
         embedding = f"embedding {config.embedding_size}" if config.embedding_size else "one-hot input"
         model = (

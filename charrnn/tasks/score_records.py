@@ -50,6 +50,13 @@ class Score(NamedTuple):
     logprob_known: float
     parts: tuple[Units, ...] = ()
 
+    def __repr__(self) -> str:
+        """The fields that are looked at most, in short."""
+        return (
+            f"Score(logprob={self.logprob:.3f}, tokens={self.tokens}, oov={self.oov}, "
+            f"bits_per_byte={self.bits_per_byte:.3f}, perplexity={self.perplexity:.2f})"
+        )
+
     @property
     def units(self) -> list[str]:
         """The text of each token; needs `parts`."""

@@ -11,7 +11,7 @@ from charrnn.config import DEFAULT_LENGTH, MAX_THREADS, PRECISIONS, SamplingConf
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
 from charrnn.runtime.seeds import random_seed
-from charrnn.settings import require_choice, require_range, require_whole
+from charrnn.settings import require_choice, require_whole
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
 from charrnn.tasks.score_records import Line, Score
@@ -31,6 +31,11 @@ class TrainedLanguageModel:
     def __init__(self, network: LanguageModel, side: TextSide) -> None:
         self.network, self.vocabulary, self.text = network, side.vocabulary, side.config
 
+    def __repr__(self) -> str:
+        """What the model is made of, in short."""
+        cells, size = ",".join(self.network.config.cells), self.network.config.hidden_size
+        return f"<TrainedLanguageModel: {cells} of {size}, {len(self.vocabulary)} {self.text.unit} units>"
+
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedLanguageModel:
         """The model of a checkpoint. `precision` is that of matrix products: float32, bfloat16, or auto, which is the
@@ -43,7 +48,7 @@ class TrainedLanguageModel:
         from charrnn.runtime.precision import resolve_precision
 
         require_choice("`precision`", precision, PRECISIONS)
-        require_range("`threads`", threads, 1, MAX_THREADS)
+        require_whole("`threads`", threads, 1, MAX_THREADS)
         bfloat16 = resolve_precision(precision) == "bfloat16"
         network = LanguageModel(checkpoint.model, threads=threads, bfloat16=bfloat16)
         network.load(checkpoint.weights)
@@ -56,12 +61,10 @@ class TrainedLanguageModel:
         text has no other: lines are scored one by one. With `per_token` a Score also lists its units. Bytes are UTF-8;
         invalid ones are scored as U+FFFD, except by a byte model.
 
-        Raises TypeError for a single text, UsageError for a text of several lines, and CharrnnError where the model
-        computes numbers that are not finite.
+        Raises UsageError for a single text, for one of several lines and for what is no text, and CharrnnError where
+        the model computes numbers that are not finite.
         """
-        if isinstance(texts, str | bytes):
-            raise TypeError("`texts` is one text; give a list of texts")
-        lines = [Line(as_bytes(text)) for text in texts]
+        lines = [Line(text) for text in all_bytes("`texts`", texts)]
         for line in lines:
             if b"\n" in line.data:
                 raise UsageError(
@@ -89,20 +92,22 @@ class TrainedLanguageModel:
         degeneration", arXiv:1904.09751). A sample ends before the first of `stops` that it contains. The same seed
         and precision give the same samples; seed None chooses one at random. Bytes that are not UTF-8 become U+FFFD.
 
-        Raises UsageError for an argument out of range, and CharrnnError where the model computes numbers that are not
-        finite.
+        Raises UsageError for an argument out of range or of another type, and CharrnnError where the model computes
+        numbers that are not finite.
         """
         require_whole("`count`", count, 1)
         if length is not None:
             require_whole("`length`", length, 0)
-        if isinstance(stops, str | bytes):
-            raise UsageError("`stops` is one text; give a list of texts")
+        require_whole("`top_k`", top_k, 0)
+        if seed is not None:
+            require_whole("`seed`", seed, 0)
+        [start] = all_bytes("`prompt`", [prompt])
         config = self.sampling_config(
-            length=length, temperature=temperature, top_k=top_k, top_p=top_p, stops=tuple(map(as_bytes, stops)),
+            length=length, temperature=temperature, top_k=top_k, top_p=top_p, stops=tuple(all_bytes("`stops`", stops)),
             seed=random_seed() if seed is None else seed,
         )  # fmt: skip
         samples = [bytearray() for _ in range(count)]
-        for piece in self.pieces([as_bytes(prompt)], config, count=count):
+        for piece in self.pieces([start], config, count=count):
             samples[piece.index] += piece.data
         return [text.decode("utf-8", "replace") for text in samples]
 
@@ -134,8 +139,22 @@ class TrainedLanguageModel:
         )
 
 
-def as_bytes(text: str | bytes) -> bytes:
-    """The text as UTF-8; a lone surrogate becomes U+FFFD. Bytes are returned as they are."""
-    if isinstance(text, bytes):
-        return text
+def all_bytes(name: str, texts: Iterable[str | bytes]) -> list[bytes]:
+    """The texts as UTF-8; a lone surrogate becomes U+FFFD. Bytes are returned as they are.
+
+    Raises UsageError, which begins with `name`, for a single text and for what is no text.
+    """
+    if isinstance(texts, str | bytes):
+        raise UsageError(f"{name} is one text; give a list of texts")
+    if not isinstance(texts, Iterable):
+        raise UsageError(f"{name} is {texts!r:.40}; give a list of texts")
+    found = []
+    for text in texts:
+        if not isinstance(text, str | bytes):
+            raise UsageError(f"{name} has {text!r:.40}, which is no text; it must be str or bytes")
+        found.append(text if isinstance(text, bytes) else _encoded(text))
+    return found
+
+
+def _encoded(text: str) -> bytes:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -25,16 +25,18 @@ NARROW_GAP = 0.05
 # 0.04.
 STILL_FALLING = 0.03
 MOST_DROPOUT = 0.5  # the most that is advised
+LATE_START = "late start"  # the topic of this advice
 LATE = 0.5  # share of a time limit that has passed before the first step
 
 
-def late_start(ready: float, limit: float) -> str | None:
+def late_start(ready: float, limit: float, *, resumed: bool = False) -> str | None:
     """Advice where the first step came after `ready` of `limit` seconds, None where that is early enough."""
     if ready < LATE * limit:
         return None
+    again = "A larger `max_time` gives a resumed run" if resumed else "The same command with `force` has"
     return (
         f"{ready:.0f} of {limit:.0f} seconds had passed before the first step: the first time, the numerical code is "
-        "compiled, and that is kept. The same command again has more time to learn"
+        f"compiled, and that is kept. {again} more time to learn"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.settings import counted
 from charrnn.training.schedule import Plan
 from charrnn.training.speed import Speed
 from charrnn.training.state import Progress
@@ -135,7 +136,7 @@ class Planner:
         plans, total = progress.plans, self.fixed[0]
         if total < progress.step:
             raise UsageError(
-                f"the run is at step {progress.step:,} and the budget is {total:,} steps; "
+                f"the run is at step {progress.step:,} and the budget is {counted(total, 'step')}; "
                 "give a larger `steps` or `epochs`"
             )
         if plans and plans[-1].total == total:

@@ -10,6 +10,7 @@ from typing import Any
 from charrnn.errors import CharrnnError, DivergedError
 from charrnn.nn.dropout import DropoutKey
 from charrnn.runtime.threads import single_threaded
+from charrnn.settings import counted
 from charrnn.training import advice, events
 from charrnn.training.interrupts import uninterrupted
 from charrnn.training.keeper import Keeper
@@ -65,8 +66,9 @@ class Run:
             self._plan_time(self._measure(min(1.0, 0.01 * self.config.max_time)))
             self._ready = self.spec.elapsed()
         elif self.planner.plan_steps(self.progress):
+            total = counted(self.progress.plans[-1].total, "step")
             yield self._note(
-                f"the budget is now {self.progress.plans[-1].total} steps and the schedule is computed anew: "
+                f"the budget is now {total} and the schedule is computed anew: "
                 "from here on this is not the run that it would have been without interruption"
             )
         self.keeper.last_good.progress.plans = list(self.progress.plans)
@@ -261,8 +263,10 @@ class Run:
         yield self.save()
         yield from self._advise(advice.at_end(progress, self.config, reason))
         yield from self._advise(self.task.advise_at_end(self.spec))
-        if self.config.max_time and (message := advice.late_start(self._ready, self.config.max_time - self.spent)):
-            yield events.Advice(self.spec.elapsed(), "late start", message)
+        if self.config.max_time:
+            limit, resumed = self.config.max_time - self.spent, self.spec.resumed is not None
+            if message := advice.late_start(self._ready, limit, resumed=resumed):
+                yield events.Advice(self.spec.elapsed(), advice.LATE_START, message)
         yield dataclasses.replace(end, seconds=self.spec.elapsed())
 
     def _evaluate_best(self) -> Metrics:
