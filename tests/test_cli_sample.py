@@ -29,7 +29,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     """Run `charrnn sample` on a toy model: status, standard output, standard error."""
 
     def call(*args: str, vocabulary: Vocabulary = CHARS, lines: bool = False) -> tuple[int, bytes, str]:
-        def open_model(*options: Any) -> Any:
+        def open_model(*options: Any, verb: str) -> Any:
+            assert verb == "sample"
             opened.append(options)
             return toy_trained(vocabulary, lines=lines)
 

@@ -36,7 +36,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     def call(
         *args: str, stdin: bytes | None = None, vocabulary: Vocabulary = CHARS, lines: bool = False
     ) -> tuple[int, bytes, str]:
-        def open_model(checkpoint: str | None, threads: int | None, precision: str, *, called: str = "") -> Any:
+        def open_model(
+            checkpoint: str | None, threads: int | None, precision: str, *, verb: str, called: str = ""
+        ) -> Any:
+            assert verb == "score"
             opened.append((checkpoint, threads, precision))
             # The model to compare with knows other words and has other weights.
             known, seed = (WORDS, 1) if called == "against" else (vocabulary, 0)

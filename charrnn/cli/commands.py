@@ -17,6 +17,7 @@ from charrnn.errors import CharrnnError
 COMMANDS = {
     "train": "Learn from text files and write a checkpoint.",
     "sample": "Write text like the text a checkpoint was trained on.",
+    "predict": "Say which label each line of a text most probably has.",
     "score": "Say how probable each line of a text is.",
     "info": "Describe a checkpoint.",
 }

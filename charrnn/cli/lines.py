@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from charrnn.cli import streams
 from charrnn.cli.byte_source import ByteSource, is_file
@@ -86,6 +86,33 @@ def read_chunks(descriptor: int, name: str, encoding: str | None = None) -> Iter
         partial.clear()
     if lines:
         yield lines
+
+
+@contextmanager
+def open_input(
+    texts: Sequence[str] | None, path: str | None, encoding: str | None, text_field: int | None
+) -> Iterator[Iterator[list[Line]]]:
+    """The lines of the TEXT arguments, or else of a file or pipe, in chunks, without a byte order mark at the start.
+
+    With `text_field`, that field of each. Raises as `open_lines` and `text_fields` do.
+    """
+    source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(path or "-", transcoded(encoding))
+    with source as read:
+        chunks = without_byte_order_mark(read)
+        yield chunks if text_field is None else text_fields(chunks, text_field)
+
+
+def with_warning(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
+    """The chunks, with one warning where they have bytes that are not UTF-8."""
+    warned = False
+    for chunk in chunks:
+        if not warned:
+            try:
+                b"\n".join(line.data for line in chunk).decode()
+            except UnicodeDecodeError:
+                warned = True
+                streams.warn("the text has bytes that are not UTF-8; they are read as unknown characters (U+FFFD)")
+        yield chunk
 
 
 def transcoded(encoding: str | None) -> str | None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from charrnn.cli import streams
 from charrnn.cli.options import resolve_threads
 from charrnn.errors import CharrnnError, UsageError
-
-if TYPE_CHECKING:
-    from charrnn.tasks.trained_language import TrainedLanguageModel
 
 DEFAULT_FOLDER = Path("checkpoints")
 DEMO_NAME = "demo.safetensors"
@@ -56,12 +53,13 @@ def require_file(path: Path) -> None:
 
 
 def open_model(
-    checkpoint_option: str | None, threads: int | None, precision: str, *, called: str = "checkpoint"
-) -> TrainedLanguageModel:
-    """The model of the chosen checkpoint, ready to compute; the choice is named on stderr.
+    checkpoint_option: str | None, threads: int | None, precision: str, *, verb: str, called: str = "checkpoint"
+) -> Any:
+    """The model of the chosen checkpoint, ready to compute, of whatever task; the choice is named on stderr.
 
     `precision` is that of the products: float32, bfloat16, or auto, which is the faster one on this machine. Raises
-    `CharrnnError` when there is no checkpoint or it is damaged, `UsageError` for wrong options.
+    `CharrnnError` when there is no checkpoint or it is damaged, `UsageError` for wrong options and where `verb`, the
+    command, means nothing for models of its task.
     """
     count = resolve_threads(threads)
 
@@ -71,10 +69,12 @@ def open_model(
     require_file(path)
     streams.note(f"{called} {path}")
     task = tasks.task_of(path)
+    if verb not in task.verbs:
+        use = " or ".join(f"charrnn {name}" for name in task.verbs)
+        raise UsageError(f"{called} {path} is a model of the task {task.format.task}; use {use}")
     loaded = checkpoint.load(path, task.format)
 
     from charrnn.cli.compiling import announce_compilation
 
     announce_compilation()
-    model: TrainedLanguageModel = task.trained(loaded, threads=count, precision=precision)
-    return model
+    return task.trained(loaded, threads=count, precision=precision)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from charrnn.models.classifier import Classifier
 
 POSITIONS = 1 << 14  # units of the texts of one batch, about
+LARGEST = 1 << 28  # floats of the activations of one text: 1 GB
+_LONGEST_WORD = 64  # characters of a word, on average over a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,17 @@ class Prediction:
 class TrainedClassifier:
     """A trained classifier. It is immutable, and several threads may use it at once: calls wait for each other.
 
-    Results do not depend on the number of threads, nor on the other texts of a call.
+    Results do not depend on the number of threads, nor on the other texts of a call. Of a text only the first `longest`
+    units are read, many thousands: all states of a text are in memory at once. Texts in bytes are UTF-8; invalid ones
+    are read as U+FFFD, except by a byte model.
     """
 
     def __init__(self, network: Classifier, sides: ClassifierSides) -> None:
         self.network, self.sides, self.labels = network, sides, sides.labels
+        self.vocabulary = sides.text.vocabulary
+        config = network.config
+        states = config.hidden_size * config.num_layers * (2 if config.bidirectional else 1)
+        self.longest = max(POSITIONS, LARGEST // (4 * states + config.embedding_size))
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedClassifier:
@@ -65,13 +73,13 @@ class TrainedClassifier:
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
-    def log_probs(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def log_probs(self, texts: Sequence[str | bytes]) -> NDArray[np.float64]:
         """Log-probabilities (texts, labels) of all labels of each text, in nats.
 
         Raises CharrnnError where the model computes numbers that are not finite.
         """
         ids = [self._encode(text) for text in texts]
-        values = np.empty((len(ids), len(self.labels)))
+        values = np.empty((len(ids), len(self.labels)), np.float64)
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         for chosen in _cut(order, [len(ids[n]) for n in order]):
             batch, places = pack([ids[n] for n in chosen], None)
@@ -80,12 +88,12 @@ class TrainedClassifier:
             raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
         return values
 
-    def predict(self, texts: Iterable[str], *, count: int = 1) -> list[Prediction]:
+    def predict(self, texts: Iterable[str | bytes], *, count: int = 1) -> list[Prediction]:
         """The `count` most probable labels of each text, in order.
 
         Raises TypeError for a single text, UsageError for `count` below 1.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str | bytes):
             raise TypeError("`texts` is one text; give a list of texts")
         require_range("`count`", count, 1)
         values = self.log_probs(list(texts))
@@ -95,10 +103,21 @@ class TrainedClassifier:
             for n, row in enumerate(best)
         ]
 
-    def _encode(self, text: str) -> NDArray[np.int32]:
-        """The ids of a text, at least one."""
-        ids = np.asarray(self.sides.text.vocabulary.encode(text), np.int32)
+    def reads_whole(self, text: str | bytes) -> bool:
+        """Whether a text has at most `longest` units."""
+        return len(text) <= self.longest or len(self._ids(text, self.longest + 1)) <= self.longest
+
+    def _encode(self, text: str | bytes) -> NDArray[np.int32]:
+        """The ids of a text, at least one and at most `longest`."""
+        ids = self._ids(text, self.longest)
         return ids if len(ids) else np.array([EOS], np.int32)
+
+    def _ids(self, text: str | bytes, most: int) -> NDArray[np.int32]:
+        """The ids of the first units of a text. What comes after it is not even decoded: a text may be very long."""
+        characters = most * (_LONGEST_WORD if self.vocabulary.unit == "word" else 1)
+        if isinstance(text, bytes) and self.vocabulary.unit != "byte":
+            text = text[: 4 * characters].decode("utf-8", "replace")  # a character has at most four bytes
+        return np.asarray(self.vocabulary.encode(text[:characters])[:most], np.int32)
 
 
 def _cut(order: list[int], lengths: list[int]) -> Iterator[list[int]]:

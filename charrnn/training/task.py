@@ -193,6 +193,11 @@ class Task(Protocol[D, N]):
     def verb(self) -> str:
         """What a trained model is for first of all: sample or predict."""
 
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What a trained model is for."""
+        return self.verb, "score"
+
     def read(self, request: Request, initial: Checkpoint | None) -> D:
         """Read the dataset of a request.
 
