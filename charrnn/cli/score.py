@@ -90,25 +90,37 @@ def score(
     if vs == "":
         raise UsageError("--vs is empty; it must name a checkpoint")
     _check_output(format, header, per_token, summary)
-    if format is None:
-        format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
 
     from charrnn.cli.lines import open_input, with_warning
+    from charrnn.tasks.trained_language import TrainedLanguageModel
 
     with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="score")
+        classifier = not isinstance(model, TrainedLanguageModel)
+        if classifier:
+            only = {"--stream": stream, "--vs": vs, "--text-field": text_field, "--per-token": per_token}
+            _refuse({**only, "--format table": format == "table"})
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         units = {one.vocabulary.unit for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         if units != {"byte"}:
             chunks = with_warning(chunks)
+        log_unit = LOG_UNITS[log_base]
+        if classifier:
+            from charrnn.cli.score_labels import score_labels
 
+            score_labels(model, chunks, format=format or "tsv", log_unit=log_unit, header=header, summary=summary)
+            return
+        if other is not None and not isinstance(other, TrainedLanguageModel):
+            raise UsageError(f"--vs {vs} is a classifier, and the checkpoint a language model; leave it out")
+
+        if format is None:
+            format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
         details = not summary and (per_token or format == "table")
         scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)
         comparer: Scorer | None = None if other is None else partial(other.score_chunks, stream=stream)
         records = _records(chunks, scorer, comparer)
-        log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:
             if summary:
                 out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
@@ -128,6 +140,13 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
         raise UsageError(f"--per-token is for --format jsonl, and --format is {format}; leave one of them out")
     if header and (per_token or format not in (None, "tsv")):
         raise UsageError(f"--header is for --format tsv, and --format is {format or 'jsonl'}; leave it out")
+
+
+def _refuse(given: dict[str, object]) -> None:
+    """Raise `UsageError` for an option, by name, that means nothing for a classifier."""
+    for name, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"{name} is for language models, and the checkpoint is a classifier; leave it out")
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:
