@@ -110,7 +110,7 @@ def _tsv(line: Line, found: Prediction, k: int | None) -> Iterable[bytes]:
         chances = (number(math.exp(logprob)) for logprob in found.logprobs)
         first = " ".join(map(":".join, zip(names, chances, strict=True)))
     whole = line.data if line.whole is None else line.whole
-    return (streams.encode(f"{first}\t{number(found.probability)}\t"), whole, b"\n")
+    return (streams.encode(f"{first}\t{number(found.probability)}\t") + whole + b"\n",)
 
 
 def _json_line(line: Line, found: Prediction, k: int | None) -> Iterable[bytes]:
