@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Result, run_command
-from tests.test_cli_predict import classifier, predict, train
+from tests.test_cli_predict_lines import classifier, predict, train
 
 
 @pytest.fixture(scope="module")
