@@ -97,8 +97,9 @@ def test_header_and_the_most_probable_labels(path: Path) -> None:
     refused = predict(path, "--header", "--format", "jsonl", "ab")
     assert (refused.status, refused.err.count("\n")) == (2, 1)
     label, chance, text = plain.split(b"\t", 2)
-    pairs, *rest = predict(path, "-k", "5", "ab\tc").out.split(b"\t", 2)
-    assert rest == [chance, text]
+    pairs, rest = predict(path, "-k", "5", "ab\tc").out.split(b"\t", 1)
+    assert rest == text
+    assert predict(path, "-k", "5", "--header", "ab\tc").out == b"labels\ttext\n" + pairs + b"\t" + text
     other = {b"more a": b"more b", b"more b": b"more a"}[label]
     assert pairs == b"%s:%s %s:%.6f" % (label, chance, other, 1 - float(chance))
     assert predict(path, "-k", "1", "ab\tc").out.split(b"\t")[0] == label + b":" + chance
@@ -149,7 +150,7 @@ def test_labels_are_one_field(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(TrainedClassifier, "of", renamed)
     out = predict(path, "-k", "2", "abc").out
     assert out.count(b"\n") == 1
-    pairs, _, text = out.split(b"\t")
+    pairs, text = out.split(b"\t")
     assert (text, b"a\\tb\\n:0." in pairs, "?é:0.".encode() in pairs) == (b"abc\n", True, True)
     assert json.loads(predict(path, "--format", "jsonl", "abc").out)["label"] in ("a\tb\n", "?é")
 
@@ -175,12 +176,12 @@ def test_each_task_has_its_commands(path: Path, models: dict[str, Path]) -> None
     result = predict(models["char"], "x")
     assert (result.status, result.out) == (2, b"")
     assert result.err == (
-        f"charrnn: error: checkpoint {models['char']} is a model of the task language; use charrnn sample or "
-        "charrnn score\n"
+        f"charrnn: error: charrnn predict is not for models of the task language, and {models['char']} is one; use "
+        "charrnn sample or score\n"
     )
     result = run_command("sample", "-q", "-c", path, "--seed", "1")
     assert (result.status, result.out) == (2, b"")
-    assert f"checkpoint {path} is a model of the task classify; use charrnn predict" in result.err
+    assert "use charrnn predict or score" in result.err
 
 
 def test_compressed_and_converted(classifiers: dict[str, Path]) -> None:

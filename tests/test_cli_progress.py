@@ -11,6 +11,12 @@ from charrnn.cli import progress, streams
 from charrnn.training import events
 
 
+@pytest.fixture(autouse=True)
+def spoken() -> None:
+    """No test before has left the program quiet."""
+    streams.set_quiet(False)
+
+
 class FakeEvents:
     """Events as they come, without a model."""
 

@@ -39,7 +39,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
         def open_model(
             checkpoint: str | None, threads: int | None, precision: str, *, verb: str, called: str = ""
         ) -> Any:
-            assert verb == "score"
             opened.append((checkpoint, threads, precision))
             # The model to compare with knows other words and has other weights.
             known, seed = (WORDS, 1) if called == "against" else (vocabulary, 0)

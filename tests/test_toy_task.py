@@ -123,7 +123,7 @@ class ParityFormat:
 class ParityTask(Task[BitFile, ParityNetwork]):
     format = ParityFormat()
     figures = ("accuracy",)
-    verb = "sample"
+    verbs = ("sample",)
     settings = (TextConfig, Parity, TrainingConfig)
 
     def read(self, request: Request, initial: Checkpoint | None) -> BitFile:

@@ -17,8 +17,8 @@ from charrnn.errors import CharrnnError
 COMMANDS = {
     "train": "Learn from text files and write a checkpoint.",
     "sample": "Write text like the text a checkpoint was trained on.",
-    "predict": "Say which label each line of a text most probably has.",
     "score": "Say how probable each line of a text is.",
+    "predict": "Say which label each line of a text has.",
     "info": "Describe a checkpoint.",
 }
 

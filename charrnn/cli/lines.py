@@ -102,19 +102,6 @@ def open_input(
         yield chunks if text_field is None else text_fields(chunks, text_field)
 
 
-def with_warning(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
-    """The chunks, with one warning where they have bytes that are not UTF-8."""
-    warned = False
-    for chunk in chunks:
-        if not warned:
-            try:
-                b"\n".join(line.data for line in chunk).decode()
-            except UnicodeDecodeError:
-                warned = True
-                streams.warn("the text has bytes that are not UTF-8; they are read as unknown characters (U+FFFD)")
-        yield chunk
-
-
 def transcoded(encoding: str | None) -> str | None:
     """The encoding to convert from, None for UTF-8, which is not converted: invalid bytes pass through."""
     return None if encoding is None or codecs.lookup(encoding).name == "utf-8" else encoding
@@ -153,6 +140,19 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
             start = sum(map(len, fields[: number - 1])) + number - 1
             found.append(Line(fields[number - 1], line.ended, line.data, start))
         yield found
+
+
+def warned(chunks: Iterable[list[Line]]) -> Iterator[list[Line]]:
+    """The chunks, with one warning where they have bytes that are not UTF-8."""
+    warned = False
+    for chunk in chunks:
+        if not warned:
+            try:
+                b"\n".join(line.data for line in chunk).decode()
+            except UnicodeDecodeError:
+                warned = True
+                streams.warn("the text has bytes that are not UTF-8; they are read as unknown characters (U+FFFD)")
+        yield chunk
 
 
 def _line(data: bytes) -> Line:

@@ -55,11 +55,11 @@ def require_file(path: Path) -> None:
 def open_model(
     checkpoint_option: str | None, threads: int | None, precision: str, *, verb: str, called: str = "checkpoint"
 ) -> Any:
-    """The model of the chosen checkpoint, ready to compute, of whatever task; the choice is named on stderr.
+    """The model of the chosen checkpoint, ready to compute; the choice is named on stderr.
 
     `precision` is that of the products: float32, bfloat16, or auto, which is the faster one on this machine. Raises
-    `CharrnnError` when there is no checkpoint or it is damaged, `UsageError` for wrong options and where `verb`, the
-    command, means nothing for models of its task.
+    `CharrnnError` when there is no checkpoint or it is damaged, `UsageError` for wrong options, and where its task is
+    one for which the command `verb` has no meaning.
     """
     count = resolve_threads(threads)
 
@@ -70,8 +70,10 @@ def open_model(
     streams.note(f"{called} {path}")
     task = tasks.task_of(path)
     if verb not in task.verbs:
-        use = " or ".join(f"charrnn {name}" for name in task.verbs)
-        raise UsageError(f"{called} {path} is a model of the task {task.format.task}; use {use}")
+        raise UsageError(
+            f"charrnn {verb} is not for models of the task {task.format.task}, and {path} is one; use charrnn "
+            f"{' or '.join(task.verbs)}"
+        )
     loaded = checkpoint.load(path, task.format)
 
     from charrnn.cli.compiling import announce_compilation

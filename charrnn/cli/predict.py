@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.trained_classifier import Prediction, TrainedClassifier
 
 FORMATS = ("tsv", "jsonl")
-HEADER = b"label\tprobability\ttext\n"
+HEADER, HEADER_OF_SEVERAL = b"label\tprobability\ttext\n", b"labels\ttext\n"
 # In a field of tsv; a label from a table may have them.
 _ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -38,10 +37,11 @@ def predict(
     input: InputOption = None,
     encoding: EncodingOption = None,
     text_field: TextFieldOption = None,
-    k: Annotated[
+    best: Annotated[
         int | None,
         option(
             "-k",
+            "--best",
             metavar="N",
             parser=whole_number(1),
             group="Output",
@@ -61,20 +61,21 @@ def predict(
     if header and format != "tsv":
         raise UsageError(f"--header is for --format tsv, and --format is {format}; leave it out")
 
-    from charrnn.cli.lines import open_input, with_warning
+    from charrnn.cli.lines import open_input, warned
 
     with open_input(texts, input, encoding, text_field) as chunks:
         model: TrainedClassifier = open_model(checkpoint, threads, precision, verb="predict")
-        if model.vocabulary.unit != "byte":
-            chunks = with_warning(chunks)
+        if model.unit != "byte":
+            chunks = warned(chunks)
         elif encoding is not None:
             raise UsageError("--encoding is for text read as characters, and the model reads bytes; leave it out")
+        draw = _tsv if format == "tsv" else _json_line
         with streams.Output() as out:
             if header:
-                out.write(HEADER)
-            for records in _records(model, chunks, k or 1):
+                out.write(HEADER if best is None else HEADER_OF_SEVERAL)
+            for records in _records(model, chunks, best or 1):
                 for line, found in records:
-                    pieces = _tsv(line, found, k) if format == "tsv" else _json_line(line, found, k)
+                    pieces = draw(line, found, best is not None)
                     for piece in pieces:
                         out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
                 out.flush()
@@ -99,30 +100,26 @@ def _records(
         yield zip(chunk, model.predict(texts, count=count), strict=True)
 
 
-def _tsv(line: Line, found: Prediction, k: int | None) -> Iterable[bytes]:
-    """One line of fields; the bytes that were read, with their tabs, come last."""
+def _tsv(line: Line, found: Prediction, several: bool) -> Iterable[bytes]:
+    """`label TAB probability TAB text`, or with `several` labels `label:probability … TAB text`.
+
+    The text is the bytes that were read, with their tabs.
+    """
     from charrnn.cli.score_output import number
 
-    names = [label.translate(_ESCAPES) for label in found.labels]
-    if k is None:
-        first = names[0]
-    else:
-        chances = (number(math.exp(logprob)) for logprob in found.logprobs)
-        first = " ".join(map(":".join, zip(names, chances, strict=True)))
-    whole = line.data if line.whole is None else line.whole
-    return (streams.encode(f"{first}\t{number(found.probability)}\t") + whole + b"\n",)
+    pairs = zip((label.translate(_ESCAPES) for label in found.labels), map(number, found.probabilities), strict=True)
+    fields = " ".join(map(":".join, pairs)) if several else "\t".join(next(pairs))
+    return (streams.encode(f"{fields}\t") + (line.data if line.whole is None else line.whole) + b"\n",)
 
 
-def _json_line(line: Line, found: Prediction, k: int | None) -> Iterable[bytes]:
+def _json_line(line: Line, found: Prediction, several: bool) -> Iterable[bytes]:
     """One JSON object on a line, in pieces. Where a field was labelled, `line` is the whole line."""
     from charrnn.cli.score_output import json_text
 
     values: dict[str, Any] = {"label": found.label, "probability": found.probability}
-    if k is not None:
-        values["labels"] = [
-            {"label": label, "probability": math.exp(logprob)}
-            for label, logprob in zip(found.labels, found.logprobs, strict=True)
-        ]
+    if several:
+        pairs = zip(found.labels, found.probabilities, strict=True)
+        values["labels"] = [{"label": label, "probability": probability} for label, probability in pairs]
     members = json.dumps(values, ensure_ascii=False, allow_nan=False)[1:-1]
     whole = () if line.whole is None else chain((b', "line": ',), json_text(line.whole))
     return chain((b'{"text": ',), json_text(line.data), (streams.encode(f", {members}"),), whole, (b"}\n",))

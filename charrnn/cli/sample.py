@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from charrnn.tasks.sampling import Piece
     from charrnn.tasks.score_records import Line
-    from charrnn.tasks.trained_language import TrainedLanguageModel
     from charrnn.text.vocabulary import Vocabulary
 
 FORMATS = ("text", "jsonl")
@@ -132,8 +131,7 @@ def sample(
             prompts = iter([_only_one(prompts)])
         # The rows of a batch are split between the threads: a few rows are faster on one.
         rows = count * len(typed) // _ROWS_A_THREAD if prompt_file is None else math.inf
-        used = int(min(resolve_threads(threads), max(1, rows)))
-        model: TrainedLanguageModel = open_model(checkpoint, used, precision, verb="sample")
+        model = open_model(checkpoint, int(min(resolve_threads(threads), max(1, rows))), precision, verb="sample")
 
         from charrnn.tasks import sampling
 

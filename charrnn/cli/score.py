@@ -91,28 +91,27 @@ def score(
         raise UsageError("--vs is empty; it must name a checkpoint")
     _check_output(format, header, per_token, summary)
 
-    from charrnn.cli.lines import open_input, with_warning
-    from charrnn.tasks.trained_language import TrainedLanguageModel
+    from charrnn.cli.lines import open_input, warned
 
     with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="score")
-        classifier = not isinstance(model, TrainedLanguageModel)
+        classifier = model.task == "classify"
         if classifier:
-            only = {"--stream": stream, "--vs": vs, "--text-field": text_field, "--per-token": per_token}
+            only = {"--stream": stream, "--vs": vs, "--per-token": per_token}
             _refuse({**only, "--format table": format == "table"})
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         units = {one.vocabulary.unit for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         if units != {"byte"}:
-            chunks = with_warning(chunks)
+            chunks = warned(chunks)
         log_unit = LOG_UNITS[log_base]
         if classifier:
             from charrnn.cli.score_labels import score_labels
 
             score_labels(model, chunks, format=format or "tsv", log_unit=log_unit, header=header, summary=summary)
             return
-        if other is not None and not isinstance(other, TrainedLanguageModel):
+        if other is not None and other.task == "classify":
             raise UsageError(f"--vs {vs} is a classifier, and the checkpoint a language model; leave it out")
 
         if format is None:

@@ -23,7 +23,7 @@ from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.text.gathering import UNKNOWN_LABEL
 from charrnn.text.labelled import FIRST_WORD, PREFIX, SPACES, TAB, shown
 
-HEADER = b"logprob\ttokens\ttext\n"
+HEADER = b"logprob\ttokens\trecord\n"
 _ANY_BYTE = "latin-1"  # a character for each byte: ASCII white space is found, whatever the encoding
 
 
@@ -102,7 +102,7 @@ def score_labels(
             if summary:
                 continue
             for score in scores:
-                piece = _tsv(score, log_unit) if format == "tsv" else _json_line(score, model.labels, log_unit)
+                piece = _tsv(score, log_unit) if format == "tsv" else _json_line(score, log_unit)
                 out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
             out.flush()
         if summary:
@@ -112,7 +112,7 @@ def score_labels(
     if summary and not total.records:
         streams.note("the input is empty: nothing was scored, and the zeros say nothing")
     if total.unknown:
-        streams.warn(f"records whose label the model does not know, and which have no logprob: {total.unknown:,}")
+        streams.warn(f"records whose label the model does not know: {total.unknown:,}")
 
 
 def _scored(model: TrainedClassifier, chunks: Iterable[list[Line]]) -> Iterator[list[LabelScore]]:
@@ -136,9 +136,8 @@ def _scored(model: TrainedClassifier, chunks: Iterable[list[Line]]) -> Iterator[
 def _parsed(chunks: Iterable[list[Line]], invalid: str) -> Iterator[list[tuple[Line, bytes, str]]]:
     """Line, text and label of each record; `invalid` is how bytes of labels that are not UTF-8 are decoded.
 
-    As in training the first record decides the format, and blank lines are skipped.
+    Blank lines are skipped, as in training.
     """
-    prefixed: bool | None = None
     count = blank = 0
     for chunk in chunks:
         found: list[tuple[Line, bytes, str]] = []
@@ -148,16 +147,14 @@ def _parsed(chunks: Iterable[list[Line]], invalid: str) -> Iterator[list[tuple[L
             if not data.strip(SPACES):
                 blank += 1
                 continue
-            if prefixed is None:
-                prefixed = data.lstrip(SPACES).startswith(PREFIX)
-            split = _prefixed(data) if prefixed else _tabbed(data)
+            split = _prefixed(data) if data.lstrip(SPACES).startswith(PREFIX) else _tabbed(data)
             if split is None:
                 if found:
                     yield found
-                need = f"{PREFIX}x and a text, as the first" if prefixed else f"a label, a TAB and a text, or {PREFIX}x"
+                what = "has no TAB" if TAB not in data else "has no label"
                 raise CharrnnError(
-                    f"line {count}, {shown(line.data.decode('utf-8', 'replace'))}, is no record; a record to score is "
-                    f"{need} (for the label of a plain text: charrnn predict)"
+                    f"line {count}, {shown(line.data.decode('utf-8', 'replace'))}, {what}; a record is a label, a TAB "
+                    f"and a text, or {PREFIX}x and a text (charrnn predict needs no label)"
                 )
             label, text = (part.encode(_ANY_BYTE) for part in split)
             found.append((line, text, label.decode("utf-8", invalid)))
@@ -178,20 +175,19 @@ def _prefixed(line: str) -> tuple[str, str] | None:
     match = FIRST_WORD.fullmatch(line)
     assert match is not None
     label, text = match.groups()
-    return (label[len(PREFIX) :], text) if label.startswith(PREFIX) and label != PREFIX else None
+    return (label[len(PREFIX) :], text) if label != PREFIX else None
 
 
 def _tsv(score: LabelScore, log_unit: float) -> bytes:
     """One line of fields, the record last; without a logprob the first is empty. The label is the one token."""
     logprob = "" if score.logprob is None else number(score.logprob / log_unit)
-    return f"{logprob}\t1\t".encode() + score.line.data + b"\n"
+    whole = score.line.data if score.line.whole is None else score.line.whole
+    return f"{logprob}\t1\t".encode() + whole + b"\n"
 
 
-def _json_line(score: LabelScore, labels: tuple[str, ...], log_unit: float) -> bytes:
-    """One JSON object on a line; without a logprob it has no such entry."""
-    values: dict[str, Any] = {"label": score.label}
-    if score.logprob is not None:
-        values["logprob"] = score.logprob / log_unit + 0.0
-    values |= {"tokens": 1, "predicted": labels[score.predicted]}
-    members = streams.encode(json.dumps(values, ensure_ascii=False, allow_nan=False)[1:-1])
-    return b"".join(chain((b'{"text": ',), json_text(score.text), (b", " + members + b"}\n",)))
+def _json_line(score: LabelScore, log_unit: float) -> bytes:
+    """One JSON object on a line; the logprob of an unknown label is null."""
+    logprob = None if score.logprob is None else score.logprob / log_unit + 0.0
+    values = {"logprob": logprob, "tokens": 1, "label": score.label}
+    members = streams.encode(json.dumps(values, ensure_ascii=False, allow_nan=False)[:-1])
+    return b"".join(chain((members, b', "text": '), json_text(score.text), (b"}\n",)))

@@ -81,10 +81,10 @@ def train(
     with only_writer(path):
         started = train_run.start_or_resume(request, resume, log, elapsed)
         if isinstance(started, dict):
-            result, verb = started, task_of(path).verb
+            result, verb = started, task_of(path).verbs[0]
         else:
             spec, network = started
-            verb = spec.task.verb
+            verb = spec.task.verbs[0]
             result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:

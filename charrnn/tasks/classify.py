@@ -34,7 +34,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
 
     format: ClassifyFormat = CLASSIFY
     figures = ("accuracy", "macro_f1", "baseline_accuracy")
-    verb = "predict"
+    verbs = ("predict", "score")
     settings = (TextConfig, RecordsConfig, ClassifierConfig, TrainingConfig)
 
     def read(self, request: Request, initial: Checkpoint | None) -> LabelledCorpus:

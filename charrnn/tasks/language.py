@@ -30,7 +30,7 @@ class Language(Task[Corpus, "LanguageModel"]):
 
     format: LanguageFormat = LANGUAGE
     figures = ("bits_per_byte", "bits_per_character")
-    verb = "sample"
+    verbs = ("sample", "score")
     settings = (TextConfig, ModelConfig, TrainingConfig)
 
     def read(self, request: Request, initial: Checkpoint | None) -> Corpus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,7 +41,12 @@ class Prediction:
     @property
     def probability(self) -> float:
         """The probability of that label."""
-        return float(np.exp(self.logprobs[0]))
+        return self.probabilities[0]
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """The probabilities of `labels`."""
+        return tuple(math.exp(value) for value in self.logprobs)
 
 
 class TrainedClassifier:
@@ -51,9 +57,11 @@ class TrainedClassifier:
     are read as U+FFFD, except by a byte model.
     """
 
+    task = "classify"
+
     def __init__(self, network: Classifier, sides: ClassifierSides) -> None:
         self.network, self.sides, self.labels = network, sides, sides.labels
-        self.vocabulary = sides.text.vocabulary
+        self.vocabulary, self.unit = sides.text.vocabulary, sides.text.vocabulary.unit
         config = network.config
         states = config.hidden_size * config.num_layers * (2 if config.bidirectional else 1)
         self.longest = max(POSITIONS, LARGEST // (4 * states + config.embedding_size))
@@ -114,8 +122,8 @@ class TrainedClassifier:
 
     def _ids(self, text: str | bytes, most: int) -> NDArray[np.int32]:
         """The ids of the first units of a text. What comes after it is not even decoded: a text may be very long."""
-        characters = most * (_LONGEST_WORD if self.vocabulary.unit == "word" else 1)
-        if isinstance(text, bytes) and self.vocabulary.unit != "byte":
+        characters = most * (_LONGEST_WORD if self.unit == "word" else 1)
+        if isinstance(text, bytes) and self.unit != "byte":
             text = text[: 4 * characters].decode("utf-8", "replace")  # a character has at most four bytes
         return np.asarray(self.vocabulary.encode(text[:characters])[:most], np.int32)
 

@@ -26,6 +26,8 @@ class TrainedLanguageModel:
     Results do not depend on the number of threads, nor on the other texts of a call.
     """
 
+    task = "language"
+
     def __init__(self, network: LanguageModel, side: TextSide) -> None:
         self.network, self.vocabulary, self.text = network, side.vocabulary, side.config
 

@@ -190,13 +190,8 @@ class Task(Protocol[D, N]):
         """The dataclasses whose settings are the options of a run."""
 
     @property
-    def verb(self) -> str:
-        """What a trained model is for first of all: sample or predict."""
-
-    @property
     def verbs(self) -> tuple[str, ...]:
-        """What a trained model is for."""
-        return self.verb, "score"
+        """The commands that a trained model is for, the first of which is named at the end of training."""
 
     def read(self, request: Request, initial: Checkpoint | None) -> D:
         """Read the dataset of a request.
