@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from charrnn.cli import streams
 from charrnn.cli.byte_source import ByteSource, is_file
@@ -88,6 +88,20 @@ def read_chunks(descriptor: int, name: str, encoding: str | None = None) -> Iter
         yield lines
 
 
+@contextmanager
+def open_input(
+    texts: Sequence[str] | None, path: str | None, encoding: str | None, text_field: int | None
+) -> Iterator[Iterator[list[Line]]]:
+    """The lines of the TEXT arguments, or else of a file or pipe, in chunks, without a byte order mark at the start.
+
+    With `text_field`, that field of each. Raises as `open_lines` and `text_fields` do.
+    """
+    source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(path or "-", transcoded(encoding))
+    with source as read:
+        chunks = without_byte_order_mark(read)
+        yield chunks if text_field is None else text_fields(chunks, text_field)
+
+
 def transcoded(encoding: str | None) -> str | None:
     """The encoding to convert from, None for UTF-8, which is not converted: invalid bytes pass through."""
     return None if encoding is None or codecs.lookup(encoding).name == "utf-8" else encoding
@@ -126,6 +140,12 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
             start = sum(map(len, fields[: number - 1])) + number - 1
             found.append(Line(fields[number - 1], line.ended, line.data, start))
         yield found
+
+
+def described(texts: Sequence[str] | None, input: str | None, *, hint: bool) -> tuple[str, str]:
+    """The name of what is read, and with `hint`, where an encoding can be given for it, the option for that."""
+    name = "the text" if texts else "standard input" if input in (None, "-") else str(input)
+    return name, "; --encoding names another encoding" if hint and not texts else ""
 
 
 def warned(chunks: Iterable[list[Line]], name: str, hint: str) -> Iterator[list[Line]]:

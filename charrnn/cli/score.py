@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
-from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli import streams
+from charrnn.cli.line_options import EncodingOption, HeaderOption, InputOption, TextFieldOption, require_input
 from charrnn.cli.model import open_model
 from charrnn.cli.options import (
     CheckpointOption,
@@ -22,9 +21,7 @@ from charrnn.cli.options import (
     ThreadsOption,
     option,
 )
-from charrnn.cli.parsers import whole_number
 from charrnn.cli.visible import visible
-from charrnn.config import require_encoding
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,21 +43,8 @@ def score(
         typer.Argument(metavar="TEXT", help="Text to score, instead of lines of a file or pipe.", show_default=False),
     ] = None,
     checkpoint: CheckpointOption = None,
-    input: Annotated[
-        str | None,
-        option(
-            "-i",
-            "--input",
-            metavar="FILE|-",
-            group="Input",
-            help="Score each line of this, plain or compressed.",
-            default="standard input",
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        option("--encoding", metavar="NAME", group="Input", help="Encoding of what is read.", default="utf-8"),
-    ] = None,
+    input: InputOption = None,
+    encoding: EncodingOption = None,
     stream: Annotated[
         bool,
         option(
@@ -69,17 +53,7 @@ def score(
             help="Lines are parts of one text: the state carries over, unless the model was trained with --lines.",
         ),
     ] = False,
-    text_field: Annotated[
-        int | None,
-        option(
-            "--text-field",
-            metavar="N",
-            parser=whole_number(1),
-            group="Input",
-            help="Score the N-th field of each line, as tabs separate them.",
-            default="the whole line",
-        ),
-    ] = None,
+    text_field: TextFieldOption = None,
     vs: Annotated[
         str | None,
         option(
@@ -96,9 +70,7 @@ def score(
             "--format", choices=FORMATS, group="Output", help="How to write.", default="table on a terminal, else tsv"
         ),
     ] = None,
-    header: Annotated[
-        bool, option("--header", group="Output", help="Name the columns in a first line of tsv.")
-    ] = False,
+    header: HeaderOption = False,
     log_base: Annotated[
         str, option("--log-base", choices=tuple(LOG_UNITS), group="Output", help="Base of the logarithms.")
     ] = "e",
@@ -114,68 +86,40 @@ def score(
 ) -> None:
     """Say how probable each line of a text is."""
     streams.set_quiet(quiet)
-    if texts and input is not None:
-        raise UsageError("a TEXT and --input are both given; leave one of them out")
-    if not texts and input is None and streams.stdin_is_terminal():
-        raise UsageError("nothing to score; give a TEXT, -i FILE, or pipe lines in (charrnn score --help)")
-    if encoding is not None:
-        if texts:
-            raise UsageError("--encoding is for lines that are read, and a TEXT is given; leave it out")
-        require_encoding(encoding)
+    require_input(texts, input, encoding, "score")
     if vs == "":
         raise UsageError("--vs is empty; it must name a checkpoint")
     _check_output(format, header, per_token, summary)
-    for text in texts or ():
-        if text == "-":
-            streams.note("- is scored as text; to score the lines of standard input: charrnn score -i -")
-        if os.path.isfile(text):  # noqa: PTH113 - unlike Path.is_file, no failure where the text is too long for a path
-            streams.note(f"{text} is scored as text; to score the lines of that file: charrnn score -i {text}")
 
-    if format is None:
-        format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
+    from charrnn.cli.lines import described, open_input, warned
 
-    from charrnn.cli.lines import (
-        lines_of_arguments,
-        open_lines,
-        text_fields,
-        transcoded,
-        warned,
-        without_byte_order_mark,
-    )
-
-    source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(input or "-", transcoded(encoding))
-    with source as read:
+    with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="score")
-        if model.task == "classify":
-            if per_token or stream or vs is not None:
-                raise UsageError(
-                    "--per-token, --stream and --vs are for language models, and this is a classifier; leave them out"
-                )
-
+        classifier = model.task == "classify"
+        if classifier:
+            only = {"--stream": stream, "--vs": vs, "--per-token": per_token}
+            _refuse({**only, "--format table": format == "table"})
+        other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
+        units = {one.vocabulary.unit for one in (model, other) if one is not None}
+        if encoding is not None and "byte" in units:
+            raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
+        if units != {"byte"}:
+            chunks = warned(chunks, *described(texts, input, hint="byte" not in units))
+        log_unit = LOG_UNITS[log_base]
+        if classifier:
             from charrnn.cli.score_labels import score_labels
 
-            chunks = without_byte_order_mark(read)
-            chunks = text_fields(chunks, text_field) if text_field is not None else chunks
-            score_labels(
-                model, chunks, summary=summary, format=format, log_unit=LOG_UNITS[log_base], header=header
-            )  # fmt: skip
+            score_labels(model, chunks, format=format or "tsv", log_unit=log_unit, header=header, summary=summary)
             return
-        other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
-        if encoding is not None and "byte" in (model.vocabulary.unit, (other or model).vocabulary.unit):
-            raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
-        chunks = without_byte_order_mark(read)
-        if text_field is not None:
-            chunks = text_fields(chunks, text_field)
-        units = [one.vocabulary.unit for one in (model, other) if one is not None]
-        if any(unit != "byte" for unit in units):
-            name = "the text" if texts else "standard input" if input in (None, "-") else str(input)
-            chunks = warned(chunks, name, "" if texts or "byte" in units else "; --encoding names another encoding")
+        if other is not None and other.task == "classify":
+            raise UsageError(f"--vs {vs} is a classifier, and the checkpoint a language model; leave it out")
 
+        if format is None:
+            format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
         details = not summary and (per_token or format == "table")
         scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)
         comparer: Scorer | None = None if other is None else partial(other.score_chunks, stream=stream)
         records = _records(chunks, scorer, comparer)
-        log_unit = LOG_UNITS[log_base]
         with streams.Output() as out:
             if summary:
                 out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
@@ -195,6 +139,13 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
         raise UsageError(f"--per-token is for --format jsonl, and --format is {format}; leave one of them out")
     if header and (per_token or format not in (None, "tsv")):
         raise UsageError(f"--header is for --format tsv, and --format is {format or 'jsonl'}; leave it out")
+
+
+def _refuse(given: dict[str, object]) -> None:
+    """Raise `UsageError` for an option, by name, that means nothing for a classifier."""
+    for name, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"{name} is for language models, and the checkpoint is a classifier; leave it out")
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:

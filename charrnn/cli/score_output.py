@@ -72,7 +72,7 @@ def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[byte
 def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[bytes]:
     score = record.score
     yield b'{"text": '
-    yield from _json_text(score.data)
+    yield from json_text(score.data)
     values: dict[str, Any] = {
         "logprob": score.logprob / log_unit + 0.0,
         "tokens": score.tokens,
@@ -88,7 +88,7 @@ def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[b
     yield f", {_json(values)[1:-1]}".encode()
     if record.line.whole is not None:
         yield b', "line": '
-        yield from _json_text(record.whole)
+        yield from json_text(record.whole)
     if not per_token:
         yield b"}\n"
         return
@@ -107,7 +107,7 @@ def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[b
     yield b"]}\n"
 
 
-def _json_text(data: bytes) -> Iterator[bytes]:
+def json_text(data: bytes) -> Iterator[bytes]:
     """A text as a JSON string, in pieces: a long one made at once would take many times its memory."""
     if len(data) <= _BYTES_AT_ONCE:
         yield _json(data.decode("utf-8", "replace")).encode()

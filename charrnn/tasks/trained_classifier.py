@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from charrnn.models.classifier import Classifier
 
 POSITIONS = 1 << 14  # units of the texts of one batch, about
+LARGEST = 1 << 28  # floats of the activations of one text: 1 GB
+_LONGEST_WORD = 64  # characters of a word, on average over a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,19 @@ class Prediction:
 class TrainedClassifier:
     """A trained classifier. It is immutable, and several threads may use it at once: calls wait for each other.
 
-    Results do not depend on the number of threads, nor on the other texts of a call.
+    Results do not depend on the number of threads, nor on the other texts of a call. Of a text only the first `longest`
+    units are read, many thousands: all states of a text are in memory at once. Texts in bytes are UTF-8; invalid ones
+    are read as U+FFFD, except by a byte model.
     """
 
     task = "classify"
 
     def __init__(self, network: Classifier, sides: ClassifierSides) -> None:
         self.network, self.sides, self.labels = network, sides, sides.labels
-        self.unit = sides.text.config.unit
+        self.vocabulary, self.unit = sides.text.vocabulary, sides.text.vocabulary.unit
+        config = network.config
+        states = config.hidden_size * config.num_layers * (2 if config.bidirectional else 1)
+        self.longest = max(POSITIONS, LARGEST // (4 * states + config.embedding_size))
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedClassifier:
@@ -80,7 +87,7 @@ class TrainedClassifier:
         Raises CharrnnError where the model computes numbers that are not finite.
         """
         ids = [self._encode(text) for text in texts]
-        values = np.empty((len(ids), len(self.labels)))
+        values = np.empty((len(ids), len(self.labels)), np.float64)
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         for chosen in _cut(order, [len(ids[n]) for n in order]):
             batch, places = pack([ids[n] for n in chosen], None)
@@ -104,12 +111,21 @@ class TrainedClassifier:
             for n, row in enumerate(best)
         ]
 
+    def reads_whole(self, text: str | bytes) -> bool:
+        """Whether a text has at most `longest` units."""
+        return len(text) <= self.longest or len(self._ids(text, self.longest + 1)) <= self.longest
+
     def _encode(self, text: str | bytes) -> NDArray[np.int32]:
-        """The ids of a text, at least one. Bytes are UTF-8, invalid ones U+FFFD, except for a byte model."""
-        if isinstance(text, bytes) and self.unit != "byte":
-            text = text.decode("utf-8", "replace")
-        ids = self.sides.text.vocabulary.encode(text)
+        """The ids of a text, at least one and at most `longest`."""
+        ids = self._ids(text, self.longest)
         return ids if len(ids) else np.array([EOS], np.int32)
+
+    def _ids(self, text: str | bytes, most: int) -> NDArray[np.int32]:
+        """The ids of the first units of a text. What comes after it is not even decoded: a text may be very long."""
+        characters = most * (_LONGEST_WORD if self.unit == "word" else 1)
+        if isinstance(text, bytes) and self.unit != "byte":
+            text = text[: 4 * characters].decode("utf-8", "replace")  # a character has at most four bytes
+        return np.asarray(self.vocabulary.encode(text[:characters])[:most], np.int32)
 
 
 def _cut(order: list[int], lengths: list[int]) -> Iterator[list[int]]:

@@ -1,0 +1,109 @@
+"""`charrnn score` of a classifier: how probable the labels of records are, and figures over all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Result, run_command
+from tests.test_cli_predict_lines import classifier, predict, train
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("classifier"), "m")
+
+
+def score(path: Path, *args: str | Path, stdin: bytes = b"") -> Result:
+    return run_command("score", "-q", "-c", path, *args, stdin=stdin)
+
+
+RECORDS = [("more a", "aaab"), ("more b", "a\tb"), ("other", "ab"), ("more b", ""), ("more a", "bbb"), ("more b", "bb")]
+TSV = "".join(f"{label}\t{text}\n" for label, text in RECORDS).encode()
+
+
+def test_a_record_has_the_logprob_of_its_label(path: Path) -> None:
+    result = score(path, stdin=TSV)
+    assert result.status == 0
+    assert result.err == "charrnn: warning: records whose label the model does not know: 1\n"
+    model = classifier(path)
+    values = model.log_probs([text for _, text in RECORDS])
+    lines = result.out.decode().splitlines()
+    assert [line.split("\t", 2)[1:] for line in lines] == [["1", f"{label}\t{text}"] for label, text in RECORDS]
+    wanted = [
+        float(values[n, model.labels.index(label)]) if label in model.labels else None
+        for n, (label, _) in enumerate(RECORDS)
+    ]
+    assert lines[2].startswith("\t1\tother\t")
+    found = [line.split("\t")[0] for line in lines]
+    assert [float(one) if one else None for one in found] == [one and pytest.approx(one, abs=1e-6) for one in wanted]
+    records = [json.loads(line) for line in score(path, "--format", "jsonl", stdin=TSV[:-1]).out.splitlines()]
+    assert [(one["label"], one["text"]) for one in records] == RECORDS
+    assert [one.get("logprob") for one in records] == wanted
+    halves = [
+        float(line.split("\t")[0] or 0)
+        for line in score(path, "--log-base", "2", stdin=TSV).out.decode().split("\n")[:-1]
+    ]
+    assert halves == [pytest.approx((one or 0) / math.log(2), abs=1e-5) for one in wanted]
+    assert score(path, "--header", stdin=TSV).out == b"logprob\ttokens\trecord\n" + result.out
+
+
+def test_records_of_fasttext_and_blank_lines(path: Path) -> None:
+    # The labels of this model have a space; a first word has none.
+    lines = b"\n__label__more aab\n\n __label__x  b b\n"
+    result = run_command("score", "-c", path, "--format", "jsonl", stdin=lines)
+    assert [(one["label"], one["text"]) for one in map(json.loads, result.out.splitlines())] == [
+        ("more", "aab"),
+        ("x", "b b"),
+    ]
+    assert "blank lines were skipped: 2" in result.err
+    for wrong in (b"more a\taa\nnothing\nmore a\tb\n", b"__label__x a\n__label__ b\n", b"more a\taa\n\tb\n"):
+        refused = score(path, stdin=wrong)
+        assert (refused.status, refused.out.count(b"\n")) == (1, 1)
+        assert refused.err.endswith("(charrnn predict needs no label)\n")
+        assert "line 2, " in refused.err
+
+
+def test_summary(path: Path) -> None:
+    result = score(path, "--summary", stdin=TSV)
+    assert result.out.count(b"\n") == 1
+    found = json.loads(result.out)
+    assert list(found) == [
+        *("records", "accuracy", "macro_f1", "log_loss", "baseline_accuracy", "unknown_labels", "labels")
+    ]
+    chosen = [
+        line.split("\t")[0]
+        for line in predict(path, stdin="".join(f"{t}\n" for _, t in RECORDS).encode()).out.decode().splitlines()
+    ]
+    right = [label == best for (label, _), best in zip(RECORDS, chosen, strict=True)]
+    assert (found["records"], found["unknown_labels"]) == (6, 1)
+    assert found["accuracy"] == pytest.approx(np.mean(right))
+    logprobs = [
+        float(line.split("\t")[0]) for line in score(path, stdin=TSV).out.decode().splitlines() if line[0] != "\t"
+    ]
+    assert found["log_loss"] == pytest.approx(-np.mean(logprobs), abs=1e-6)
+    assert {label: one["support"] for label, one in found["labels"].items()} == {"more a": 2, "more b": 3}
+    assert found["macro_f1"] == pytest.approx(np.mean([one["f1"] for one in found["labels"].values()]))
+    empty = run_command("score", "-c", path, "--summary", stdin=b"")
+    assert (empty.status, json.loads(empty.out)["records"]) == (0, 0)
+    assert "the input is empty" in empty.err
+    unknown = json.loads(score(path, "--summary", stdin=b"x\ta\n").out)
+    assert (unknown["accuracy"], unknown["log_loss"]) == (0, pytest.approx(math.log(2)))
+
+
+@pytest.mark.parametrize("options", [("--stream",), ("--per-token",), ("--format", "table"), ("--vs", "x")])
+def test_what_is_for_language_models_is_refused(path: Path, options: tuple[str, ...]) -> None:
+    result = score(path, *options, stdin=TSV)
+    assert (result.status, result.out, result.err.count("\n")) == (2, b"", 1)
+    assert f"{options[0]} " in result.err
+    assert "for language models" in result.err
+
+
+def test_a_language_model_is_not_compared_with_a_classifier(path: Path, models: dict[str, Path]) -> None:
+    result = score(models["char"], "--vs", path, stdin=b"a\n")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert f"--vs {path} is a classifier" in result.err
