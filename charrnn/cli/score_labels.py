@@ -153,7 +153,7 @@ def _parsed(chunks: Iterable[list[Line]], invalid: str) -> Iterator[list[tuple[L
                     yield found
                 what = "has no TAB" if TAB not in data else "has no label"
                 raise CharrnnError(
-                    f"line {count}, {shown(line.data.decode('utf-8', 'replace'))}, {what}; a record is a label, a TAB "
+                    f"line {count} {what}: {shown(line.data.decode('utf-8', 'replace'))}; a record is a label, a TAB "
                     f"and a text, or {PREFIX}x and a text (charrnn predict needs no label)"
                 )
             label, text = (part.encode(_ANY_BYTE) for part in split)
