@@ -70,7 +70,7 @@ def test_every_line_gets_one_record_in_order(classifiers: dict[str, Path], tmp_p
         assert [label.decode() for label, _, _ in fields] == [one.label for one in found]
         chances = [one.probability for one in found]
         assert [float(chance) for _, chance, _ in fields] == pytest.approx(chances, abs=1e-6)
-        assert predict(path, "-i", tmp_path / "file") == predict(path, stdin=data + b"\n") == result
+        assert predict(path, "-i", tmp_path / "file").out == predict(path, stdin=data + b"\n").out == result.out
     assert predict(classifiers["char"], "aaaa", "bbbb").out.split(b"\n")[0].startswith(b"more a\t0.")
 
 

@@ -174,15 +174,12 @@ def test_agreements(sentence: str, expected: list[tuple[int, int]]) -> None:
 
 def test_a_label_is_the_number_of_the_main_verb() -> None:
     grammar, generator = agreement.build(), random.Random(0)
-    seen = set()
     for _ in range(300):
         sentence = " ".join(agreement.sample(grammar, generator)[0])
         label, _, start = agreement.labelled(sentence).partition("\t")
         verb = sentence.removeprefix(start).split()[0]
         assert any(verb in words for name, words in agreement.LEXICON.items() if name.endswith(label))
         assert agreement.agreements(sentence)[-1].verb == len(start.split())
-        seen.add(label)
-    assert seen == set(agreement.NUMBERS)
 
 
 def test_every_verb_agrees_with_its_subject_up_to_20_words_before_it() -> None:
