@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import select
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -104,18 +100,3 @@ def test_records_are_scored(charrnn: Command, model: Path) -> None:
     assert one == {"logprob": pytest.approx(float(rows[1][0]), abs=1e-6), "tokens": 1, "label": "more a", "text": "aaa"}
     failed = charrnn("score", "-q", "-c", model, "no tab")
     assert (failed.status, "line 1 has no" in failed.err) == (1, True), failed.err
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-def test_a_conversation_is_answered_line_by_line(model: Path) -> None:
-    command = [sys.executable, "-m", "charrnn", "predict", "-q", "-c", str(model)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for text in (b"aaa", b"", b"bbb"):
-            process.stdin.write(text + b"\n")
-            process.stdin.flush()
-            assert select.select([process.stdout], [], [], 60)[0]
-            assert process.stdout.readline().endswith(b"\t" + text + b"\n")
-        process.stdin.close()
-        assert process.wait(60) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.models.language import BY_ROW_FROM
 from charrnn.models.network import Network
 from charrnn.nn.bidirectional import Bidirectional
 from charrnn.nn.block import Block, Log
@@ -23,9 +24,6 @@ from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import ClassifierConfig
 from charrnn.text.batch import Batch
-
-# Vocabularies of this size and larger: a step updates only the rows of the embedding that its batch reads.
-BY_ROW_FROM = 5000
 
 
 def make_blocks(config: ClassifierConfig) -> tuple[list[Block], Softmax]:
