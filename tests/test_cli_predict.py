@@ -71,7 +71,7 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, model: Path, models: d
     for args, says in (
         (("predict", "-c", models["char"], "a"), "use charrnn sample or score"),
         (("sample", "-c", model), "use charrnn predict or score"),
-        (("score", "-c", model, "--per-token", "a\tb"), "--per-token is for language models"),
+        (("score", "-c", model, "--per-token", "a\tb"), "--per-token is not for models of the task classify"),
         (("predict", "-c", model, "--header", "--format", "jsonl", "a"), "--header is for --format tsv"),
         (("predict", "-c", model, "-i", "x", "a"), "a TEXT and --input are both given"),
         (("predict", "-c", model, "--encoding", "latin-1", "a"), "--encoding is for lines that are read"),

@@ -100,10 +100,10 @@ def test_what_is_for_language_models_is_refused(path: Path, options: tuple[str, 
     result = score(path, *options, stdin=TSV)
     assert (result.status, result.out, result.err.count("\n")) == (2, b"", 1)
     assert f"{options[0]} " in result.err
-    assert "for language models" in result.err
+    assert "is not for models of the task classify" in result.err
 
 
 def test_a_language_model_is_not_compared_with_a_classifier(path: Path, models: dict[str, Path]) -> None:
     result = score(models["char"], "--vs", path, stdin=b"a\n")
     assert (result.status, result.err.count("\n")) == (2, 1)
-    assert f"--vs {path} is a classifier" in result.err
+    assert f"--vs {path} is of the task classify" in result.err

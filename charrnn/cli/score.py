@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli import streams
+from charrnn.cli.by_task import SCORE, Asked, writer_for
 from charrnn.cli.line_options import EncodingOption, HeaderOption, InputOption, TextFieldOption, require_input
 from charrnn.cli.model import open_model
 from charrnn.cli.options import (
@@ -95,24 +96,27 @@ def score(
 
     with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="score")
-        classifier = model.task == "classify"
-        if classifier:
-            only = {"--stream": stream, "--vs": vs, "--per-token": per_token}
-            _refuse({**only, "--format table": format == "table"})
+        log_unit = LOG_UNITS[log_base]
+        writer = None
+        if model.task in SCORE:
+            asked = Asked(
+                format=format, header=header, text_field=text_field, stream=stream, vs=vs, per_token=per_token,
+                summary=summary, log_unit=log_unit, from_text=bool(texts),
+            )  # fmt: skip
+            writer = writer_for(SCORE, model.task, asked)
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         units = {one.vocabulary.unit for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         if units != {"byte"}:
             chunks = warned(chunks, *described(texts, input, hint="byte" not in units))
-        log_unit = LOG_UNITS[log_base]
-        if classifier:
-            from charrnn.cli.score_labels import score_labels
-
-            score_labels(model, chunks, format=format or "tsv", log_unit=log_unit, header=header, summary=summary)
+        if writer is not None:
+            writer.write(model, chunks, asked)
             return
-        if other is not None and other.task == "classify":
-            raise UsageError(f"--vs {vs} is a classifier, and the checkpoint a language model; leave it out")
+        if other is not None and other.task != model.task:
+            raise UsageError(
+                f"--vs {vs} is of the task {other.task}, and the checkpoint is a language model; leave it out"
+            )
 
         if format is None:
             format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
@@ -139,13 +143,6 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
         raise UsageError(f"--per-token is for --format jsonl, and --format is {format}; leave one of them out")
     if header and (per_token or format not in (None, "tsv")):
         raise UsageError(f"--header is for --format tsv, and --format is {format or 'jsonl'}; leave it out")
-
-
-def _refuse(given: dict[str, object]) -> None:
-    """Raise `UsageError` for an option, by name, that means nothing for a classifier."""
-    for name, value in given.items():
-        if value not in (None, False):
-            raise UsageError(f"{name} is for language models, and the checkpoint is a classifier; leave it out")
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cli import streams
-from charrnn.cli.predict import warn_of_long
+from charrnn.cli.by_task import Asked
+from charrnn.cli.predict_labels import warn_of_long
 from charrnn.cli.score_output import json_text, number
 from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError
@@ -80,36 +81,28 @@ class LabelSummary:
         }
 
 
-def score_labels(
-    model: TrainedClassifier,
-    chunks: Iterable[list[Line]],
-    *,
-    format: str,
-    log_unit: float,
-    header: bool,
-    summary: bool,
-) -> None:
-    """Write the score of each record, or with `summary` one JSON object; warn of unknown labels.
+def write(model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked) -> None:
+    """Write the score of each record, or with --summary one JSON object; warn of unknown labels.
 
     Raises CharrnnError at a line that is no record, after the lines before it have been written.
     """
     total = LabelSummary(model.labels)
     with streams.Output() as out:
-        if header:
+        if asked.header:
             out.write(HEADER)
         for scores in _scored(model, chunks):
             total.add(scores)
-            if summary:
+            if asked.summary:
                 continue
             for score in scores:
-                piece = _tsv(score, log_unit) if format == "tsv" else _json_line(score, log_unit)
+                piece = _json_line(score, asked.log_unit) if asked.format == "jsonl" else _tsv(score, asked.log_unit)
                 out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
             out.flush()
-        if summary:
-            found = total.as_dict(log_unit)
+        if asked.summary:
+            found = total.as_dict(asked.log_unit)
             text = json.dumps(found, ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
-    if summary and not total.records:
+    if asked.summary and not total.records:
         streams.note("the input is empty: nothing was scored, and the zeros say nothing")
     if total.unknown:
         streams.warn(f"records whose label the model does not know: {total.unknown:,}")

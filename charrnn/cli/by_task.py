@@ -1,0 +1,77 @@
+"""What `charrnn predict` and `charrnn score` do for each task: the file that writes the result, and its options."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from charrnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from charrnn.tasks.score_records import Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of a command; those that were not given are None or False. `from_text`: TEXT arguments are read."""
+
+    format: str | None = None
+    header: bool = False
+    text_field: int | None = None
+    best: int | None = None
+    encoding: str | None = None
+    stream: bool = False
+    vs: str | None = None
+    per_token: bool = False
+    summary: bool = False
+    log_unit: float = 1.0
+    from_text: bool = False
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The module that has `write(model, chunks, asked)`, the formats, the default first, and the options it can have.
+
+    `formats` are those of a task; `options` names fields of `Asked` that are not for every task.
+    """
+
+    module: str
+    formats: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    def write(self, model: Any, chunks: Iterable[list[Line]], asked: Asked) -> None:
+        """Read the lines and write the result as soon as there is one."""
+        importlib.import_module(self.module).write(model, chunks, asked)
+
+
+PREDICT = {"classify": Writer("charrnn.cli.predict_labels", ("tsv", "jsonl"), ("text_field", "best"))}
+SCORE = {"classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",))}
+
+# Options that a task must name to have them.
+OF_TASKS = ("text_field", "best", "stream", "vs", "per_token")
+
+
+def formats(writers: dict[str, Writer]) -> tuple[str, ...]:
+    """All formats of a command."""
+    return tuple(dict.fromkeys(format for writer in writers.values() for format in writer.formats))
+
+
+def writer_for(writers: dict[str, Writer], task: str, asked: Asked) -> Writer:
+    """The writer of a task. Raises UsageError for an option that means nothing for the task, or beside another."""
+    writer = writers[task]
+    for field in fields(asked):
+        name, value = field.name, getattr(asked, field.name)
+        if name in OF_TASKS and name not in writer.options and value not in (None, False):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is not for models of the task {task}, and the checkpoint is one; leave it out"
+            )
+    if asked.format not in (None, *writer.formats):
+        raise UsageError(
+            f"--format {asked.format} is not for models of the task {task}, and the checkpoint is one; it must be "
+            f"{' or '.join(writer.formats)}"
+        )
+    if asked.header and (asked.format or writer.formats[0]) != "tsv":
+        raise UsageError(f"--header is for --format tsv, and --format is {asked.format}; leave it out")
+    return writer
