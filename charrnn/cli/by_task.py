@@ -64,9 +64,8 @@ def writer_for(writers: dict[str, Writer], task: str, asked: Asked) -> Writer:
     for field in fields(asked):
         name, value = field.name, getattr(asked, field.name)
         if name in OF_TASKS and name not in writer.options and value not in (None, False):
-            raise UsageError(
-                f"--{name.replace('_', '-')} is not for models of the task {task}, and the checkpoint is one; leave it out"
-            )
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is not for models of the task {task}, and the checkpoint is one; leave it out")
     if asked.format not in (None, *writer.formats):
         raise UsageError(
             f"--format {asked.format} is not for models of the task {task}, and the checkpoint is one; it must be "
