@@ -11,20 +11,16 @@ import pytest
 
 from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
-from charrnn.models.classifier import Classifier
 from charrnn.models.network import Network
 from charrnn.nn.bidirectional import Bidirectional
 from charrnn.nn.block import Block
 from charrnn.nn.cells import layer_class
-from charrnn.nn.context import Context
 from charrnn.nn.dense import Dense
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.embedding import Embedding, OneHot
-from charrnn.nn.ngrams import NgramBag
 from charrnn.nn.pooling import MODES, Pooling
 from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Ids
-from charrnn.task_config import ClassifierConfig
 from charrnn.text.batch import Batch
 
 V, E, H, D, CLASSES = 7, 4, 5, 6, 3
@@ -141,40 +137,6 @@ def test_gradients_of_deep_networks_agree_with_differences(mode: str) -> None:
     check_gradient(make(mode, ("lstm", "gru"), dense=2), pack(texts(), first=1))
     check_gradient(make(mode, ("gru", "gru"), dense=0), pack(texts()))
     check_gradient(make(mode, ("gru", "gru"), dense=2, embedded=False), pack(texts()), dropout)
-
-
-@pytest.mark.parametrize("longest", [1, 3])
-def test_gradients_beside_a_bag_of_ngrams_agree_with_differences(longest: int) -> None:
-    config = ClassifierConfig(V, ("gru",), H, E, labels=CLASSES, dense=(D,), ngrams=longest)
-    network = Classifier(config, threads=2, dtype=np.float64)
-    network.initialise(1)
-    network.parameters += 0.3 * np.random.default_rng(0).standard_normal(network.parameters.size)
-    network.invalidate()
-    check_gradient(network, pack(texts()))
-    assert network.touched is not None
-    table = network.layout.views(network.gradient)["ngrams.weight"]
-    np.testing.assert_array_equal(np.flatnonzero(table.any(axis=1)), network.touched)
-
-
-def test_a_bag_has_every_ngram_and_the_edges_of_its_sequence() -> None:
-    bag = NgramBag(0, 2)
-    bag.bind(
-        {"ngrams.weight": np.zeros((1, 1))},
-        {"ngrams.weight": np.zeros((1, 1))},
-        Context(1, np.dtype(float), bfloat16=False),
-    )
-
-    def rows(*sequences: list[int]) -> set[int]:
-        batch = pack([[np.array(ids, np.int32) for ids in sequences]])
-        assert batch.reset is not None
-        assert batch.ends is not None
-        return set(bag.rows_read(batch.inputs, batch.reset, batch.ends, 3).tolist())
-
-    assert len(rows([2, 3, 4])) == 3 + 2 + 2
-    assert rows([2], [3]) == rows([2]) | rows([3])
-    assert rows([2, 3]) - rows([2]) - rows([3])  # the pair
-    assert rows([2, 3]) != rows([3, 2])
-    assert rows([2, 2, 2]) == rows([2, 2])
 
 
 def test_both_directions_give_one_output_a_step() -> None:

@@ -1,36 +1,59 @@
 """A classifier of sequences: P(label | sequence), many to one.
 
-Input, recurrent layers (in one direction or both), pooling over each sequence, fully connected layers, beside these a
-bag of n-grams, softmax. Letters in shapes as in `nn/block.py`.
+Input, recurrent layers (in one direction or both), pooling over each sequence, fully connected layers, softmax, to
+whose logits those of a regression on n-grams are added. Letters in shapes as in `nn/block.py`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.models.language import BY_ROW_FROM
 from charrnn.models.network import Network
+from charrnn.models.ngram_regression import BIAS, WEIGHT, NgramRegression, table_shape
 from charrnn.nn.bidirectional import Bidirectional
-from charrnn.nn.block import Block, Log
+from charrnn.nn.block import Block, Log, Window
 from charrnn.nn.cells import layer_class
 from charrnn.nn.dense import Dense
 from charrnn.nn.embedding import Embedding, OneHot
-from charrnn.nn.ngrams import NgramBag
 from charrnn.nn.parameters import Layout
 from charrnn.nn.pooling import Pooling
+from charrnn.nn.signal import Signal
 from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Ids
-from charrnn.runtime.threads import Job, in_sequence
+from charrnn.runtime.threads import Job, Work, in_sequence
 from charrnn.task_config import ClassifierConfig
 from charrnn.text.batch import Batch
 
 
-def make_blocks(config: ClassifierConfig) -> tuple[list[Block], Softmax]:
+class OffsetSoftmax(Softmax):
+    """A softmax with `offsets` (K, B, V) added to the logits; None is none. They have no gradient."""
+
+    offsets: Array | None = None
+
+    def chunks(self, targets: Ids) -> list[slice]:
+        """All targets (K, B) at once: they are few, one a sequence."""
+        return [slice(0, len(targets))]
+
+    def logits_rows(self, hidden: Signal, logits: Array) -> Work:
+        """See `Softmax.logits_rows`."""
+        product = super().logits_rows(hidden, logits)
+
+        def work(begin: int, end: int, thread: int) -> None:
+            product(begin, end, thread)
+            if self.offsets is not None:
+                logits[:, begin:end] += self.offsets[:, begin:end]
+
+        return work
+
+
+def make_blocks(config: ClassifierConfig) -> tuple[list[Block], OffsetSoftmax]:
     """The blocks and the head, before any array is allocated."""
     V, E, H = config.vocabulary_size, config.embedding_size, config.hidden_size
-    by_row = V >= BY_ROW_FROM and not config.ngrams  # only one parameter can be updated by row
-    blocks: list[Block] = [Embedding(V, E, by_row=by_row) if E else OneHot(V)]
+    blocks: list[Block] = [Embedding(V, E, by_row=V >= BY_ROW_FROM) if E else OneHot(V)]
     width = E or V
     for index, cell in enumerate(config.cells):
         one_hot = not index and not E
@@ -45,11 +68,7 @@ def make_blocks(config: ClassifierConfig) -> tuple[list[Block], Softmax]:
     for index, size in enumerate(config.dense):
         blocks.append(Dense(index, width, size))
         width = size
-    if config.ngrams:
-        bag = NgramBag(width, config.ngrams)
-        blocks.append(bag)
-        width = bag.width
-    return blocks, Softmax(config.labels, width)
+    return blocks, OffsetSoftmax(config.labels, width)
 
 
 def parameter_layout(config: ClassifierConfig) -> Layout:
@@ -57,6 +76,12 @@ def parameter_layout(config: ClassifierConfig) -> Layout:
     blocks, head = make_blocks(config)
     declared = [parameter for block in (*blocks, head) for parameter in block.parameters()]
     return Layout(sorted(declared, key=lambda parameter: not parameter.by_row))
+
+
+def tensor_shapes(config: ClassifierConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a checkpoint, those of the regression on n-grams included."""
+    shape = table_shape(config.labels)
+    return parameter_layout(config).tensor_shapes() | ({WEIGHT: shape, BIAS: shape[1:]} if config.ngrams else {})
 
 
 class Classifier(Network):
@@ -67,18 +92,30 @@ class Classifier(Network):
     ) -> None:  # fmt: skip
         blocks, self.output = make_blocks(config)
         self.config = config
+        self.regression: NgramRegression | None = None  # of the n-grams, if the configuration has any
         super().__init__(blocks, self.output, threads=threads, dtype=dtype, bfloat16=bfloat16)
 
     def zero_state(self, batch: int) -> Array:
         """No state is carried from one batch to the next: zeros (S, 0, H)."""
         return super().zero_state(0)
 
-    def rows_read(self, batch: Batch) -> Ids:
-        """See `Network.rows_read`: of the table of n-grams where there is one."""
-        bag = self.blocks[-1]
-        if not isinstance(bag, NgramBag) or batch.reset is None or batch.ends is None:
-            return super().rows_read(batch)
-        return bag.rows_read(batch.inputs, batch.reset, batch.ends, len(batch.targets))
+    def begin(self, window: Window, batch: Batch, state: Array, key: int = 0) -> None:
+        """See `Network.begin`. The offsets are those of the batch, or else the logits of `regression`."""
+        super().begin(window, batch, state, key)
+        offsets = batch.offsets
+        if offsets is None and self.regression is not None:
+            offsets = self.regression.logits(batch)
+        self.output.offsets = offsets
+
+    def tensors(self) -> dict[str, Array]:
+        """See `Network.tensors`; with those of the regression."""
+        return {**super().tensors(), **(self.regression.tensors() if self.regression else {})}
+
+    def load(self, tensors: Mapping[str, Array]) -> None:
+        """See `Network.load`. A regression that was fitted to the data at hand stays."""
+        super().load(tensors)
+        if self.config.ngrams and self.regression is None:
+            self.regression = NgramRegression.load(self.config.ngrams, self.config.labels, tensors)
 
     def log_probs(self, batch: Batch) -> Log:
         """Log-probabilities (K, B, labels) of all labels of each sequence, in nats.

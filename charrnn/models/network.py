@@ -169,7 +169,8 @@ class Network:
         if self.pools and (batch.reset is None or batch.ends is None):
             raise CharrnnError("the batch does not say where sequences begin and end; pooling needs `reset` and `ends`")
         expected = outputs if self.pools and outputs[1:] == shape[1:] else shape
-        for name, needed in (("targets", expected), ("weights", expected), ("reset", shape), ("ends", shape)):
+        named = {"targets": expected, "weights": expected, "offsets": expected, "reset": shape, "ends": shape}
+        for name, needed in named.items():
             array = getattr(batch, name)
             if array is not None and array.shape[:2] != needed:
                 raise CharrnnError(f"the batch's {name} have the shape {array.shape}; its inputs have {shape}")

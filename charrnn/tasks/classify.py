@@ -13,6 +13,7 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
 from charrnn.models.classifier import parameter_layout
+from charrnn.models.ngram_regression import regression_numbers
 from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ClassifierConfig, RecordsConfig
 from charrnn.tasks import classify_defaults, label_figures
@@ -73,7 +74,11 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
     def network(
         self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus, threads: int
     ) -> Classifier:
-        """A classifier, all zeros. Raises CharrnnError when there is too little memory to train it."""
+        """A classifier, all zeros but for the regression on n-grams, which is fitted to the training part.
+
+        Its cross-fitted logits become part of the dataset. Raises CharrnnError when there is too little memory to train
+        the network.
+        """
         size = parameter_layout(model).size
         require_memory(
             self.memory(model, config, dataset), f"training {readable(size)} parameters",
@@ -81,18 +86,25 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         )  # fmt: skip
 
         from charrnn.models.classifier import Classifier
+        from charrnn.models.ngram_regression import fit
 
-        return Classifier(model, threads=threads, bfloat16=config.precision == "bfloat16")
+        network = Classifier(model, threads=threads, bfloat16=config.precision == "bfloat16")
+        if model.ngrams:
+            pool = network.context.pool
+            network.regression, logits = fit(dataset.train, model.labels, model.ngrams, config.seed, pool)
+            dataset.train = dataclasses.replace(dataset.train, logits=logits)
+        return network
 
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
-        """Weights with all copies, the activations of the largest batch, and Python itself."""
+        """Weights with all copies, the activations of the largest batch, the regression on n-grams, and Python itself."""
         layout, part = parameter_layout(model), dataset.train
         weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
         lengths = np.sort(part.lengths)[-min(config.batch_size, len(part)) :]
         units = int(lengths.sum()) + 16 * len(lengths)
         directions = 2 if model.bidirectional else 1
         activations = units * (18 * model.hidden_size * model.num_layers * directions + model.embedding_size)
-        return 4 * (weights + activations) + part.ids.nbytes + 200_000_000
+        regression = regression_numbers(part, model.labels, model.ngrams) if model.ngrams else 0
+        return 4 * (weights + activations + regression) + part.ids.nbytes + 200_000_000
 
     def batches(self, dataset: LabelledCorpus, config: TrainingConfig) -> PackedBatches:
         """Records in an order keyed by seed and epoch, packed one after the other."""

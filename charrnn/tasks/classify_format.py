@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_table
-from charrnn.models.classifier import parameter_layout
+from charrnn.models.classifier import tensor_shapes
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import ClassifierConfig, RecordsConfig
 
@@ -58,11 +59,11 @@ class ClassifyFormat:
         """See `TaskFormat`."""
         if model.num_layers + len(model.dense) > most:
             raise ValueError(f"its model has {model.num_layers} layers, and the file only {most} tensors")
-        return parameter_layout(model).tensor_shapes()
+        return tensor_shapes(model)
 
     def parameter_count(self, model: ClassifierConfig) -> int:
         """See `TaskFormat`."""
-        return parameter_layout(model).size
+        return sum(prod(shape) for shape in tensor_shapes(model).values())
 
 
 CLASSIFY = ClassifyFormat()

@@ -23,6 +23,7 @@ class Batch:
     reset (T, B): whether a sequence begins with a step: the hidden state is reset to zero before it. None: nowhere.
     ends (T, B): whether a sequence ends with a step. None: nowhere.
     weights (K, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
+    offsets (K, B, labels): are added to the logits of the targets, as another model gives them. None: none.
     fresh (B): rows that start from a zero state instead of the carried one. None: no row.
     state (S, B, H): the hidden state after the window before, S arrays of width H; training replaces it by that after
         this window. None: zeros.
@@ -35,6 +36,7 @@ class Batch:
     reset: Flags | None = None
     ends: Flags | None = None
     weights: NDArray[np.float64] | None = None
+    offsets: NDArray[Any] | None = None
     fresh: Flags | None = None
     state: NDArray[Any] | None = None
 
@@ -46,6 +48,6 @@ class Batch:
 
         return Batch(
             np.ascontiguousarray(self.inputs[:, rows]), np.ascontiguousarray(self.targets[:, rows]),
-            columns(self.reset), columns(self.ends), columns(self.weights),
+            columns(self.reset), columns(self.ends), columns(self.weights), columns(self.offsets),
             None if self.fresh is None else self.fresh[rows], columns(self.state),
         )  # fmt: skip

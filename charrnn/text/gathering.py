@@ -36,6 +36,7 @@ class LabelledPart:
     ids: NDArray[np.unsignedinteger]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int32]
+    logits: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """The number of records."""

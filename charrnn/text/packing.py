@@ -6,6 +6,7 @@ no mask for it, only a reset of the hidden state at each beginning.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -34,9 +35,9 @@ Number = TypeVar("Number", bound=np.generic)
 class PackedBatches:
     """The records of `part` in batches of `batch_size`, each packed into rows; an epoch has every record once.
 
-    The order of an epoch depends on seed and epoch; the last batch of an epoch may be smaller. If there are fewer than
-    `batch_size` records, `batch_size` is smaller, and `note` says so. `seq_length` is the mean number of units of a
-    record: `batch_size` · `seq_length` is about the units of a step.
+    Where the part has logits, these are the offsets of a batch. The order of an epoch depends on seed and epoch; its
+    last batch may be smaller. If there are fewer than `batch_size` records, `batch_size` is smaller, and `note` says
+    so. `seq_length` is the mean number of units of a record: `batch_size` · `seq_length` is about the units of a step.
 
     Raises:
         CharrnnError: there are no records.
@@ -57,7 +58,13 @@ class PackedBatches:
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step `step`, counted from 0 through all epochs: a function of the step alone."""
-        return pack_records(self._part, self.records(step))[0]
+        records = self.records(step)
+        batch, places = pack_records(self._part, records)
+        if self._part.logits is None:
+            return batch
+        offsets = np.zeros((*batch.targets.shape, self._part.logits.shape[1]), np.float32)
+        offsets[places[:, 0], places[:, 1]] = self._part.logits[records]
+        return dataclasses.replace(batch, offsets=offsets)
 
     def records(self, step: int) -> NDArray[np.int64]:
         """The numbers (N) of the records of step `step`."""
