@@ -18,7 +18,7 @@ help:
 	@echo "make test-slow    run those that take longer: every command of the README, other processors, many processes"
 	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
 	@echo "make peers        install other programs into .venv-peers, to compare with (benchmarks/labels.py)"
-	@echo "make kills        kill a training 50 times, and compare what it ends with (5 minutes)"
+	@echo "make kills        kill a training of each task 50 times, and compare what it ends with (10 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
 	@echo "make mutants      make 20 small mistakes, one after the other, and see whether the tests notice (10 to 30 minutes)"
 	@echo "make lint         check style and formatting with ruff"
