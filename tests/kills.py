@@ -169,8 +169,9 @@ def metadata(path: Path) -> dict[str, Any]:
     return found
 
 
-def kill(task: str, *, count: int, steps: int, seed: int) -> bool:
+def kill(task: str, count: int, steps: int | None, seed: int) -> bool:
     """Kill the training of a task as often as asked; whether all was the same."""
+    steps = steps or TASKS[task].steps
     print(f"{task}:")
     with tempfile.TemporaryDirectory() as folder:
         killer = Killer(Path(folder), task, seed=seed, steps=steps, say=lambda line: print(line, flush=True))
