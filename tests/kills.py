@@ -61,7 +61,7 @@ class Training:
 TASKS = {
     "language": Training(sentences(400), ("--seq-length", "16", "--lines", "--unit", "word"), 20_000),
     "classify": Training(
-        records(400), ("--task", "classify", "--unit", "char", "--pool", "attention", "--dense", "12"), 6_000
+        records(400), ("--task", "classify", "--unit", "char", "--pool", "attention", "--dense", "12"), 4_000
     ),
 }
 
@@ -95,25 +95,29 @@ class Killer:
         """The run that nobody disturbs."""
         begun = time.perf_counter()
         with self._start(self.whole, 1) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.startswith("length"):  # of what is said when training begins
-                    self._startup = time.perf_counter() - begun
-                    break
-            process.stderr.read()
+            while process.poll() is None and not self.whole.exists():
+                time.sleep(0.01)
+            self._startup = time.perf_counter() - begun
+            process.communicate()
         if process.returncode != 0:
             raise RuntimeError(f"training ended with {process.returncode}")
-        self.say(f"undisturbed: {time.perf_counter() - begun:.1f} s, {self._startup:.1f} s of them to start")
+        self.say(
+            f"undisturbed: {time.perf_counter() - begun:.1f} s, {self._startup:.1f} s of them to the first checkpoint"
+        )
 
     def kill_and_resume(self, count: int) -> None:
         """Start or resume, and kill, so many times (or until training is over), then let training end."""
         for number in range(1, count + 1):
             name, threads = self.random.choice(SIGNALS), self.random.choice((1, 2, 3))
-            # A quarter of the kills come while the session starts.
-            low, high = self.random.choice(((0.0, 1.0), (1.0, 1.3), (1.0, 1.3), (1.0, 1.6)))
+            # A quarter of the kills come while the session starts, a quarter about when it has, the others after it has
+            # saved for the first time.
+            saved, low, high = self.random.choice(((0, 0.0, 1.0), (0, 1.0, 1.6), (1, 0.0, 0.3), (1, 0.0, 0.6)))
             delay = self._startup * self.random.uniform(low, high)
+            begun, before = time.perf_counter(), self._saved()
             process = self._start(self.parts, threads)
             with process:
+                while saved and process.poll() is None and self._saved() == before:
+                    time.sleep(0.01)
                 try:
                     process.wait(delay)
                 except subprocess.TimeoutExpired:
@@ -126,8 +130,13 @@ class Killer:
             if process.returncode != -getattr(signal, name) or ("Traceback" in said and not early):
                 raise RuntimeError(f"ended with {process.returncode} after {name}: {said[-2000:]}")
             self.sent[name] += 1
-            self.say(f"{number:3}: {name} after {delay:4.1f} s, {threads} threads, checkpoint {self._checkpoint()}")
+            after = time.perf_counter() - begun
+            self.say(f"{number:3}: {name} after {after:4.1f} s, {threads} threads, checkpoint {self._checkpoint()}")
         self._finish(self.parts, 2)
+
+    def _saved(self) -> int:
+        """When the file was written, in ns; 0 when there is none."""
+        return self.parts.stat().st_mtime_ns if self.parts.exists() else 0
 
     def _checkpoint(self) -> str:
         """What the file says about how far it got; anything but a whole file is an error."""
