@@ -115,7 +115,7 @@ def resume(path: Path, run: Checkpoint) -> None:
     result = setup.finished_result(task, replace(request, corpora=[]), run)
     if result is not None:
         json.dumps(result, allow_nan=False)
-        shown = f"{result['checkpoint']} {result['stopped_by']} {result['val_loss']:.3f} {result['seconds']:.1f}"
+        shown = f"{result['checkpoint']} {result['stopped_by']} {result['val_loss']} {result['seconds']:.1f}"
         assert streams.printable(shown).isprintable()
     # A sample of a language model after each step tells that one was taken; the other runs are short.
     request = replace(request, given={"sample_every": 1} if result is None else {"sample_every": 1, "steps": 30})
