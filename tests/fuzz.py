@@ -40,7 +40,6 @@ from charrnn.tasks.sampling import sample
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.training import setup
-from charrnn.training.clock import stopwatch
 from charrnn.training.events import Diverged, End, Sampled, Step
 from charrnn.training.loop import train
 from charrnn.training.task import Request
@@ -120,7 +119,7 @@ def resume(path: Path, run: Checkpoint) -> None:
         assert streams.printable(shown).isprintable()
     # A sample of a language model after each step tells that one was taken; the other runs are short.
     request = replace(request, given={"sample_every": 1} if result is None else {"sample_every": 1, "steps": 30})
-    training = train(*setup.resume(task, request, run, stopwatch()))
+    training = train(*setup.resume(task, request, run, lambda: 0.0))
     happened = list(takewhile(lambda event: not isinstance(event, Step | Sampled | Diverged | End), training))
     training.close()
     for event in happened:
