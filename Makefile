@@ -6,16 +6,19 @@ BIN := $(VENV)/bin
 # Twice quiet: errors only.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
+# Other programs, for benchmarks/labels.py.
+PEERS := .venv-peers
 
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-peers kills fuzz mutants lint types wheel-check checkpoint options-page clean
+.PHONY: help demo test test-slow test-peers peers kills fuzz mutants lint types wheel-check checkpoint options-page clean
 
 help:
 	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
 	@echo "make test         run the tests (under 4 minutes)"
 	@echo "make test-slow    run those that take longer: every command of the README, other processors, many processes"
 	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
-	@echo "make kills        kill a training 50 times, and compare what it ends with (5 minutes)"
+	@echo "make peers        install other programs into .venv-peers, to compare with (benchmarks/labels.py)"
+	@echo "make kills        kill a training of each task 50 times, and compare what it ends with (10 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
 	@echo "make mutants      make 20 small mistakes, one after the other, and see whether the tests notice (10 to 30 minutes)"
 	@echo "make lint         check style and formatting with ruff"
@@ -23,7 +26,7 @@ help:
 	@echo "make wheel-check  build the wheel and try it outside this folder"
 	@echo "make checkpoint   train checkpoints/demo.safetensors again"
 	@echo "make options-page write docs/options.md again"
-	@echo "make clean        remove .venv and what the tools leave behind (models in checkpoints/ stay)"
+	@echo "make clean        remove .venv, .venv-peers and what the tools leave behind (models in checkpoints/ stay)"
 
 demo: $(VENV)/.installed
 	$(BIN)/charrnn train corpora/dinosaurs.txt --lines -o $(MODEL) --force --max-time 45s
@@ -38,6 +41,8 @@ test-slow: $(VENV)/.installed-test
 
 test-peers: $(VENV)/.installed-peers
 	$(BIN)/python -m pytest -m peers -n 2 --dist worksteal
+
+peers: $(PEERS)/.installed
 
 kills: $(VENV)/.installed-test
 	$(BIN)/python -m tests.kills --count 50
@@ -72,7 +77,7 @@ options-page: $(VENV)/.installed
 	$(BIN)/python -m charrnn.cli.options_page docs/options.md
 
 clean:
-	rm -rf $(VENV) build dist charrnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) build dist charrnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the virtual environment
@@ -86,6 +91,11 @@ STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
 $(STAMPS): pyproject.toml | $(VENV)/.created
 	@echo "installing $(WANTED) into $(VENV)" >&2
 	@$(PIP) install --editable $(WANTED)
+	@touch $@
+
+$(PEERS)/.installed: benchmarks/peers.txt | $(PEERS)/.created
+	@echo "installing what benchmarks/peers.txt says into $(PEERS)" >&2
+	@$(PEERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement benchmarks/peers.txt
 	@touch $@
 
 # A Python counts when it runs (a version manager may leave a stub that does not), is 3.11 or later, and can make a
@@ -102,8 +112,8 @@ choose = $(shell newest=0; best=; lacking=; for python in $(CANDIDATES); do \
 	elif test -n "$$lacking"; then echo "$$lacking has no venv module: install it (Debian or Ubuntu: apt install $$lacking-venv)"; \
 	else echo "Python 3.11 or later is needed and none was found: install one, or name it with make PYTHON=/path/to/python3"; fi)
 
-$(VENV)/.created:
+$(VENV)/.created $(PEERS)/.created:
 	$(eval CHOSEN := $(choose))$(if $(filter 1,$(words $(CHOSEN))),,$(error $(CHOSEN)))
-	@echo "making $(VENV) with $(CHOSEN)" >&2
-	@$(CHOSEN) -m venv --clear $(VENV)
+	@echo "making $(@D) with $(CHOSEN)" >&2
+	@$(CHOSEN) -m venv --clear $(@D)
 	@touch $@

@@ -1,11 +1,11 @@
 """Long-range dependencies in RNN, GRU and LSTM: subject-verb agreement over distance, and vanishing gradients.
 
-    python -m benchmarks.long_range [--quick] [--steps N]
+    python -m benchmarks.long_range [--quick] [--steps N] [--task language|classify]
 
 Three networks of one layer learn, by characters and with everything else alike, sentences of the grammar in
 corpora/agreement.py, whose entropy is known. Backpropagation through time is truncated at 128 characters, longer than
 nearly all sentences. Agreement as a test: Linzen, Dupoux and Goldberg 2016, doi:10.1162/tacl_a_00115; vanishing
-gradients: Bengio, Simard and Frasconi 1994, doi:10.1109/72.279181.
+gradients: Bengio, Simard and Frasconi 1994, doi:10.1109/72.279181. Many to one: long_range_labels.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import long_range_labels
 from benchmarks.common import arguments, describe_machine, print_table
 from charrnn import checkpoint
 from charrnn.models import LanguageModel
@@ -217,12 +218,30 @@ def gradient_norms(model: LanguageModel, vocabulary: Vocabulary, questions: Sequ
 def main() -> None:
     """Print the tables."""
     parser = arguments("Long-range dependencies in RNN, GRU and LSTM.")
-    parser.add_argument("--steps", type=int, help=f"of training (default: {STEPS}, with --quick {QUICK_STEPS})")
+    parser.add_argument("--steps", type=int, help="of training (default: some thousands, by task; fewer with --quick)")
+    parser.add_argument("--task", choices=("language", "classify"), help="one of them (default: both)")
     options = parser.parse_args()
-    steps = options.steps or (QUICK_STEPS if options.quick else STEPS)
+    if options.task != "classify":
+        predict_verbs(options.steps or (QUICK_STEPS if options.quick else STEPS), options.threads, quick=options.quick)
+    if options.task != "language":
+        label_beginnings(options.steps, options.threads, quick=options.quick)
+
+
+def label_beginnings(steps: int | None, threads: int, *, quick: bool) -> None:
+    """Print the table of the task classify."""
+    steps = steps or (long_range_labels.QUICK_STEPS if quick else long_range_labels.STEPS)
+    hidden, batch = long_range_labels.HIDDEN, long_range_labels.BATCH
+    print(f"{describe_machine()}; {steps} steps of {batch} beginnings of sentences, one layer of {hidden}")
+    with tempfile.TemporaryDirectory() as folder:
+        columns, rows = long_range_labels.many_to_one(load_grammar(), Path(folder), steps, threads, quick=quick)
+    print_table("numbers of main verbs that are right, by words after the subject", columns, rows)
+
+
+def predict_verbs(steps: int, threads: int, *, quick: bool) -> None:
+    """Print the tables of the task language."""
     grammar = load_grammar()
     rules, generator = grammar.build(), random.Random(1)
-    sampled = [grammar.sample(rules, generator) for _ in range(1000 if options.quick else 5000)]
+    sampled = [grammar.sample(rules, generator) for _ in range(1000 if quick else 5000)]
     tested = [" ".join(words) + "\n" for words, _ in sampled]
     # The entropy of these sentences themselves, so that the result depends little on which are drawn.
     entropy = sum(bits for _, bits in sampled) / sum(map(len, tested))
@@ -237,7 +256,7 @@ def main() -> None:
         count = max(1000, min(100_000, steps * BATCH * SEQ_LENGTH // CHARACTERS // 2))  # each is read twice
         corpus.write_text("".join(" ".join(grammar.sample(rules, generator)[0]) + "\n" for _ in range(count)))
         for cell in CELLS:
-            before, model, vocabulary = learn(cell, corpus, steps, options.threads)
+            before, model, vocabulary = learn(cell, corpus, steps, threads)
             bits = -log_probs(model, vocabulary, tested).sum() / np.log(2) / sum(map(len, tested))
             rows.append([cell, f"{model.parameters.size:,}", f"{bits:.4f}", f"{entropy:.4f}", f"{bits - entropy:.4f}"])
             asked = [text for question in questions for text in (question.right, question.wrong)]

@@ -1,6 +1,6 @@
 """Checkpoints from strangers: good files with something changed, each of which must be refused or work.
 
-    python -m tests.fuzz --count 2000 --seed 1
+    python -m tests.fuzz --count 2000 --seed 1 [--task NAME]
 
 prints how often each thing happened, and ends with status 1 if something did that must not: an error that is not the
 project's own or not one line, more than a second, more than 200 MB of memory. A file with the state of a training run
@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -28,21 +28,23 @@ from random import Random
 
 import numpy as np
 
-from charrnn import checkpoint as ckpt
+from charrnn import tasks
 from charrnn.checkpoint import Checkpoint
-from charrnn.cli import info, streams
+from charrnn.cli import info, predict_labels, score_labels, streams
+from charrnn.cli.by_task import Asked
 from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
-from charrnn.tasks.language import TASK
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import sample
 from charrnn.tasks.score_records import Line
+from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.training import setup
 from charrnn.training.events import Diverged, End, Sampled, Step
 from charrnn.training.loop import train
 from charrnn.training.task import Request
-from tests.mutations import CORPUS, MUTATIONS, RESUMABLE, good_files, training_entry, training_tensors
+from tests.good_files import CORPORA, FILES, RESUMABLE, good_files
+from tests.mutations import MUTATIONS, labels, training_entry, training_tensors
 
 SECONDS = 1.0
 MEGABYTES = 200
@@ -53,15 +55,24 @@ class Hung(BaseException):
 
 
 def use(path: Path) -> str:
-    """All that the commands do with a checkpoint: describe it, write five units, score a line, go on with its training.
+    """All that the commands do with a checkpoint: describe it, compute with it, go on with its training.
 
     Returns "works", or "resumes" where it had a run to go on with.
     """
-    description = info.describe(str(path), ckpt.read_contents(path))
+    description = info.describe(str(path), tasks.read_contents(path))
     json.dumps(description, ensure_ascii=False, allow_nan=False)
     for line in info.as_text(description):
         assert streams.printable(line).isprintable()
-    loaded = ckpt.load(path, with_training=True)
+    loaded = tasks.load_checkpoint(path, with_training=True)
+    USES[loaded.format.task](loaded)
+    if not loaded.training_tensors:
+        return "works"
+    resume(path, loaded)
+    return "resumes"
+
+
+def write_and_score(loaded: Checkpoint) -> None:
+    """Five units of a language model, and the score of a line."""
     model = LanguageModel(loaded.model)
     model.load(loaded.weights)
     pieces = list(sample(model, loaded.vocabulary, [b"a"], SamplingConfig(length=5, lines=loaded.text.lines)))
@@ -69,27 +80,46 @@ def use(path: Path) -> str:
     assert pieces[-1].stopped_by is not None
     for ((score,),) in [list(score_lines(model, loaded.vocabulary, [[Line(b"a w1 \xc3\xa9 zz")]], per_token=True))]:
         assert np.isfinite([score.logprob, score.bits_per_byte, score.perplexity, *score.unit_logprobs]).all()
-    if not loaded.training_tensors:
-        return "works"
-    resume(path, loaded)
-    return "resumes"
+
+
+def label_and_score(loaded: Checkpoint) -> None:
+    """The labels of three lines, and the scores of two records."""
+    model, written = TrainedClassifier.of(loaded), io.BytesIO()
+    out = io.TextIOWrapper(written, encoding="utf-8")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        lines = [Line(b"a w1 \xc3\xa9 zz"), Line(b""), Line(b"the cat\tsits")]
+        for asked in (Asked(best=2), Asked(format="jsonl", best=5)):
+            predict_labels.write(model, [lines], asked)
+        for asked in (Asked(), Asked(summary=True)):
+            score_labels.write(model, [[Line(b"spam\ta w1"), Line(b"other\tzz")]], asked)
+    found = written.getvalue().decode().split("\n")[:-1]
+    assert len(found) == 2 * len(lines) + 2 + 1
+    for line in found[len(lines) : 2 * len(lines)]:
+        chances = [label["probability"] for label in json.loads(line)["labels"]]
+        assert np.isfinite(chances).all()
+        assert 0 < sum(chances) < 1.000001
+    assert np.isfinite(json.loads(found[-1])["log_loss"])
+
+
+USES: dict[str, Callable[[Checkpoint], None]] = {"language": write_and_score, "classify": label_and_score}
 
 
 def resume(path: Path, run: Checkpoint) -> None:
     """Go on with a run for a step, as `charrnn train --resume` would. Raises `CharrnnError` where it is refused."""
-    corpus, cache = path.with_name("corpus.txt"), path.with_name("cache")
+    task = tasks.task_named(run.format.task)
+    corpus, cache = path.with_name(f"{run.format.task}.txt"), path.with_name("cache")
     if not corpus.exists():
-        corpus.write_text(CORPUS)
+        corpus.write_text(CORPORA[run.format.task])
     request = Request([str(corpus)], path, {}, cache=cache)
     json.dumps(setup.recorded_source(run), allow_nan=False)
-    result = setup.finished_result(TASK, replace(request, corpora=[]), run)
+    result = setup.finished_result(task, replace(request, corpora=[]), run)
     if result is not None:
         json.dumps(result, allow_nan=False)
-        shown = f"{result['checkpoint']} {result['stopped_by']} {result['val_loss']:.3f} {result['seconds']:.1f}"
+        shown = f"{result['checkpoint']} {result['stopped_by']} {result['val_loss']} {result['seconds']:.1f}"
         assert streams.printable(shown).isprintable()
-    # A sample after each step is what tells that one was taken.
+    # A sample of a language model after each step tells that one was taken; the other runs are short.
     request = replace(request, given={"sample_every": 1} if result is None else {"sample_every": 1, "steps": 30})
-    training = train(*setup.resume(TASK, request, run, lambda: 0.0))
+    training = train(*setup.resume(task, request, run, lambda: 0.0))
     happened = list(takewhile(lambda event: not isinstance(event, Step | Sampled | Diverged | End), training))
     training.close()
     for event in happened:
@@ -153,16 +183,29 @@ def prepared() -> dict[str, bytes]:
     return files
 
 
-def fuzz(count: int, seed: int, keep: Path | None = None) -> Counter[tuple[str, str]]:
-    """Try `count` changed files; how often each change had each outcome. Those with a defect are kept in `keep`."""
+def kinds_for(mutation: object, task: str | None) -> list[str]:
+    """The files, of all tasks or of one, that something can be changed in."""
+    if mutation is labels:
+        task = "classify"
+    chosen = [task] if task else list(FILES)
+    kinds = [kind for name in chosen for kind in RESUMABLE[name]]
+    return kinds if mutation in (training_entry, training_tensors) else kinds + [k for n in chosen for k in FILES[n]]
+
+
+def fuzz(count: int, seed: int, keep: Path | None = None, task: str | None = None) -> Counter[tuple[str, str]]:
+    """Try `count` changed files, of all tasks or of one; how often each change had each outcome.
+
+    Those with a defect are kept in `keep`.
+    """
     files = prepared()
+    mutations = [mutation for mutation in MUTATIONS if mutation is not labels or task in (None, "classify")]
     found: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.safetensors")
         for number in range(count):
             choose = Random(f"{seed} {number}")
-            mutation = choose.choice(MUTATIONS)
-            kind = choose.choice(RESUMABLE if mutation in (training_entry, training_tensors) else list(files))
+            mutation = choose.choice(mutations)
+            kind = choose.choice(kinds_for(mutation, task))
             data = mutation(files[kind], choose)
             path.write_bytes(data)
             result = outcome(path)
@@ -180,8 +223,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the files that show a defect")
+    parser.add_argument("--task", choices=FILES, help="files of one task (default: of all)")
     options = parser.parse_args()
-    found = fuzz(options.count, options.seed, options.keep)
+    found = fuzz(options.count, options.seed, options.keep, options.task)
     results = sorted({result for _, result in found})
     print(f"{'change':16}" + "".join(f"{result:>12}" for result in results))
     for name in dict.fromkeys(mutation.__name__ for mutation in MUTATIONS):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks import long_range
+from benchmarks import long_range, long_range_labels
 from charrnn.config import ModelConfig
 from charrnn.text import EOS
 from tests.networks import Bounded
@@ -47,3 +50,27 @@ def test_questions() -> None:
     assert (far.right[-7:], far.wrong[-6:]) == ("sleeps\n", "sleep\n")
     assert (near.words, near.nearest, far.words, far.nearest) == (1, True, 5, False)
     assert far.right[: far.decided] == "the old king that the dogs follow sleep"
+
+
+def test_longest_sentences_are_those_with_the_farthest_subject() -> None:
+    """The shortened grammar gives no other, and each as often, among themselves, as the whole one."""
+    grammar = long_range.load_grammar()
+    rules = grammar.build()
+    far = long_range_labels.longest(rules)
+    texts = list(itertools.islice(long_range_labels.sentences(grammar, far, 0), 300))
+    assert {grammar.agreements(text)[-1].distance for text in texts} == {long_range_labels.FARTHEST}
+    assert {grammar.labelled(text).partition("\t")[0] for text in texts} == {"singular", "plural"}
+    assert [len(far[f"noun {number}"]) for number in grammar.NUMBERS] == [10, 10]
+    tested = long_range_labels.tested(grammar, rules, 50)
+    assert sum(map(len, tested.values())) == 250
+    assert len(tested[long_range_labels.FARTHEST]) >= 50
+
+
+def test_many_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has a column for each network, and a network that was trained is right where the subject is near."""
+    monkeypatch.setattr(long_range_labels, "CELLS", ("gru",))
+    monkeypatch.setattr(long_range_labels, "HIDDEN", 16)
+    columns, rows = long_range_labels.many_to_one(long_range.load_grammar(), tmp_path, 200, 1, quick=True)
+    assert columns == ["words", "sentences", "gru", "gru, both"]
+    assert [row[0] for row in rows] == ["1", "2-5", "6-9", "10-13", "14-17", "18-19", "20"]
+    assert float(rows[0][2].rstrip("%")) > 90

@@ -1,6 +1,6 @@
-"""The README tells the truth: every command in it runs, what it shows of the demo model is what comes out.
+"""README and docs/tasks.md tell the truth: every command runs, what is shown of the demo model is what comes out.
 
-A command runs as it stands in a folder of its own that holds every file the README speaks of. Only `charrnn` is a
+A command runs as it stands in a folder of its own that holds every file these pages speak of. Only `charrnn` is a
 script in front of the real one, which makes training end after two small steps.
 """
 
@@ -28,7 +28,10 @@ from charrnn.runtime.folders import user_cache_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+TASKS_PAGE = ROOT / "docs" / "tasks.md"
+PAGES = README + TASKS_PAGE.read_text(encoding="utf-8")
+CODE_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROSE = CODE_BLOCK.sub("", PAGES)
 DEMO = "checkpoints/demo.safetensors"
 POSIX = pytest.mark.skipif(os.name == "nt" or shutil.which("bash") is None, reason="a POSIX shell")
 
@@ -36,6 +39,8 @@ POSIX = pytest.mark.skipif(os.name == "nt" or shutil.which("bash") is None, reas
 NOT_RUN = {
     "make demo": "Makefile",
     "make test": "Makefile",
+    "make peers": "Makefile",
+    "python -m benchmarks.labels train.tsv test.tsv": "benchmarks/labels.py",
     "python3 -m venv .venv": "pyproject.toml",
     ". .venv/bin/activate": "pyproject.toml",
     ".venv/bin/pip install .": "pyproject.toml",
@@ -54,7 +59,7 @@ TINY = ["--hidden-size", "8", "--layers", "1", "--batch-size", "2", "--threads",
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the README and what it shows below it."""
+    """A command of a page and what it shows below it."""
 
     text: str
     shown: str = ""
@@ -62,7 +67,7 @@ class Command:
 
 def code_blocks() -> list[tuple[str, str]]:
     """Language and text of every block of code."""
-    return re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return CODE_BLOCK.findall(PAGES)
 
 
 def commands() -> list[Command]:
@@ -109,7 +114,7 @@ def script(file: Path, body: str) -> None:
 
 
 def write_texts(folder: Path) -> None:
-    """The files that the README speaks of, small."""
+    """The files that the pages speak of, small."""
     shutil.copytree(ROOT / "corpora", folder / "corpora", ignore=shutil.ignore_patterns("__pycache__"))
     names = (folder / "corpora" / "dinosaurs.txt").read_text().splitlines(keepends=True)
     prose = (
@@ -123,12 +128,17 @@ def write_texts(folder: Path) -> None:
     (folder / "table.tsv").write_text("1\tTriceratops\n2\tAllosaurus\tlate\n")
     (folder / "app.log").write_text("Triceratops\nxk cd 99\n")
     (folder / "prompts.txt").write_text("Tyr\nMega\n")
-    labelled = (
+    labelled = [
         f"{label}\tthe {size} {noun}\n"
         for size in ("old", "small", "happy", "quiet", "red", "grey")
         for label, noun in (("singular", "dog"), ("plural", "kings"), ("singular", "bird"), ("plural", "mice"))
-    )
-    (folder / "number.tsv").write_text("".join(labelled))
+    ]
+    records = "".join(labelled)
+    (folder / "number.tsv").write_text(records)
+    (folder / "labelled.gz").write_bytes(gzip.compress(records.encode()))
+    table = "".join(f"{text},{label}\n" for label, _, text in (line.partition("\t") for line in records.splitlines()))
+    for name in ("messages.csv", "more.csv"):
+        (folder / name).write_text(f"message,kind\n{table}")
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -153,14 +163,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"]):
         begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
-    for name in re.findall(r"checkpoints/[\w-]+\.safetensors", README):
+    for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):
         if not (work / name).exists():
             shutil.copy(work / DEMO, work / name)
     return home
 
 
 def test_every_command_is_known() -> None:
-    """A command is run, or listed with a reason; nothing is listed that is not in the README."""
+    """A command is run, or listed with a reason; nothing is listed that is not in a page."""
     assert len(RUN) > 25
     assert set(NOT_RUN) <= {command.text for command in COMMANDS}
     strange = [command.text for command in RUN if not re.search(r"\b(charrnn|get\.py|agreement\.py)\b", command.text)]
@@ -226,18 +236,21 @@ def test_lines_shown_are_complete() -> None:
 
 
 def test_links_lead_to_files() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", PROSE)
-    assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+    for page in (ROOT / "README.md", TASKS_PAGE):
+        links = re.findall(r"\]\(([^)]+)\)", CODE_BLOCK.sub("", page.read_text(encoding="utf-8")))
+        assert links
+        assert [link for link in links if not (page.parent / link).is_file()] == []
 
 
 def test_options_and_variables_exist() -> None:
     """What is named in passing is in the program as well."""
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "charrnn").rglob("*.py"))
-    assert [name for name in sorted(set(re.findall(r"CHARRNN_\w+", README))) if name not in source] == []
+    assert [name for name in sorted(set(re.findall(r"CHARRNN_\w+", PAGES))) if name not in source] == []
     parsers = [build_app(), *map(program.load_command, program.COMMANDS)]
-    options = {name for parser in parsers for parameter in parser.params for name in parameter.opts}
-    named = set(re.findall(r"`(--[a-z-]+)", README))
+    options = {
+        name for parser in parsers for parameter in parser.params for name in parameter.opts + parameter.secondary_opts
+    }
+    named = set(re.findall(r"`(--[a-z-]+)", PAGES))
     assert len(named) > 10
     assert named <= options
 

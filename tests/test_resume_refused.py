@@ -17,7 +17,7 @@ from charrnn import checkpoint
 from charrnn.errors import CharrnnError
 from charrnn.training.recorded import LARGEST_COUNT
 from charrnn.training.state import Progress
-from tests import fuzz, mutations
+from tests import fuzz, good_files
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run saved between two validations, and one that is over."""
     folder = tmp_path_factory.mktemp("runs")
     paths = {}
-    for name, data in mutations.trained_files(folder).items():
+    for name, data in good_files.trained_files(folder).items():
         paths[name] = folder / f"{name}.safetensors"
         paths[name].write_bytes(data)
     return paths

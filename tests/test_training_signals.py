@@ -116,10 +116,12 @@ def test_before_the_first_step_is_done_a_signal_need_not_wait(text_file: Path) -
 
 @POSIX
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_random_moments_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+@pytest.mark.parametrize(("task", "seed"), [("language", 1), ("language", 2), ("classify", 1)])
+def test_killed_at_random_moments_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, seed: int
+) -> None:
     monkeypatch.delenv("CHARRNN_CACHE_DIR")  # where compiled code is
-    killer = Killer(tmp_path, seed=seed, steps=1000, say=lambda line: None)
+    killer = Killer(tmp_path, task, seed=seed, steps=1000, say=lambda line: None)
     killer.train_whole()
     killer.kill_and_resume(3)
     assert sum(killer.sent.values()) >= 2  # training was not over before

@@ -91,7 +91,8 @@ class TrainedClassifier:
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         for chosen in _cut(order, [len(ids[n]) for n in order]):
             batch, places = pack([ids[n] for n in chosen], None)
-            values[chosen] = self.network.log_probs(batch)[places[:, 0], places[:, 1]]
+            with np.errstate(invalid="ignore"):  # numbers that are not finite are found below
+                values[chosen] = self.network.log_probs(batch)[places[:, 0], places[:, 1]]
         if not np.isfinite(values).all():
             raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
         return values

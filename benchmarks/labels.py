@@ -1,0 +1,159 @@
+"""How well labels are learned: `charrnn train --task classify` beside other programs, on the same records.
+
+    python -m benchmarks.labels TRAIN [TEST] [--max-time 5m] [--seeds 3] [--threads N]
+
+Records are lines as for `charrnn train --task classify`. With one file, the records whose text falls in a tenth of all
+hashes are the test part, which no program sees before it predicts. `charrnn` has no option but the budget, seed and
+threads; its kernels are compiled before. The others (benchmarks/rivals.py) run in the environment that `make peers`
+sets up. Seconds are those of learning and predicting, with the start of the program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import describe_machine, print_table
+from charrnn.cli.parsers import duration
+from charrnn.config import TextConfig
+from charrnn.tasks.label_figures import figures
+from charrnn.text.labelled import TAB, RecordReader
+from charrnn.text.reader import Source
+
+PROJECT = Path(__file__).resolve().parent.parent
+PEERS = PROJECT / ".venv-peers" / "bin" / "python"
+RIVALS = ("fasttext", "logistic-regression", "bilstm")
+TEST_SHARE = 0.1
+WORDS_FROM = 3  # a text: shorter ones, such as names, are read by characters
+
+Pairs = list[tuple[str, str]]  # text and label
+
+
+def read(path: str, folder: Path) -> Pairs:
+    """The records of a file."""
+    with closing(Source(path, folder)) as source:
+        return [(record.text, record.label) for record in RecordReader(source, TextConfig())]
+
+
+def split(records: Pairs) -> tuple[Pairs, Pairs]:
+    """Training and test part: by a hash of the text, so that duplicates stay together."""
+    parts: tuple[Pairs, Pairs] = ([], [])
+    for text, label in records:
+        number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+        parts[number < TEST_SHARE * 2**64].append((text, label))
+    return parts
+
+
+def lines_of(records: Pairs, path: Path) -> Path:
+    """Write records as `label TAB text`."""
+    path.write_text("".join(f"{label}{TAB}{text}\n" for text, label in records), encoding="utf-8")
+    return path
+
+
+def charrnn(train: Path, texts: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The labels that a model predicts, which `charrnn train` makes with no option but those `given`."""
+    model, lines = train.with_name("model.safetensors"), train.with_name("texts.txt")
+    lines.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    run("train", str(train), "--task", "classify", "-o", str(model), "--force", "-q", *given)
+    out = run("predict", "-c", str(model), "-i", str(lines), "--format", "jsonl", "-q")
+    return [json.loads(line)["label"] for line in out.splitlines()]
+
+
+def run(*arguments: str) -> bytes:
+    """Standard output of a command of this project."""
+    return subprocess.run(
+        [sys.executable, "-m", "charrnn", *arguments], check=True, stdout=subprocess.PIPE
+    ).stdout  # fmt: skip
+
+
+def rival(name: str, request: dict[str, Any], python: Path, folder: Path) -> tuple[str, list[Any]]:
+    """Name and version of a rival's package, and its outputs. Raises CalledProcessError where it fails."""
+    asked, answer = folder / "request.json", folder / "answer.json"
+    asked.write_text(json.dumps(request), encoding="utf-8")
+    program = Path(__file__).with_name("rivals.py")
+    subprocess.run([str(python), str(program), name, str(asked), str(answer)], check=True)
+    found = json.loads(answer.read_text(encoding="utf-8"))
+    return found["package"], found["outputs"]
+
+
+def measure(predicted: Sequence[str], test: Pairs, labels: Sequence[str]) -> tuple[float, float]:
+    """Accuracy and macro-F1, in percent; `labels` are those of the training part."""
+    numbers = {label: n for n, label in enumerate(labels)}
+    true = np.array([numbers.get(label, -1) for _, label in test], np.int32)
+    found = figures(true, np.array([numbers[label] for label in predicted], np.int32), len(labels))
+    return 100 * found["accuracy"], 100 * found["macro_f1"]
+
+
+def shown(values: Sequence[float]) -> str:
+    """The median, and the least and the greatest where there are several."""
+    spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{np.median(values):.2f}{spread}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Learning labels, beside other programs.")
+    parser.add_argument("train", metavar="TRAIN")
+    parser.add_argument("test", metavar="TEST", nargs="?", help="otherwise a tenth of TRAIN")
+    parser.add_argument("--max-time", default="5m", help="for each run of each program (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each program (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rivals", default=",".join(RIVALS), help="a list; '' is none (default: %(default)s)")
+    parser.add_argument("--python", type=Path, default=PEERS, help="that of the rivals (default: %(default)s)")
+    options = parser.parse_args()
+    if options.rivals and not options.python.exists():
+        parser.error(f"{options.python} is not there; `make peers` installs the other programs")
+    given = ["--max-time", options.max_time, "--threads", str(options.threads)]
+    rows: list[list[str]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.test is None:
+            train, test = split(read(options.train, folder))
+        else:
+            train, test = read(options.train, folder), read(options.test, folder)
+        texts = [text for text, _ in test]
+        labels = [label for label, _ in Counter(label for _, label in train).most_common()]
+        short = sum(len(text.split()) for text, _ in train) < WORDS_FROM * len(train)
+        file = lines_of(train, folder / "train.tsv")
+        request = {
+            "train": train, "test": texts, "threads": options.threads, "seconds": duration(options.max_time),
+            "by_characters": short,
+        }  # fmt: skip
+        charrnn(file, texts[:10], ["--steps", "2"])
+        for side in ("charrnn", *filter(None, options.rivals.split(","))):
+            results: list[tuple[float, float]] = []
+            seconds: list[float] = []
+            package = side
+            for seed in range(options.seeds):
+                begun = time.perf_counter()
+                if side == "charrnn":
+                    predicted = charrnn(file, texts, [*given, "--seed", str(seed)])
+                else:
+                    package, predicted = rival(side, request | {"seed": seed}, options.python, folder)
+                seconds.append(time.perf_counter() - begun)
+                results.append(measure(predicted, test, labels))
+                print(f"{side}, seed {seed}: {results[-1][0]:.2f} {seconds[-1]:.0f} s", file=sys.stderr, flush=True)
+            rows.append([side, package, *(shown(values) for values in zip(*results, strict=True)), shown(seconds)])
+    most = measure([labels[0]] * len(test), test, labels)
+    rows.append(["most frequent label", "", *(f"{value:.2f}" for value in most), ""])
+    print(f"{describe_machine()}; {options.threads} threads, {options.max_time} a run")
+    sizes = f"{len(train):,} records to learn from, {len(test):,} to test, {len(labels)} labels"
+    title = f"{Path(options.train).name}: {sizes}; medians of {options.seeds} seeds (least to greatest)"
+    print_table(title, ("program", "package", "accuracy, %", "macro-F1, %", "seconds"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The benchmark of labels: its split and figures, and that other programs answer what they are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from benchmarks import labels, rivals
+from charrnn.errors import CharrnnError
+
+RECORDS = [(f"{'aeiou'[n % 5] * 3} w{n}", "low" if n % 5 < 2 else "high") for n in range(400)]
+
+
+def test_equal_texts_are_in_one_part() -> None:
+    train, test = labels.split(RECORDS * 2)
+    assert len(train) + len(test) == 800
+    assert 30 < len(test) < 150
+    assert not {text for text, _ in train} & {text for text, _ in test}
+    assert labels.split(RECORDS)[1] == test[: len(test) // 2]
+
+
+def test_figures_count_unknown_labels_as_wrong(tmp_path: Path) -> None:
+    test = [("a", "x"), ("b", "y"), ("c", "new"), ("d", "x")]
+    assert labels.measure(["x", "x", "y", "x"], test, ["x", "y"]) == pytest.approx((50.0, 100 * (4 / 5 + 0) / 2))
+    file = labels.lines_of(test, tmp_path / "records.tsv")
+    assert labels.read(str(file), tmp_path) == test
+    file.write_text("no label\n")
+    with pytest.raises(CharrnnError, match="no TAB"):
+        labels.read(str(file), tmp_path)
+
+
+def test_the_best_way_is_chosen_on_what_is_held_out() -> None:
+    """And it then learns from all records, of which the test part is none."""
+    asked = rivals.Request(RECORDS, ["aaa w", "ooo w"], 0, 1, 1000.0)
+    learned: list[int] = []
+
+    def always(label: str) -> rivals.Learn:
+        def learn(pairs: rivals.Pairs) -> Any:
+            learned.append(len(pairs))
+            return lambda texts: [label] * len(texts)
+
+        return learn
+
+    assert rivals.best_of(asked, [always("low"), always("high")]) == ["high", "high"]
+    assert learned == [360, 360, 400]
+
+
+def test_batches_of_similar_length() -> None:
+    lengths = [n % 37 for n in range(500)]
+    found = rivals.similar_batches(lengths, Random(0))
+    assert sorted(n for batch in found for n in batch) == list(range(500))
+    assert max(len(batch) for batch in found) == rivals.BATCH
+    assert max(max(lengths[n] for n in batch) - min(lengths[n] for n in batch) for batch in found) < 8
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", labels.RIVALS)
+@pytest.mark.parametrize("by_characters", [False, True])
+def test_other_programs_learn(name: str, by_characters: bool, tmp_path: Path) -> None:
+    if not labels.PEERS.exists():
+        pytest.skip("needs the environment that `make peers` sets up")
+    train, test = labels.split(RECORDS)
+    texts = [*(text for text, _ in test), "", "__LABEL__0 __label__1"]
+    request = {"train": train, "test": texts, "threads": 1, "seconds": 20.0, "seed": 0}
+    package, outputs = labels.rival(name, request | {"by_characters": by_characters}, labels.PEERS, tmp_path)
+    assert package.split()[-1][0].isdigit()
+    assert len(outputs) == len(texts)
+    assert labels.measure(outputs[: len(test)], test, ["high", "low"])[0] > 90
