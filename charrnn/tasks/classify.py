@@ -96,7 +96,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         return network
 
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
-        """Weights with all copies, the activations of the largest batch, the regression on n-grams, and Python itself."""
+        """Weights with all copies, activations of the largest batch, the regression on n-grams, and Python itself."""
         layout, part = parameter_layout(model), dataset.train
         weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
         lengths = np.sort(part.lengths)[-min(config.batch_size, len(part)) :]
