@@ -18,7 +18,8 @@ DOCUMENT = "-DOCSTART-"  # a line that begins with it separates documents
 CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 FORM, UPOS = 1, 3  # the columns of token and tag in CoNLL-U, counted from 0
 CONLLU_ENDING = ".conllu"
-_ID = re.compile(r"\d+")
+# Comments before the first token, which shows what the columns are separated by.
+COMMENT = re.compile(r"#\s*(newdoc|newpar|\S+\s*=)")
 _RANGE_OR_EMPTY = re.compile(r"\d+[-.]\d+")
 
 Columns = Sequence[str | int]
@@ -34,12 +35,13 @@ class Sentence(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a line is: a token in `fields`; else it `ends` a sentence, is `empty` (a range or an empty node of CoNLL-U),
-    or is skipped (a comment, a separator of documents)."""
+    """What a line is: a token in `fields`, or with `empty` a range or an empty node of CoNLL-U; without fields a comment,
+    or one that `ends` a sentence: a blank line, or a separator of documents (`document`)."""
 
     fields: list[str]
     ends: bool = False
     empty: bool = False
+    document: bool = False
 
 
 class ColumnFormat:
@@ -62,7 +64,8 @@ class ColumnFormat:
             self._begun = False
             return Row([], ends=True)
         if line.startswith(DOCUMENT):
-            return Row([])
+            self._begun = False
+            return Row([], ends=True, document=True)
         if line.startswith("#") and not self._begun and self._is_comment(line):
             return Row([])
         if self._tabs is None:
@@ -77,11 +80,16 @@ class ColumnFormat:
         return Row(fields)
 
     def _is_comment(self, line: str) -> bool:
-        """Comments are before the first token of a sentence, with # at the start: in CoNLL-U, and where TABs separate
-        columns, if they have no TAB; in a file separated by white space it may be a token."""
+        """Whether a line with # at its start, before the first token of a sentence, is a comment: in CoNLL-U, and where
+        TABs separate columns, if it has none. In a file separated by white space it is a token."""
         if self.conllu is None and self._tabs is None:
-            return TAB not in line and line.startswith("# ") and ("=" in line or len(line.split()) > 4)
+            return COMMENT.match(line) is not None
         return bool(self.conllu) or (bool(self._tabs) and TAB not in line)
+
+    @property
+    def separator(self) -> str:
+        """What separates columns."""
+        return TAB if self._tabs else " "
 
 
 def parse_columns(columns: Columns) -> list[int]:
