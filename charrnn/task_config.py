@@ -62,7 +62,7 @@ class TaggerConfig(RecurrentConfig):
         (), help="Widths of fully connected ReLU layers below the output.", group=MODEL, low=1, keywords=("none",)
     )
     char_ngrams: int = setting(
-        4,
+        3,
         help="Longest n-grams of characters that the vector of a word has a part of; 0: its own vector only (tag).",
         group=MODEL,
         low=0,

@@ -27,7 +27,7 @@ class WordVectors(Block):
     training updates only these rows. `scale`: the standard deviation of the initial weights.
     """
 
-    def __init__(self, R: int, E: int, *, scale: float = 0.3) -> None:
+    def __init__(self, R: int, E: int, *, scale: float = 0.1) -> None:
         self.R, self.E = R, E
         name = "embedding.weight"
         self.weight = Parameter(name, (R, E), normal(scale), decay=True, torch_name=name, by_row=True)

@@ -22,8 +22,8 @@ from charrnn.text.tag_schemes import NONE
 from charrnn.text.tagged_corpus import TaggedCorpus
 from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
 
-NGRAMS = 4
-HIDDEN, EMBEDDING = 128, 64
+NGRAMS = 3
+HIDDEN, EMBEDDING = 128, 128
 BATCH, EPOCHS = 32, 30
 DROPOUT = 0.5
 

@@ -34,7 +34,7 @@ class TagFormat:
         if metadata.get("input") != LANGUAGE.side:
             raise ValueError(f"input is {str(metadata.get('input'))[:80]}; of a tagger it is {LANGUAGE.side}")
         output = require_table(metadata.get("output"), "output")
-        labels, scheme, usual = output.get("labels"), output.get("scheme"), output.get("usual")
+        labels, scheme, usual = output.get("labels"), output.get("scheme"), metadata.get("usual_labels")
         if output.get("kind") != "labels" or not isinstance(labels, list):
             raise ValueError("output has no labels")
         if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
@@ -62,9 +62,8 @@ class TagFormat:
         return {
             "model": dataclasses.asdict(model), "text": data.text.to_json(), "input": LANGUAGE.side,
             "records": dataclasses.asdict(data.records),
-            "output": {
-                "kind": "labels", "labels": list(tagset.labels), "scheme": tagset.scheme, "usual": list(tagset.usual)
-            },
+            "output": {"kind": "labels", "labels": list(tagset.labels), "scheme": tagset.scheme},
+            "usual_labels": list(tagset.usual),
         }  # fmt: skip
 
     def tensor_shapes(self, model: TaggerConfig, most: int) -> Mapping[str, Shape]:
