@@ -3,10 +3,10 @@
     python -m benchmarks.tagger [--quick] [--sentences FILE] [--layers 1,2] [--hidden 200]
 
 Sentences are those of a CoNLL file, or drawn: lengths as in news (22 words on average), words by Zipf's law. A step of
-training is a batch made, forward, backward, clipping to norm 5 and Adam. PyTorch gets its best case, all sentences sorted
-by length, so that batches need no padding to speak of, and the usual one, random order and packed sequences; we train in
-random order. Words alone have the same network on both sides: embedding, LSTM, linear layer, softmax; with parts ours
-adds the vectors of character n-grams, affixes and shapes, which PyTorch has not.
+training is a batch made, forward, backward, clipping to norm 5 and Adam. PyTorch gets its best case, all sentences
+sorted by length, so that batches need no padding to speak of, and the usual one, random order and packed sequences; we
+train in random order. Words alone have the same network on both sides: embedding, LSTM, linear layer, softmax; with
+parts ours adds the vectors of character n-grams, affixes and shapes, which PyTorch has not.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ def test_sentences_of_a_line(charrnn: Command, model: Path) -> None:
     assert (len(rows), len(rows[3].split())) == (4, 3000)
     found = json.loads(charrnn("predict", "-q", "-c", model, "--format", "jsonl", "in Tamo").out)
     assert found == {"words": ["in", "Tamo"], "tags": ["O", "B-LOC"]}
-    rows = charrnn("predict", "-q", "-c", model, "--format", "jsonl", stdin=CONLL).out.splitlines()
-    assert [json.loads(row)["words"] for row in rows] == [["aba", "in", "Tamo"], ["Tali", ","]]
+    objects = charrnn("predict", "-q", "-c", model, "--format", "jsonl", stdin=CONLL).out.splitlines()
+    assert [json.loads(row)["words"] for row in objects] == [["aba", "in", "Tamo"], ["Tali", ","]]
     assert charrnn("predict", "-q", "-c", model, "--format", "conll", "in Tamo").out == b"in O\nTamo B-LOC\n\n"
 
 

@@ -13,9 +13,11 @@ import pytest
 
 from charrnn import checkpoint, tasks
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.models.tagger import Tagger
 from charrnn.tasks import trained_tagger
 from charrnn.tasks.tag import TASK
 from charrnn.tasks.trained_tagger import TrainedTagger
+from charrnn.text.tagged_corpus import TaggedCorpus
 from charrnn.training import events, setup
 from charrnn.training.loop import train
 from charrnn.training.task import Request
@@ -83,7 +85,10 @@ def test_it_learns_and_its_figures_are_those_of_its_predictions(data: Path, tmp_
     # The loss of the run is that of the scores of the held-out sentences.
     dataset = TASK.read(asked, None)
     assert dataset.validation is not None
-    names, part = list({word: None for line in data.read_text().splitlines() if (word := line.split(" ")[0])}), dataset.validation
+    names, part = (
+        list({word: None for line in data.read_text().splitlines() if (word := line.split(" ")[0])}),
+        dataset.validation,
+    )
     pieces = [slice(*pair) for pair in zip(part.offsets[:-1], part.offsets[1:], strict=True)]
     words = [[names[n] for n in part.ids[piece]] for piece in pieces]
     tags = [[model.labels[n] for n in part.tags[piece]] for piece in pieces]
@@ -131,7 +136,9 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: P
 def test_threads_change_no_bit(data: Path, tmp_path: Path, head: str) -> None:
     weights = []
     for threads in (1, 2, 3):
-        asked = Request([str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 8, "head": head}, threads=threads)
+        asked = Request(
+            [str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 8, "head": head}, threads=threads
+        )
         list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
         weights.append(checkpoint.load(asked.output, TASK.format))
     for other in weights[1:]:
@@ -187,6 +194,9 @@ def test_the_head_follows_the_tags(data: Path, tmp_path: Path) -> None:
         asked = request(file, tmp_path, head, steps=2)
         spec, network = setup.prepare(TASK, asked, lambda: 0.0)
         assert network.config.head == head
+        assert isinstance(network, Tagger)
+        assert isinstance(spec.dataset, TaggedCorpus)
+        assert spec.dataset.validation is not None
         metrics = TASK.evaluate(network, spec.dataset.validation)
         assert ("f1" in metrics.figures) == (head == "crf")
         assert metrics.error == 1 - metrics.figures.get("f1", metrics.figures["accuracy"])
@@ -224,6 +234,7 @@ def test_options_of_tags_are_refused_elsewhere(data: Path, tmp_path: Path) -> No
 def test_metadata_that_cannot_be(data: Path, tmp_path: Path) -> None:
     asked = request(data, tmp_path, "m", steps=1)
     spec, network = setup.prepare(TASK, asked, lambda: 0.0)
+    assert isinstance(spec.dataset, TaggedCorpus)
     good: dict[str, Any] = json.loads(json.dumps(TASK.format.describe(network.config, TASK.record(spec.dataset))))
     assert TASK.format.parse(good) == (network.config, TASK.record(spec.dataset))
     for path, value, says in (

@@ -14,7 +14,7 @@ from charrnn.errors import CharrnnError
 from charrnn.models.tagger import Tagger
 from charrnn.nn.crf import CRF
 from charrnn.nn.dropout import DropoutKey
-from charrnn.runtime.arrays import Array
+from charrnn.runtime.arrays import Array, Ids
 from charrnn.task_config import TaggerConfig
 from charrnn.text.batch import Bags, Batch
 from charrnn.text.tag_schemes import ill_formed
@@ -28,8 +28,8 @@ BAGS = Bags(np.array([1, 4, 7, 12, 2, 5, 5, 0, 9, 3, 12, 8, 6], np.int32), np.ar
 
 def make(head: str, *, threads: int = 2, dtype: Any = np.float64, bfloat16: bool = False, **options: Any) -> Tagger:
     """A tagger with random weights."""
-    options = {"cells": ("gru",), "hidden_size": 4, "embedding_size": 3} | options
-    config = TaggerConfig(vocabulary_size=V, labels=L, buckets=BUCKETS, head=head, **options)
+    sizes: dict[str, Any] = {"cells": ("gru",), "hidden_size": 4, "embedding_size": 3, **options}
+    config = TaggerConfig(vocabulary_size=V, labels=L, buckets=BUCKETS, head=head, **sizes)
     network = Tagger(config, threads=threads, dtype=dtype, bfloat16=bfloat16)
     network.initialise(1)
     network.parameters += 0.3 * np.random.default_rng(0).standard_normal(network.parameters.size).astype(dtype)
@@ -65,7 +65,7 @@ def test_gradients(head: str, options: dict[str, Any]) -> None:
 
     loss(centre)
     gradient, rng = network.gradient.copy(), np.random.default_rng(7)
-    places = network.layout.views(np.arange(centre.size))
+    places = network.layout.views(np.arange(centre.size, dtype=np.float64))
     assert head == "softmax" or "crf.transitions" in places
     for name, indices in places.items():
         part, direction = indices.ravel().astype(np.int64), np.zeros_like(centre)
@@ -95,7 +95,9 @@ def test_all_paths_of_a_small_case() -> None:
     chances = np.exp(scores - np.log(np.exp(scores).sum()))
     lengths = np.array([n], np.int64)
     for path, chance in zip(paths[::17], chances[::17], strict=True):
-        assert network.log_probs(logits, np.array(path, np.int32), lengths)[0] == pytest.approx(np.log(chance), rel=1e-12)
+        assert network.log_probs(logits, np.array(path, np.int32), lengths)[0] == pytest.approx(
+            np.log(chance), rel=1e-12
+        )
     assert tuple(network.best_tags(logits, lengths)) == paths[int(chances.argmax())]
     marginals = np.zeros((n, L))
     pairs = np.zeros((L, L))
@@ -109,9 +111,9 @@ def test_all_paths_of_a_small_case() -> None:
     mask[0] = reverse_mask[-1] = 0
     dlinks, dstart, dend = np.empty((1, L, L)), np.empty((1, L)), np.empty((1, L))
     kernels.crf.sequence_gradient(
-        dlogits, np.array(gold, np.int32).reshape(n, 1), np.ones((n, 1)), mask, reverse_mask, crf.transitions, crf.start,
-        crf.end, np.empty((n, 1, L)), np.empty((n, 1, L)), log_probs, dlogits, dlinks, dstart, dend, np.empty((1, 2, L)),
-        0, 1,
+        dlogits, np.array(gold, np.int32).reshape(n, 1), np.ones((n, 1)), mask, reverse_mask, crf.transitions,
+        crf.start, crf.end, np.empty((n, 1, L)), np.empty((n, 1, L)), log_probs, dlogits, dlinks, dstart, dend,
+        np.empty((1, 2, L)), 0, 1,
     )  # fmt: skip
     marginals[range(n), gold] -= 1
     for a, b in itertools.pairwise(gold):
@@ -131,7 +133,7 @@ def test_the_best_path_is_well_formed(head: str) -> None:
     free, found = network.best_tags(logits, lengths), network.best_tags(logits, lengths, wrong)
     begins = (0, 1, 100)
 
-    def ill(tags: Array) -> int:
+    def ill(tags: Ids) -> int:
         return sum(tag == 2 and (t in begins or tags[t - 1] == 0) for t, tag in enumerate(tags.tolist()))
 
     assert ill(free) > 0 == ill(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import itertools
 import lzma
 from pathlib import Path
 
@@ -36,7 +37,9 @@ CONLLU = """\
 """
 
 
-def read(tmp_path: Path, text: str | bytes, name: str = "f.txt", columns: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+def read(
+    tmp_path: Path, text: str | bytes, name: str = "f.txt", columns: tuple[str, ...] = ()
+) -> list[tuple[str, str]]:
     """`token/TAG …` and the number of the first line of each sentence."""
     path = tmp_path / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -147,7 +150,7 @@ def test_the_split_keeps_duplicates_together(tmp_path: Path) -> None:
     assert corpus.validation is not None
 
     def sentences(ids: np.ndarray, offsets: np.ndarray) -> set[tuple[int, ...]]:
-        return {tuple(ids[a:b].tolist()) for a, b in zip(offsets[:-1], offsets[1:], strict=True)}
+        return {tuple(ids[a:b].tolist()) for a, b in itertools.pairwise(offsets.tolist())}
 
     held = sentences(corpus.validation.ids, corpus.validation.offsets)
     assert held
@@ -170,13 +173,13 @@ def test_tags_of_the_validation_part_only(tmp_path: Path) -> None:
 def test_parts_of_words() -> None:
     words = ["Haus", "haus", "Hausboot", "x" * 500, "12", "", "ß\u0301", "İ"]
     found = hash_words(words, 3)
-    parts = [set(found.hashes[a:b].tolist()) for a, b in zip(found.bounds[:-1], found.bounds[1:], strict=True)]
+    parts = [set(found.hashes[a:b].tolist()) for a, b in itertools.pairwise(found.bounds.tolist())]
     # <h ha au us s> <ha hau aus us>, letters by themselves not; prefixes and suffixes of 3 to 5 letters; the shape
     assert len(parts[0]) == 5 + 4 + 2 + 2 + 1
     assert len(parts[0] & parts[1]) == len(parts[0]) - 1  # but for the shape
     assert len(parts[0] & parts[2]) > 6
-    alone = [hash_words([word], 3).hashes.tolist() for word in words]
-    assert sum(alone, []) == found.hashes.tolist()
+    alone = [hash_words([word], 3).hashes for word in words]
+    np.testing.assert_array_equal(np.concatenate(alone), found.hashes)
     assert len(hash_words(words, 0).hashes) == 0
 
 
@@ -192,11 +195,11 @@ def test_batches_have_every_token_once(tmp_path: Path) -> None:
         assert batch.bags is not None
         assert again.bags is not None
         np.testing.assert_array_equal(batch.bags.rows, again.bags.rows)
-        places = batch.weights > 0  # type: ignore[operator]
+        assert batch.weights is not None
         own = batch.bags.rows[batch.bags.bounds[:-1]]
         assert set(own[own > 0].tolist()) <= set(range(2, V))
         assert (np.delete(batch.bags.rows, batch.bags.bounds[:-1]) >= V).all()
-        tokens += batch.targets[places].tolist()
+        tokens += batch.targets[batch.weights > 0].tolist()
         assert batch.reset is not None
         assert batch.reset.sum() == len(batches.records(step))
     assert len(tokens) == len(part)

@@ -67,12 +67,14 @@ class Blocks:
         fields = row.fields
         width = self._width = self._width or len(fields)
         if token >= len(fields) or not fields[token].strip(SPACES):
-            raise CharrnnError(f"line {number} has no token in column {token + 1}: {shown(text)}; mend it or leave it out")
+            raise CharrnnError(
+                f"line {number} has no token in column {token + 1}: {shown(text)}; mend it or leave it out"
+            )
         if self._tagged:
             if tag >= len(fields) or tag == token or len(fields) != width or not fields[tag].strip(SPACES):
                 raise CharrnnError(
-                    f"line {number} has no tag, or other columns than the lines before: {shown(text)}; a line is a token "
-                    "and its tag (charrnn predict needs no tags)"
+                    f"line {number} has no tag, or other columns than the lines before: {shown(text)}; a line is a "
+                    "token and its tag (charrnn predict needs no tags)"
                 )
             block.tags.append(fields[tag].strip(SPACES))
         block.lines.append((data, len(block.tokens)))

@@ -18,35 +18,39 @@ NO_TAG = b"_"
 
 
 def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> None:
-    """Write the tags of each sentence as soon as it is read: CoNLL columns, or sentences a line where these are read."""
+    """Write the tags of each sentence as soon as it is read: CoNLL columns, or sentences a line where these are
+    read.
+    """
     if asked.header:
         raise UsageError("--header is for columns of tsv, and tags have none; leave it out")
     format = asked.format or ("tsv" if asked.from_text else "conll")
     sentences = asked.from_text or format == "tsv"
     if sentences and asked.columns:
         raise UsageError("--columns is for CoNLL columns, and sentences a line are read; leave it out")
-    if format == "conll" and sentences:
-        format = "lines"
     with streams.Output() as out:
         source = _plain(chunks) if sentences else Blocks(chunks, asked.name, columns_of(model, asked), tagged=False)
         for blocks in source:
             tags = [[model.labels[tag] for tag in found.best.tolist()] for found in
                     model.analyse([block.tokens for block in blocks])]  # fmt: skip
             for block, found in zip(blocks, tags, strict=True):
-                if format == "conll":
-                    assert isinstance(source, Blocks)
-                    piece = _columns(block, found, source.form.separator, OUTSIDE in model.labels)
-                elif format == "lines":
-                    piece = "".join(f"{word} {tag}\n" for word, tag in zip(block.tokens, found, strict=True)) + "\n"
-                elif format == "tsv":
-                    piece = " ".join(f"{word}/{tag}" for word, tag in zip(block.tokens, found, strict=True)) + "\n"
+                if isinstance(source, Blocks) and format == "conll":
+                    data = _columns(block, found, source.form.separator, OUTSIDE in model.labels)
                 elif block.tokens or sentences:
-                    piece = json.dumps({"words": block.tokens, "tags": found}, ensure_ascii=False) + "\n"
+                    data = streams.encode(_sentence(block.tokens, found, format))
                 else:
                     continue
-                data = piece if isinstance(piece, bytes) else streams.encode(piece)
                 out.write(visible(data.decode("utf-8", "replace"), keep="\t\n") if out.terminal else data)
             out.flush()
+
+
+def _sentence(words: list[str], tags: list[str], format: str) -> str:
+    """A sentence that was read as a line, or any as JSON."""
+    if format == "jsonl":
+        return json.dumps({"words": words, "tags": tags}, ensure_ascii=False) + "\n"
+    pairs = zip(words, tags, strict=True)
+    if format == "tsv":
+        return " ".join(f"{word}/{tag}" for word, tag in pairs) + "\n"
+    return "".join(f"{word} {tag}\n" for word, tag in pairs) + "\n"
 
 
 def columns_of(model: TrainedTagger, asked: Asked) -> Sequence[str]:

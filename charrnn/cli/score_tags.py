@@ -82,8 +82,8 @@ def _slashed(chunks: Iterable[list[Line]]) -> Iterator[list[Block]]:
                 token, slash, tag = part.rpartition("/")
                 if not slash or not token or not tag:
                     raise CharrnnError(
-                        f"TEXT {count}: {shown(part)} is no token/TAG; write the tag of each word after a slash, or give "
-                        "CoNLL columns with -i FILE (charrnn predict needs no tags)"
+                        f"TEXT {count}: {shown(part)} is no token/TAG; write the tag of each word after a slash, or "
+                        "give CoNLL columns with -i FILE (charrnn predict needs no tags)"
                     )
                 block.tokens.append(token)
                 block.tags.append(tag)

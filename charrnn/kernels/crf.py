@@ -3,10 +3,10 @@
     score(y) = start[y_1] + Σ_t logits[t, y_t] + Σ_t transitions[y_{t-1}, y_t] + end[y_n]
     log p(y) = score(y) - log Σ_y' exp score(y')
 
-Lafferty, McCallum and Pereira 2001, "Conditional random fields: probabilistic models for segmenting and labeling sequence
-data". The sum is the forward algorithm in log space; its gradient goes back through the same steps. Shapes: logits
-(T, B, L), transitions (L, L) from row to column, start and end (L). A sequence begins where mask (T, B) is 0 and ends
-where reverse_mask (T, B) is 0; what lies outside has no tags. All handle the rows from `begin` to `end` only.
+Lafferty, McCallum and Pereira 2001, "Conditional random fields: probabilistic models for segmenting and labeling
+sequence data". The sum is the forward algorithm in log space; its gradient goes back through the same steps. Shapes:
+logits (T, B, L), transitions (L, L) from row to column, start and end (L). A sequence begins where mask (T, B) is 0 and
+ends where reverse_mask (T, B) is 0; what lies outside has no tags. All handle the rows from `begin` to `end` only.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def forward(
 ) -> None:  # fmt: skip
     """The forward algorithm over row b: log p of each sequence stands at its last step, 0 elsewhere.
 
-    alphas, sums (T, B, L), out: log of the summed scores of all paths to a tag, less their largest, and the same without
-    the logits of the step. log_probs (T, B) float64, out.
+    alphas, sums (T, B, L), out: log of the summed scores of all paths to a tag, less their largest, and the same
+    without the logits of the step. log_probs (T, B) float64, out.
     """
     T, L = logits.shape[0], logits.shape[2]
     scale = path = 0.0

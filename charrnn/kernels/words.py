@@ -20,7 +20,12 @@ Points: TypeAlias = npt.NDArray[np.uint32]
 Places: TypeAlias = npt.NDArray[np.int64]
 
 _BEGIN, _END = 2, 3  # stand before and after a word: control characters, which no word has
-_NGRAM, _PREFIX, _SUFFIX, _SHAPE = np.uint32(0x9E3779B9), np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35), np.uint32(0x27D4EB2F)
+_NGRAM, _PREFIX, _SUFFIX, _SHAPE = (
+    np.uint32(0x9E3779B9),
+    np.uint32(0x85EBCA6B),
+    np.uint32(0xC2B2AE35),
+    np.uint32(0x27D4EB2F),
+)
 
 
 @kernel
@@ -32,8 +37,8 @@ def hash_parts(
 
     points: the characters of all words, in lower case; those of word n begin at offsets[n] (N + 1). kinds: the class of
     each character, of which the shape of a word is made: runs of one class count once. Parts are the n-grams of
-    `shortest` to `longest` characters, where a word has a mark at its begin and its end, longer prefixes and suffixes of
-    up to `affix` characters, and the shape.
+    `shortest` to `longest` characters, where a word has a mark at its begin and its end, longer prefixes and suffixes
+    of up to `affix` characters, and the shape.
     """
     count, bounds[0] = 0, 0
     for word in range(offsets.size - 1):

@@ -1,7 +1,7 @@
 """A tagger of sequences: P(tags | words), one tag for each word.
 
-Words as sums of vectors, recurrent layers (in one direction or both), fully connected layers, softmax or CRF. Letters in
-shapes as in `nn/block.py`; L is the number of tags.
+Words as sums of vectors, recurrent layers (in one direction or both), fully connected layers, softmax or CRF. Letters
+in shapes as in `nn/block.py`; L is the number of tags.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ class Tagger(Network):
         if not isinstance(self.output, CRF):
             values = logits.astype(np.float64)
             values -= values.max(axis=1, keepdims=True)
-            chosen: Log = values[np.arange(len(tags)), tags] - np.log(np.exp(values).sum(axis=1))
-            return np.add.reduceat(chosen, last - lengths + 1)
+            chosen = values[np.arange(len(tags)), tags] - np.log(np.exp(values).sum(axis=1))
+            summed: Log = np.add.reduceat(chosen, last - lengths + 1)
+            return summed
         shape = len(tags), 1, self.config.labels
         mask, reverse_mask = self._masks(lengths)
         found: Log = np.empty(shape[:2])
@@ -117,7 +118,8 @@ class Tagger(Network):
             logits.reshape(shape), tags.reshape(-1, 1), mask, reverse_mask, self.output.transitions, self.output.start,
             self.output.end, np.empty(shape, self.dtype), np.empty(shape, self.dtype), found, 0, 1,
         )  # fmt: skip
-        return found[last, 0]
+        of_sequences: Log = found[last, 0]
+        return of_sequences
 
     def best_tags(
         self, logits: Array, lengths: npt.NDArray[np.int64], wrong: npt.NDArray[np.bool_] | None = None

@@ -57,8 +57,10 @@ class CRF(Softmax):
         logits = workspace.get("logits", T, B, L)
         dlogits = workspace.operand_of("logits", logits)
         alphas, sums = workspace.get("crf.alphas", T, B, L), workspace.get("crf.sums", T, B, L)
-        self._rows = workspace.get("crf.transitions", B, L, L), workspace.get("crf.start", B, L), workspace.get(
-            "crf.end", B, L
+        self._rows = (
+            workspace.get("crf.transitions", B, L, L),
+            workspace.get("crf.start", B, L),
+            workspace.get("crf.end", B, L),
         )
         marginals = workspace.get("crf.marginals", B, 2, L)
         compute_logits, panels, window = self.logits_rows(hidden, logits), self.to_hidden.panels, self.window
@@ -67,8 +69,8 @@ class CRF(Softmax):
         def work(begin: int, end: int, thread: int) -> None:
             compute_logits(begin, end, thread)
             kernels.crf.sequence_gradient(
-                logits, targets, scales, window.mask, window.reverse_mask, self.transitions, self.start, self.end, alphas,
-                sums, log_probs, dlogits, *self._rows, marginals, begin, end,
+                logits, targets, scales, window.mask, window.reverse_mask, self.transitions, self.start, self.end,
+                alphas, sums, log_probs, dlogits, *self._rows, marginals, begin, end,
             )  # fmt: skip
             if self.overwrite:
                 dhidden[:, begin:end] = 0

@@ -52,13 +52,15 @@ class WordVectors(Block):
         return self.lookup
 
     def check_bags(self, inputs: np.typing.NDArray[np.int32], bags: Bags | None) -> None:
-        """Raise `CharrnnError` unless inputs (T, B) are numbers of words in `bags`, and those have rows of the table."""
+        """Raise `CharrnnError` unless inputs (T, B) are numbers of words in `bags`, and those have rows of the
+        table.
+        """
         if bags is None:
             raise CharrnnError("the batch does not say which rows of the table its words have; it needs `bags`")
         rows, bounds = bags
         require_ids(rows, self.R)
         U = len(bounds) - 1
-        if U > inputs.size or bounds[0] or bounds[-1] != len(rows) or (np.diff(bounds) < 0).any():
+        if inputs.size < U or bounds[0] or bounds[-1] != len(rows) or (np.diff(bounds) < 0).any():
             raise CharrnnError("the bags of a batch do not fit its words")
         require_ids(inputs, U)
 

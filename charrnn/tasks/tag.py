@@ -17,7 +17,7 @@ from charrnn.task_config import RecordsConfig, TaggerConfig
 from charrnn.tasks import tag_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
 from charrnn.tasks.tag_figures import TagFigures
-from charrnn.tasks.tag_format import TAG, TaggerSides, TagFormat
+from charrnn.tasks.tag_format import TAG, TagFormat, TaggerSides
 from charrnn.text.packing import ranges
 from charrnn.text.tag_schemes import NONE, ill_formed
 from charrnn.text.tagged_batches import TaggedBatches, WordBags, evaluation_sentences

@@ -109,7 +109,8 @@ class TagFigures:
             return found
         total = sum(self._counts.values(), np.zeros(3, np.int64)).tolist()
         by_kind = {
-            kind: {**ratios(*counts.tolist()), "support": int(counts[2])} for kind, counts in sorted(self._counts.items())
+            kind: {**ratios(*counts.tolist()), "support": int(counts[2])}
+            for kind, counts in sorted(self._counts.items())
         }
         return {**found, **ratios(*total), "spans": by_kind}
 

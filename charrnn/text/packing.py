@@ -33,8 +33,8 @@ Lengths = NDArray[np.int64]
 class Packing(NamedTuple):
     """Where N sequences lie in T steps of B rows.
 
-    order (N): the sequences in the order of rows, and within a row one after the other. In that order, rows (N): the row
-    of each, numbers (N): the how many-th it is there, starts (N): its first step.
+    order (N): the sequences in the order of rows, and within a row one after the other. In that order, rows (N): the
+    row of each, numbers (N): the how many-th it is there, starts (N): its first step.
     """
 
     T: int
@@ -46,7 +46,8 @@ class Packing(NamedTuple):
 
 
 class RecordBatches:
-    """The numbers of the records in each batch of `batch_size`; an epoch has every record once. lengths (records): of each.
+    """The numbers of the records in each batch of `batch_size`; an epoch has every record once. lengths (records): of
+    each.
 
     The order of an epoch depends on seed and epoch; the last batch of an epoch may be smaller. If there are fewer than
     `batch_size` records, `batch_size` is smaller, and `note` says so. `seq_length` is the mean number of units of a

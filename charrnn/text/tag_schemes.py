@@ -1,9 +1,9 @@
 """Schemes by which tags mark spans of tokens, such as names: IOB1, IOB2 and IOBES.
 
 A tag is `O`, outside of all spans, or a letter, `-` and the type of the span: `B` begins one, `I` is inside; in IOBES
-`E` is the end, and `S` a span of one token. In IOB2 every span begins with `B`, in IOB1 only one that follows another of
-its type. Ramshaw and Marcus 1995, "Text chunking using transformation-based learning"; Tjong Kim Sang and Veenstra 1999,
-"Representing text chunks".
+`E` is the end, and `S` a span of one token. In IOB2 every span begins with `B`, in IOB1 only one that follows another
+of its type. Ramshaw and Marcus 1995, "Text chunking using transformation-based learning"; Tjong Kim Sang and Veenstra
+1999, "Representing text chunks".
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def as_iob2(tags: Sequence[str]) -> list[str]:
 
 
 def ill_formed(labels: Sequence[str], scheme: str) -> NDArray[np.bool_]:
-    """Which tags cannot follow which (L + 1, L + 1): [i, j] is from tag i to j; the last row is the begin of a sentence,
-    the last column its end."""
+    """Which tags cannot follow which (L + 1, L + 1): [i, j] is from tag i to j; the last row is the begin of a
+    sentence, the last column its end."""
     count = len(labels)
     wrong = np.zeros((count + 1, count + 1), np.bool_)
     if scheme == NONE:

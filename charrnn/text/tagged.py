@@ -35,8 +35,8 @@ class Sentence(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a line is: a token in `fields`, or with `empty` a range or an empty node of CoNLL-U; without fields a comment,
-    or one that `ends` a sentence: a blank line, or a separator of documents (`document`)."""
+    """What a line is: a token in `fields`, or with `empty` a range or an empty node of CoNLL-U; without fields a
+    comment, or one that `ends` a sentence: a blank line, or a separator of documents (`document`)."""
 
     fields: list[str]
     ends: bool = False
@@ -47,8 +47,8 @@ class Row(NamedTuple):
 class ColumnFormat:
     """How the lines of one input are cut into columns, found out from its name and its first token.
 
-    CoNLL-U is a file whose name ends in .conllu, or that begins with a line of its ten columns with the ID 1. Columns are
-    separated by TABs where the first token's line has one, else by white space.
+    CoNLL-U is a file whose name ends in .conllu, or that begins with a line of its ten columns with the ID 1. Columns
+    are separated by TABs where the first token's line has one, else by white space.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -160,8 +160,8 @@ class SentenceReader:
                 at = self._places(form, width, number, line)
             if len(row.fields) != width:
                 raise CharrnnError(
-                    f"{self.name}, line {number}: {shown(line)} has {_counted(len(row.fields))}, and the first token has "
-                    f"{width}; each token needs as many, and a blank line ends a sentence"
+                    f"{self.name}, line {number}: {shown(line)} has {_counted(len(row.fields))}, and the first token "
+                    f"has {width}; each token needs as many, and a blank line ends a sentence"
                 )
             if row.empty:
                 continue

@@ -44,8 +44,8 @@ class Words(NamedTuple):
 class TagSet(NamedTuple):
     """The tags of a model in the order of their numbers, and how they mark spans, see `tag_schemes`.
 
-    usual: the number of the most frequent tag of each word of the vocabulary; of the unknown word, of all tags. `others`:
-    tags that only the validation part has, numbered -1, -2, … there.
+    usual: the number of the most frequent tag of each word of the vocabulary; of the unknown word, of all tags.
+    `others`: tags that only the validation part has, numbered -1, -2, … there.
     """
 
     labels: tuple[str, ...]
@@ -58,9 +58,9 @@ class TagSet(NamedTuple):
 class TaggedPart:
     """Sentences one after the other.
 
-    ids (tokens): the number of each token's spelling in `words`, in the smallest unsigned type. offsets (sentences + 1):
-    sentence n is ids[offsets[n] : offsets[n + 1]], one token or more. tags (tokens) int32: their numbers in `tagset`,
-    negative where a tag is unknown.
+    ids (tokens): the number of each token's spelling in `words`, in the smallest unsigned type. offsets (sentences +
+    1): sentence n is ids[offsets[n] : offsets[n + 1]], one token or more. tags (tokens) int32: their numbers in
+    `tagset`, negative where a tag is unknown.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -177,7 +177,8 @@ def load_tagged(
     about as many as there are different parts.
 
     Raises:
-        CharrnnError: a file is unreadable or empty, a line is malformed, there is one tag only, or a training file has a
+        CharrnnError: a file is unreadable or empty, a line is malformed, there is one tag only, or a training file has
+        a
             tag that is not in the given `tagset`.
         UsageError: stdin is given twice, or `columns` are not two columns.
     """
@@ -189,10 +190,7 @@ def load_tagged(
     notes: list[str] = []
     digests = [_read(path, gathered, config, columns, notes) for path in paths]
     read = len(gathered.lengths)
-    if tagset is None:
-        scheme = scheme_of(gathered.tags, looks_like_iob1(gathered.tags_by_sentence()))
-    else:
-        scheme = tagset.scheme
+    scheme = tagset.scheme if tagset else scheme_of(gathered.tags, looks_like_iob1(gathered.tags_by_sentence()))
     if val_path is not None:
         digests.append(_read(val_path, gathered, config, columns, notes))
     if scheme == IOB1:
@@ -262,7 +260,9 @@ def _read(path: str, gathered: Gathered, config: TextConfig, columns: Columns | 
 def _learn(spellings: Sequence[str], counts: NDArray[np.int64], config: TextConfig) -> Vocabulary:
     """The vocabulary of the training part. Words with white space in them have their parts only."""
     found = {
-        word: count for word, count in zip(spellings, counts.tolist(), strict=True) if count and PRETOKENIZED.fullmatch(word)
+        word: count
+        for word, count in zip(spellings, counts.tolist(), strict=True)
+        if count and PRETOKENIZED.fullmatch(word)
     }
     return Vocabulary.learn(found, config)
 
@@ -281,8 +281,8 @@ def _check_tags(
     if not learned and (tags < 0).any():
         known = ", ".join(map(shown, labels[:SHOWN_TAGS])) + ", …" * (len(labels) > SHOWN_TAGS)
         raise CharrnnError(
-            f"{name}: the tag {shown(others[-1 - int(tags.min())])} is not one of the {len(labels)} of the model to start "
-            f"from ({known}); train a new model"
+            f"{name}: the tag {shown(others[-1 - int(tags.min())])} is not one of the {len(labels)} of the model to "
+            f"start from ({known}); train a new model"
         )
     if learned and len(labels) < 2:
         raise CharrnnError(

@@ -41,7 +41,9 @@ def hash_words(words: Sequence[str], longest: int) -> Parts:
     points = np.frombuffer(text.encode("utf-32-le"), np.dtype("<u4")).astype(np.uint32)
     different, places = np.unique(points, return_inverse=True)
     characters = [chr(point) for point in different.tolist()]
-    lower = np.array([ord(low) if len(low := character.lower()) == 1 else ord(character) for character in characters], np.uint32)
+    lower = np.array(
+        [ord(low) if len(low := character.lower()) == 1 else ord(character) for character in characters], np.uint32
+    )
     kinds = np.array([_kind(character) for character in characters], np.uint32)
     offsets = np.append(0, np.cumsum(lengths))
     most = int(((lengths + 2) * longest + 2 * AFFIX + 1).sum())
