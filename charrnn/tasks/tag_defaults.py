@@ -24,7 +24,7 @@ from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_
 
 NGRAMS = 3
 HIDDEN, EMBEDDING = 128, 128
-BATCH, EPOCHS = 32, 30
+BATCH, EPOCHS = 32, 20
 DROPOUT = 0.5
 
 
