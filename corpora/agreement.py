@@ -215,10 +215,7 @@ def agreements(sentence: str, lexicon: Mapping[str, Sequence[str]] = LEXICON) ->
 
 
 def labelled(sentence: str, lexicon: Mapping[str, Sequence[str]] = LEXICON) -> str:
-    """`singular TAB words`: the number of the main verb, and the words of the sentence before it.
-
-    Raises ValueError as `agreements`.
-    """
+    """`singular TAB words`: the main verb's number, and the words before it. Raises ValueError as `agreements`."""
     words, main_verb = sentence.split(), agreements(sentence, lexicon)[-1]
     (number,) = (name.split()[1] for name, group in lexicon.items() if words[main_verb.subject] in group)
     return f"{number}\t{' '.join(words[: main_verb.verb])}"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 from charrnn.text.labelled import SPACES, shown
-from charrnn.text.tagged import FORM, UPOS, ColumnFormat, parse_columns
+from charrnn.text.tagged import FORM, UPOS, ColumnFormat, Mark, parse_columns
 
 ECHO, EMPTY, DOCUMENT = -1, -2, -3  # what is no token: to be written as it is, or with a column that is filled up
+_NO_TOKEN = {Mark.EMPTY: EMPTY, Mark.DOCUMENT: DOCUMENT}
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Blocks:
         self.form = ColumnFormat(name)
         self._chunks, self._tagged = chunks, tagged
         self._columns = parse_columns(columns)
+        self._token: int | None = None  # the column of tokens, once a line was read, and how many there are
         self._width = 0
 
     def __iter__(self) -> Iterator[list[Block]]:
@@ -59,32 +61,32 @@ class Blocks:
     def _add(self, block: Block, data: bytes, number: int) -> bool:
         """Add a line to a block; whether that ends it."""
         text = data.decode("utf-8", "replace")
-        row = self.form.split(text)
-        if not row.fields or row.empty:
-            block.lines.append((data, DOCUMENT if row.document else EMPTY if row.empty else ECHO))
-            return row.ends
-        token, tag = self._place(len(row.fields))
-        fields = row.fields
-        width = self._width = self._width or len(fields)
-        if token >= len(fields) or not fields[token].strip(SPACES):
-            raise CharrnnError(
-                f"line {number} has no token in column {token + 1}: {shown(text)}; mend it or leave it out"
-            )
+        fields = self.form.split(text)
+        if isinstance(fields, Mark):
+            block.lines.append((data, _NO_TOKEN.get(fields, ECHO)))
+            return fields in (Mark.END, Mark.DOCUMENT)
+        if self._token is None:
+            self._token = self._columns[0] if self._columns else FORM if self.form.conllu else 0
+            self._width = len(fields)
+        if self._token >= len(fields) or not (token := fields[self._token].strip(SPACES)):
+            column = self._token + 1
+            raise CharrnnError(f"line {number} has no token in column {column}: {shown(text)}; mend it or leave it out")
         if self._tagged:
-            if tag >= len(fields) or tag == token or len(fields) != width or not fields[tag].strip(SPACES):
-                raise CharrnnError(
-                    f"line {number} has no tag, or other columns than the lines before: {shown(text)}; a line is a "
-                    "token and its tag (charrnn predict needs no tags)"
-                )
-            block.tags.append(fields[tag].strip(SPACES))
+            block.tags.append(self._tag(fields, number, text))
         block.lines.append((data, len(block.tokens)))
-        block.tokens.append(fields[token].strip(SPACES))
+        block.tokens.append(token)
         return False
 
-    def _place(self, width: int) -> tuple[int, int]:
-        """The columns of token and tag in a line of `width` columns."""
-        token, tag = (FORM, UPOS) if self.form.conllu else (0, width - 1)
-        if self._columns:
-            token = self._columns[0]
-            tag = self._columns[1] if len(self._columns) > 1 else tag
-        return token, tag
+    def _tag(self, fields: list[str], number: int, text: str) -> str:
+        """The tag of a token. Raises CharrnnError where there is none."""
+        place = self._columns[1] if len(self._columns) > 1 else UPOS if self.form.conllu else len(fields) - 1
+        if place >= len(fields) or place == self._token or len(fields) != self._width:
+            tag = ""
+        else:
+            tag = fields[place].strip(SPACES)
+        if not tag:
+            raise CharrnnError(
+                f"line {number} has no tag, or other columns than the lines before: {shown(text)}; a line is a "
+                "token and its tag (charrnn predict needs no tags)"
+            )
+        return tag

@@ -13,6 +13,7 @@ from charrnn.errors import UsageError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_tagger import TrainedTagger
 from charrnn.text.tag_schemes import OUTSIDE
+from charrnn.text.tagged import split_spaces
 
 NO_TAG = b"_"
 
@@ -61,7 +62,7 @@ def columns_of(model: TrainedTagger, asked: Asked) -> Sequence[str]:
 def _plain(chunks: Iterable[list[Line]]) -> Iterator[list[Block]]:
     """A block for each line, whose tokens white space separates."""
     for chunk in chunks:
-        yield [Block(tokens=line.data.decode("utf-8", "replace").split()) for line in chunk]
+        yield [Block(tokens=split_spaces(line.data.decode("utf-8", "replace"))) for line in chunk]
 
 
 def _columns(block: Block, tags: list[str], separator: str, outside: bool) -> bytes:

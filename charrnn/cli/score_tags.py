@@ -19,6 +19,7 @@ from charrnn.tasks.score_records import Line
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.tasks.trained_tagger import Analysis, TrainedTagger
 from charrnn.text.labelled import shown
+from charrnn.text.tagged import split_spaces
 
 HEADER = b"logprob\ttokens\trecord\n"
 
@@ -78,7 +79,7 @@ def _slashed(chunks: Iterable[list[Line]]) -> Iterator[list[Block]]:
         for line in chunk:
             count += 1
             block = Block()
-            for part in line.data.decode("utf-8", "replace").split():
+            for part in split_spaces(line.data.decode("utf-8", "replace")):
                 token, slash, tag = part.rpartition("/")
                 if not slash or not token or not tag:
                     raise CharrnnError(

@@ -30,7 +30,7 @@ _NGRAM, _PREFIX, _SUFFIX, _SHAPE = (
 
 @kernel
 def hash_parts(
-    points: Points, kinds: Points, offsets: Places, shortest: int, longest: int, affix: int, shape: int,
+    points: Points, kinds: Points, offsets: Places, shortest: int, longest: int, affix: int,
     hashes: Points, bounds: Places,
 ) -> int:  # fmt: skip
     """hashes (M), out: of the parts of N words; those of word n are hashes[bounds[n] : bounds[n + 1]]. Returns M.
@@ -63,15 +63,14 @@ def hash_parts(
             if end - first + 1 > longest:
                 hashes[count] = key
                 count += 1
-        if shape:
-            key, before = _SHAPE, np.uint32(0)
-            for place in range(begin, end):
-                kind = kinds[place]
-                if kind != before:
-                    key = mix(key ^ mix(kind))
-                before = kind
-            hashes[count] = key
-            count += 1
+        key, before = _SHAPE, np.uint32(0)
+        for place in range(begin, end):
+            kind = kinds[place]
+            if kind != before:
+                key = mix(key ^ mix(kind))
+            before = kind
+        hashes[count] = key
+        count += 1
         bounds[word + 1] = count
     return count
 

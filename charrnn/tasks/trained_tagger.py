@@ -15,6 +15,7 @@ from charrnn.settings import require_choice, require_range
 from charrnn.tasks.tag_format import TaggerSides
 from charrnn.text.packing import by_length
 from charrnn.text.tag_schemes import IOB1, as_iob2, ill_formed
+from charrnn.text.tagged import split_spaces
 from charrnn.text.tagged_batches import WordBags, pack_tokens
 from charrnn.text.word_parts import hash_words
 
@@ -81,7 +82,7 @@ class TrainedTagger:
         """
         if isinstance(sentences, str):
             raise TypeError("`sentences` is one text; give a list of texts, or of lists of words")
-        words = [sentence.split() if isinstance(sentence, str) else list(sentence) for sentence in sentences]
+        words = [split_spaces(sentence) if isinstance(sentence, str) else list(sentence) for sentence in sentences]
         return [
             TaggedSentence(tuple(tokens), tuple(self.labels[tag] for tag in found.best.tolist()))
             for tokens, found in zip(words, self.analyse(words), strict=True)

@@ -12,8 +12,9 @@ Flags = NDArray[np.bool_]
 
 
 class Bags(NamedTuple):
-    """Rows of a table for each of U words: those of word u are rows[bounds[u] : bounds[u + 1]]; rows (M), bounds (U +
-    1).
+    """Rows of a table for each of U words: those of word u are rows[bounds[u] : bounds[u + 1]].
+
+    rows (M), bounds (U + 1).
     """
 
     rows: NDArray[np.int32]
@@ -39,9 +40,7 @@ class Batch:
     ends (T, B): whether a sequence ends with a step. None: nowhere.
     weights (K, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
     fresh (B): rows that start from a zero state instead of the carried one. None: no row.
-    bags: of networks that read words as sums of rows of a table. inputs are then numbers of words, and the rows of word
-    u
-        are rows[bounds[u] : bounds[u + 1]]: rows (M), bounds (words + 1) in int32. None: inputs are ids.
+    bags: the rows of a table that each word is the sum of; inputs are then numbers of words. None: inputs are ids.
     state (S, B, H): the hidden state after the window before, S arrays of width H; training replaces it by that after
         this window. None: zeros.
 

@@ -46,12 +46,11 @@ class Packing(NamedTuple):
 
 
 class RecordBatches:
-    """The numbers of the records in each batch of `batch_size`; an epoch has every record once. lengths (records): of
-    each.
+    """The numbers of the records in each batch of `batch_size`; an epoch has every record once.
 
-    The order of an epoch depends on seed and epoch; the last batch of an epoch may be smaller. If there are fewer than
-    `batch_size` records, `batch_size` is smaller, and `note` says so. `seq_length` is the mean number of units of a
-    record: `batch_size` · `seq_length` is about the units of a step.
+    lengths (records): of each. The order of an epoch depends on seed and epoch; its last batch may be smaller. If there
+    are fewer than `batch_size` records, `batch_size` is smaller, and `note` says so. `seq_length` is the mean number of
+    units of a record: `batch_size` · `seq_length` is about the units of a step.
 
     Raises:
         CharrnnError: there are no records.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
@@ -20,6 +21,8 @@ FORM, UPOS = 1, 3  # the columns of token and tag in CoNLL-U, counted from 0
 CONLLU_ENDING = ".conllu"
 # Comments before the first token, which shows what the columns are separated by.
 COMMENT = re.compile(r"#\s*(newdoc|newpar|\S+\s*=)")
+NO_SPACES = re.compile(r"[^ \t\n\r\v\f]+")
+MARKED = ("", "#", "-")  # first characters of lines that may be no tokens
 _RANGE_OR_EMPTY = re.compile(r"\d+[-.]\d+")
 
 Columns = Sequence[str | int]
@@ -34,14 +37,19 @@ class Sentence(NamedTuple):
     line: int
 
 
-class Row(NamedTuple):
-    """What a line is: a token in `fields`, or with `empty` a range or an empty node of CoNLL-U; without fields a
-    comment, or one that `ends` a sentence: a blank line, or a separator of documents (`document`)."""
+class Mark(enum.Enum):
+    """A line that is no token: the end of a sentence, a separator of documents, which is one too, a comment, or a range
+    or an empty node of CoNLL-U."""
 
-    fields: list[str]
-    ends: bool = False
-    empty: bool = False
-    document: bool = False
+    END = enum.auto()
+    DOCUMENT = enum.auto()
+    COMMENT = enum.auto()
+    EMPTY = enum.auto()
+
+
+def split_spaces(text: str) -> list[str]:
+    """What white space of ASCII separates: a token may have other spaces in it."""
+    return text.split() if text.isascii() else NO_SPACES.findall(text)
 
 
 class ColumnFormat:
@@ -58,26 +66,28 @@ class ColumnFormat:
         self._tabs: bool | None = self.conllu
         self._begun = False  # whether the sentence has a token
 
-    def split(self, line: str) -> Row:
-        """What a line, without its end, is."""
+    def split(self, line: str) -> list[str] | Mark:
+        """The columns of a token, or what else a line, without its end, is."""
+        if self._begun and line[:1] not in MARKED:  # the fast way, for most lines
+            fields = line.split(TAB) if self._tabs else split_spaces(line)
+            if len(fields) > 1:
+                return Mark.EMPTY if self.conllu and _RANGE_OR_EMPTY.fullmatch(fields[0]) else fields
         if not line.strip(SPACES):
             self._begun = False
-            return Row([], ends=True)
+            return Mark.END
         if line.startswith(DOCUMENT):
             self._begun = False
-            return Row([], ends=True, document=True)
+            return Mark.DOCUMENT
         if line.startswith("#") and not self._begun and self._is_comment(line):
-            return Row([])
+            return Mark.COMMENT
         if self._tabs is None:
             self._tabs = TAB in line
-        fields = line.split(TAB) if self._tabs else line.split()
+        fields = line.split(TAB) if self._tabs else split_spaces(line)
         if self.conllu is None:
-            first = fields[0]
-            self.conllu = self._tabs and len(fields) == len(CONLLU_COLUMNS) and first.partition("-")[0] == "1"
+            first = fields[0].partition("-")[0]
+            self.conllu = self._tabs and len(fields) == len(CONLLU_COLUMNS) and first == "1"
         self._begun = True
-        if self.conllu and _RANGE_OR_EMPTY.fullmatch(fields[0]):
-            return Row(fields, empty=True)
-        return Row(fields)
+        return Mark.EMPTY if self.conllu and _RANGE_OR_EMPTY.fullmatch(fields[0]) else fields
 
     def _is_comment(self, line: str) -> bool:
         """Whether a line with # at its start, before the first token of a sentence, is a comment: in CoNLL-U, and where
@@ -148,24 +158,22 @@ class SentenceReader:
         at: tuple[int, int] | None = None
         found = False
         for number, line in enumerate(self._lines(), 1):
-            row = form.split(line)
-            if row.ends and tokens:
-                found = True
-                yield Sentence(tokens, tags, self.name, start)
-                tokens, tags = [], []
-            if not row.fields:
+            fields = form.split(line)
+            if isinstance(fields, Mark):
+                if tokens and fields in (Mark.END, Mark.DOCUMENT):
+                    found = True
+                    yield Sentence(tokens, tags, self.name, start)
+                    tokens, tags = [], []
                 continue
             if at is None:
-                width = len(row.fields)
+                width = len(fields)
                 at = self._places(form, width, number, line)
-            if len(row.fields) != width:
+            if len(fields) != width:
                 raise CharrnnError(
-                    f"{self.name}, line {number}: {shown(line)} has {_counted(len(row.fields))}, and the first token "
+                    f"{self.name}, line {number}: {shown(line)} has {_counted(len(fields))}, and the first token "
                     f"has {width}; each token needs as many, and a blank line ends a sentence"
                 )
-            if row.empty:
-                continue
-            token, tag = row.fields[at[0]].strip(SPACES), row.fields[at[1]].strip(SPACES)
+            token, tag = fields[at[0]].strip(SPACES), fields[at[1]].strip(SPACES)
             if not token or not tag or (form.conllu and tag == "_"):
                 what = "tag" if token else "token"
                 raise CharrnnError(

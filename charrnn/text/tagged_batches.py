@@ -25,8 +25,7 @@ Dropped: TypeAlias = "Callable[[NDArray[np.int64]], NDArray[np.bool_]]"  # which
 
 
 class WordBags:
-    """The rows of a table (V + buckets, E) for words: the row of its id, 0 where it is unknown, then V + hash of each
-    part.
+    """The rows of a table (V + buckets, E) for words: its id, 0 if it is unknown, then V + hash of each part.
 
     ids (words), parts: of the same words; see `tagged_corpus.Words`.
     """

@@ -178,8 +178,7 @@ def load_tagged(
 
     Raises:
         CharrnnError: a file is unreadable or empty, a line is malformed, there is one tag only, or a training file has
-        a
-            tag that is not in the given `tagset`.
+            a tag that is not in the given `tagset`.
         UsageError: stdin is given twice, or `columns` are not two columns.
     """
     require_readable_once([*paths] if val_path is None else [*paths, val_path])

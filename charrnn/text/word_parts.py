@@ -48,7 +48,7 @@ def hash_words(words: Sequence[str], longest: int) -> Parts:
     offsets = np.append(0, np.cumsum(lengths))
     most = int(((lengths + 2) * longest + 2 * AFFIX + 1).sum())
     hashes, bounds = np.empty(most, np.uint32), np.empty(len(words) + 1, np.int64)
-    count = hash_parts(lower[places], kinds[places], offsets, SHORTEST, longest, AFFIX, 1, hashes, bounds)
+    count = hash_parts(lower[places], kinds[places], offsets, SHORTEST, longest, AFFIX, hashes, bounds)
     return Parts(hashes[:count].copy(), bounds)
 
 
