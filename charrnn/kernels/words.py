@@ -100,3 +100,55 @@ def add_to_summed(dsums: Array, rows: Ids, bounds: Ids, dtable: Array, first: in
             target = dtable[rows[place], first:last]
             for j in range(last - first):
                 target[j] += source[j]
+
+
+@kernel
+def copy_neighbours(
+    vectors: Array, index: Ids, mask: Array, reverse_mask: Array, out: Array, column: int, begin: int, end: int
+) -> None:  # fmt: skip
+    """out[t, b, column:] = the vectors of the words before, at and after step t, for the rows `begin` to `end`.
+
+    vectors (U, E), index (T, B), out (T, B, column + 3 E). Zeros before the begin of a sequence, where mask (T, B) is
+    0, and after its end, where reverse_mask (T, B) is.
+    """
+    T, E = index.shape[0], vectors.shape[1]
+    for t in range(T):
+        for b in range(begin, end):
+            target = out[t, b, column:]
+            here = vectors[index[t, b]]
+            if t > 0 and mask[t, b] != 0:
+                before = vectors[index[t - 1, b]]
+                for j in range(E):
+                    target[j] = before[j]
+            else:
+                target[:E] = 0
+            for j in range(E):
+                target[E + j] = here[j]
+            if t + 1 < T and reverse_mask[t, b] != 0:
+                after = vectors[index[t + 1, b]]
+                for j in range(E):
+                    target[2 * E + j] = after[j]
+            else:
+                target[2 * E :] = 0
+
+
+@kernel
+def add_from_neighbours(
+    dout: Array, index: Ids, mask: Array, reverse_mask: Array, dvectors: Array, column: int, first: int, last: int
+) -> None:  # fmt: skip
+    """The gradient of `copy_neighbours`: adds to the columns from `first` to `last` of dvectors (U, E)."""
+    (T, B), E = index.shape, dvectors.shape[1]
+    for t in range(T):
+        for b in range(B):
+            source = dout[t, b, column:]
+            target = dvectors[index[t, b]]
+            for j in range(first, last):
+                target[j] += source[E + j]
+            if t > 0 and mask[t, b] != 0:
+                target = dvectors[index[t - 1, b]]
+                for j in range(first, last):
+                    target[j] += source[j]
+            if t + 1 < T and reverse_mask[t, b] != 0:
+                target = dvectors[index[t + 1, b]]
+                for j in range(first, last):
+                    target[j] += source[2 * E + j]

@@ -1,7 +1,7 @@
 """A tagger of sequences: P(tags | words), one tag for each word.
 
-Words as sums of vectors, recurrent layers (in one direction or both), fully connected layers, softmax or CRF. Letters
-in shapes as in `nn/block.py`; L is the number of tags.
+Words as sums of vectors, recurrent layers (in one direction or both), beside these the vectors of each word and its
+neighbours, fully connected layers, softmax or CRF. Letters in shapes as in `nn/block.py`; L is the number of tags.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from charrnn.nn.block import Block, Log
 from charrnn.nn.cells import layer_class
 from charrnn.nn.crf import CRF
 from charrnn.nn.dense import Dense
+from charrnn.nn.neighbours import Neighbours
 from charrnn.nn.parameters import Layout
 from charrnn.nn.softmax import Softmax
 from charrnn.nn.word_vectors import WordVectors
@@ -31,13 +32,17 @@ FORBIDDEN = -1e9  # score of a transition that no path takes unless all paths ha
 def make_blocks(config: TaggerConfig) -> tuple[list[Block], Softmax]:
     """The blocks and the head, before any array is allocated."""
     E, H = config.embedding_size, config.hidden_size
-    blocks: list[Block] = [WordVectors(config.rows, E)]
+    words = WordVectors(config.rows, E)
+    blocks: list[Block] = [words]
     width = E
     for index, cell in enumerate(config.cells):
         make = layer_class(cell)
         layer = make(config, index, width)
         blocks.append(Bidirectional(layer, make(config, index, width, reverse=True)) if config.bidirectional else layer)
         width = 2 * H if config.bidirectional else H
+    direct = Neighbours(width, words)
+    blocks.append(direct)
+    width = direct.width
     for index, size in enumerate(config.dense):
         blocks.append(Dense(index, width, size))
         width = size

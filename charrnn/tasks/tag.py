@@ -82,7 +82,7 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
         lengths = np.sort(part.lengths)[-min(config.batch_size, len(part.lengths)) :]
         units = int(lengths.sum()) + 16 * len(lengths)
         directions = 2 if model.bidirectional else 1
-        activations = units * (18 * model.hidden_size * model.num_layers * directions + 3 * model.embedding_size)
+        activations = units * (18 * model.hidden_size * model.num_layers * directions + 9 * model.embedding_size)
         activations += units * 4 * model.labels + len(lengths) * model.labels**2 * (model.head == "crf")
         return 4 * (weights + activations) + 5 * len(part) + 8 * len(part.words.parts.hashes) + 200_000_000
 
