@@ -9,6 +9,9 @@ from charrnn.errors import UsageError
 from charrnn.settings import check_settings, require_range, setting
 
 POOLS = ("last", "mean", "max", "attention")
+HEADS = ("softmax", "crf")
+MOST_TAGS = 1 << 15
+MOST_BUCKETS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,51 @@ class ClassifierConfig(RecurrentConfig):
     def __post_init__(self) -> None:
         RecurrentConfig.__post_init__(self)
         require_range("number of labels", self.labels, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerConfig(RecurrentConfig):
+    """A tagger: words as sums of their own vector and those of their parts, recurrent layers, `dense` layers, a head.
+
+    The table of vectors has `vocabulary_size` rows for words and `buckets`, a power of two, for parts.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    labels: int = 2
+    buckets: int = 1
+    bidirectional: bool = setting(True, help="Layers read each sequence in both directions.", group=MODEL)
+    dense: tuple[int, ...] = setting(
+        (), help="Widths of fully connected ReLU layers below the output.", group=MODEL, low=1, keywords=("none",)
+    )
+    char_ngrams: int = setting(
+        3,
+        help="Longest n-grams of characters that the vector of a word has a part of; 0: its own vector only (tag).",
+        group=MODEL,
+        low=0,
+        high=8,
+    )
+    head: str = setting(
+        "softmax",
+        help="Tags by themselves, or with scores of one after another (tag).",
+        group=MODEL,
+        choices=HEADS,
+        shown="crf where tags are spans",
+    )
+
+    def __post_init__(self) -> None:
+        RecurrentConfig.__post_init__(self)
+        require_range("number of labels", self.labels, 2, MOST_TAGS)
+        require_range("number of buckets", self.buckets, 1, MOST_BUCKETS)
+        if self.buckets & (self.buckets - 1):
+            raise UsageError(f"the number of buckets is {self.buckets}; it must be a power of two")
+        require_range("`embedding_size`", self.embedding_size, 1)
+
+    @property
+    def rows(self) -> int:
+        """Of the table of vectors."""
+        return self.vocabulary_size + self.buckets
 
 
 @dataclass(frozen=True, slots=True)

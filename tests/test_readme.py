@@ -139,6 +139,7 @@ def write_texts(folder: Path) -> None:
     table = "".join(f"{text},{label}\n" for label, _, text in (line.partition("\t") for line in records.splitlines()))
     for name in ("messages.csv", "more.csv"):
         (folder / name).write_text(f"message,kind\n{table}")
+    (folder / "tags.conll").write_text("the\tDET\nold\tADJ\ndog\tNOUN\n\ntheir\tDET\nbird\tNOUN\nsings\tVERB\n\n" * 9)
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -160,7 +161,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_texts(work)
     (work / "checkpoints").mkdir()
     shutil.copy(ROOT / DEMO, work / DEMO)
-    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"]):
+    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], ["tags.conll", "--task", "tag"]):
         begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The options of a command; those that were not given are None or False. `from_text`: TEXT arguments are read."""
+    """The options of a command; those that were not given are None or False.
+
+    `name` is that of the file that is read; `from_text`: TEXT arguments are read.
+    """
 
     format: str | None = None
     header: bool = False
     text_field: int | None = None
     best: int | None = None
+    columns: str | None = None
+    name: str = ""
     encoding: str | None = None
     stream: bool = False
     vs: str | None = None
@@ -46,11 +51,17 @@ class Writer:
         importlib.import_module(self.module).write(model, chunks, asked)
 
 
-PREDICT = {"classify": Writer("charrnn.cli.predict_labels", ("tsv", "jsonl"), ("text_field", "best"))}
-SCORE = {"classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",))}
+PREDICT = {
+    "classify": Writer("charrnn.cli.predict_labels", ("tsv", "jsonl"), ("text_field", "best")),
+    "tag": Writer("charrnn.cli.predict_tags", ("conll", "tsv", "jsonl"), ("columns",)),
+}
+SCORE = {
+    "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",)),
+    "tag": Writer("charrnn.cli.score_tags", ("tsv", "jsonl"), ("columns",)),
+}
 
 # Options that a task must name to have them.
-OF_TASKS = ("text_field", "best", "stream", "vs", "per_token")
+OF_TASKS = ("text_field", "best", "columns", "stream", "vs", "per_token")
 
 
 def formats(writers: dict[str, Writer]) -> tuple[str, ...]:

@@ -37,6 +37,16 @@ TextFieldOption: TypeAlias = Annotated[
         default="the whole line",
     ),
 ]
+ColumnsOption: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--columns",
+        metavar="A,B",
+        group="Input",
+        help="Columns of token and tag, by number from 1 or by their names in CoNLL-U (tag).",
+        default="those of training",
+    ),
+]
 HeaderOption: TypeAlias = Annotated[
     bool, option("--header", group="Output", help="Name the columns in a first line of tsv.")
 ]

@@ -1,4 +1,4 @@
-"""`charrnn predict`: say which label each line of a text most probably has."""
+"""`charrnn predict`: say which label each line of a text most probably has, or which tag each token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import PREDICT, Asked, formats, writer_for
-from charrnn.cli.line_options import EncodingOption, HeaderOption, InputOption, TextFieldOption, require_input
+from charrnn.cli.line_options import (
+    ColumnsOption,
+    EncodingOption,
+    HeaderOption,
+    InputOption,
+    TextFieldOption,
+    require_input,
+)
 from charrnn.cli.model import open_model
 from charrnn.cli.options import CheckpointOption, PrecisionOption, QuietOption, ThreadsOption, option
 from charrnn.cli.parsers import whole_number
@@ -24,6 +31,7 @@ def predict(
     input: InputOption = None,
     encoding: EncodingOption = None,
     text_field: TextFieldOption = None,
+    columns: ColumnsOption = None,
     best: Annotated[
         int | None,
         option(
@@ -38,14 +46,20 @@ def predict(
     ] = None,
     format: Annotated[
         str | None,
-        option("--format", choices=formats(PREDICT), group="Output", help="How to write.", default="tsv"),
+        option(
+            "--format",
+            choices=formats(PREDICT),
+            group="Output",
+            help="How to write; of tags also how to read: conll is a token a line, tsv a sentence a line.",
+            default="tsv; tags of lines conll",
+        ),
     ] = None,
     header: HeaderOption = False,
     threads: ThreadsOption = None,
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
 ) -> None:
-    """Say what the output for each line of a text most probably is: its label."""
+    """Say what the output for each line of a text most probably is: its label, or the tag of each token."""
     streams.set_quiet(quiet)
     require_input(texts, input, encoding, "predict")
 
@@ -53,7 +67,10 @@ def predict(
 
     with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="predict")
-        asked = Asked(format=format, header=header, text_field=text_field, best=best, from_text=bool(texts))
+        asked = Asked(
+            format=format, header=header, text_field=text_field, best=best, columns=columns, name=input or "",
+            from_text=bool(texts),
+        )  # fmt: skip
         writer = writer_for(PREDICT, model.task, asked)
         if model.unit != "byte":
             chunks = warned(chunks, *described(texts, input, hint=True))

@@ -13,7 +13,14 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import SCORE, Asked, writer_for
-from charrnn.cli.line_options import EncodingOption, HeaderOption, InputOption, TextFieldOption, require_input
+from charrnn.cli.line_options import (
+    ColumnsOption,
+    EncodingOption,
+    HeaderOption,
+    InputOption,
+    TextFieldOption,
+    require_input,
+)
 from charrnn.cli.model import open_model
 from charrnn.cli.options import (
     CheckpointOption,
@@ -55,6 +62,7 @@ def score(
         ),
     ] = False,
     text_field: TextFieldOption = None,
+    columns: ColumnsOption = None,
     vs: Annotated[
         str | None,
         option(
@@ -101,9 +109,11 @@ def score(
         if model.task in SCORE:
             asked = Asked(
                 format=format, header=header, text_field=text_field, stream=stream, vs=vs, per_token=per_token,
-                summary=summary, log_unit=log_unit, from_text=bool(texts),
+                columns=columns, name=input or "", summary=summary, log_unit=log_unit, from_text=bool(texts),
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
+        elif columns is not None:
+            raise UsageError("--columns is for tags, and the checkpoint is a language model; leave it out")
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         units = {one.vocabulary.unit for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from charrnn.kernels import (
+        crf,
         draw,
         dropout,
         functions,
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
         state,
         text,
         tile,
+        words,
     )
 
 __all__ = [
-    "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers",
-    "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
+    "crf", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise",
+    "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile", "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

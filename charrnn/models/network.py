@@ -146,6 +146,7 @@ class Network:
         for block in self.blocks:
             signal = block.prepare(signal, window)
         assert isinstance(signal, Signal)
+        self.head.open(window)
         self._first_states = [array for block in self.blocks for array in block.state(last=False)]
         self._last_states = [array for block in self.blocks for array in block.state(last=True)]
         return window, signal
@@ -155,7 +156,7 @@ class Network:
 
         Raises `CharrnnError` for ids outside [0, V).
         """
-        window.inputs, window.key = batch.inputs, key
+        window.inputs, window.key, window.bags = batch.inputs, key, batch.bags
         window.mask[:] = 1 if batch.reset is None else ~batch.reset
         window.reverse_mask[:] = 1 if batch.ends is None else ~batch.ends
         for block in self.blocks:

@@ -28,6 +28,7 @@ from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
+from charrnn.text.batch import Bags
 
 Views = Mapping[str, Array]
 Log = npt.NDArray[np.float64]
@@ -40,7 +41,7 @@ class Window:
     `inputs` (T, B): ids. `mask` (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does
     not; `reverse_mask` (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
     `outputs`: K. `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before
-    the first step. `rate`: the probability of dropout; `key`: the seed of its masks.
+    the first step. `rate`: the probability of dropout; `key`: the seed of its masks. `bags`: those of the batch.
     """
 
     inputs: Ids
@@ -52,6 +53,7 @@ class Window:
     first_state: bool = False
     rate: float = 0.0
     key: int = 0
+    bags: Bags | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,6 +137,9 @@ class Head(Block):
 
     fixed = True
     overwrite = True
+
+    def open(self, window: Window) -> None:
+        """Take note of the window, for heads that read where sequences begin and end."""
 
     def claim(self, hidden: Signal) -> None:
         """Claim the gradient of `hidden` (T, B, H), once for all chunks of a window."""

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Flags = NDArray[np.bool_]
+
+
+class Bags(NamedTuple):
+    """Rows of a table for each of U words: those of word u are rows[bounds[u] : bounds[u + 1]].
+
+    rows (M), bounds (U + 1).
+    """
+
+    rows: NDArray[np.int32]
+    bounds: NDArray[np.int32]
+
+    def of(self, words: NDArray[np.integer[Any]]) -> Bags:
+        """Those of some of the words, by their numbers."""
+        pieces = [self.rows[self.bounds[word] : self.bounds[word + 1]] for word in words.tolist()]
+        bounds = np.append(0, np.cumsum([len(piece) for piece in pieces])).astype(np.int32)
+        return Bags(np.concatenate(pieces), bounds)
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,7 @@ class Batch:
     weights (K, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
     offsets (K, B, labels): are added to the logits of the targets, as another model gives them. None: none.
     fresh (B): rows that start from a zero state instead of the carried one. None: no row.
+    bags: the rows of a table that each word is the sum of; inputs are then numbers of words. None: inputs are ids.
     state (S, B, H): the hidden state after the window before, S arrays of width H; training replaces it by that after
         this window. None: zeros.
 
@@ -39,6 +56,7 @@ class Batch:
     offsets: NDArray[Any] | None = None
     fresh: Flags | None = None
     state: NDArray[Any] | None = None
+    bags: Bags | None = None
 
     def rows(self, rows: slice) -> Batch:
         """Copies of some rows of the batch, `state` (S, rows, H) included."""
@@ -46,8 +64,12 @@ class Batch:
         def columns(array: NDArray[Any] | None) -> NDArray[Any] | None:
             return None if array is None else np.ascontiguousarray(array[:, rows])
 
+        inputs, bags = np.ascontiguousarray(self.inputs[:, rows]), self.bags
+        if bags is not None:
+            words, numbers = np.unique(inputs, return_inverse=True)
+            inputs, bags = numbers.reshape(inputs.shape).astype(np.int32), bags.of(words)
         return Batch(
-            np.ascontiguousarray(self.inputs[:, rows]), np.ascontiguousarray(self.targets[:, rows]),
+            inputs, np.ascontiguousarray(self.targets[:, rows]),
             columns(self.reset), columns(self.ends), columns(self.weights), columns(self.offsets),
-            None if self.fresh is None else self.fresh[rows], columns(self.state),
+            None if self.fresh is None else self.fresh[rows], columns(self.state), bags,
         )  # fmt: skip

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
-from charrnn.text.batch import Batch
+from charrnn.text.batch import Batch, Flags
 from charrnn.text.gathering import LabelledPart
 from charrnn.text.shuffle import keyed_generator
 from charrnn.text.vocabulary import EOS
@@ -29,32 +29,62 @@ HALVES = (2, 3, 4, 6, 8)
 
 Places = NDArray[np.int64]
 Lengths = NDArray[np.int64]
-Number = TypeVar("Number", bound=np.generic)
 
 
-class PackedBatches:
-    """The records of `part` in batches of `batch_size`, each packed into rows; an epoch has every record once.
+class Packing(NamedTuple):
+    """Where N sequences lie in T steps of B rows.
 
-    Where the part has logits, these are the offsets of a batch. The order of an epoch depends on seed and epoch; its
-    last batch may be smaller. If there are fewer than `batch_size` records, `batch_size` is smaller, and `note` says
-    so. `seq_length` is the mean number of units of a record: `batch_size` · `seq_length` is about the units of a step.
+    order (N): the sequences in the order of rows, and within a row one after the other. In that order, rows (N): the
+    row of each, numbers (N): the how many-th it is there, starts (N): its first step.
+    """
+
+    T: int
+    B: int
+    order: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
+class RecordBatches:
+    """The numbers of the records in each batch of `batch_size`; an epoch has every record once.
+
+    lengths (records): of each. The order of an epoch depends on seed and epoch; its last batch may be smaller. If there
+    are fewer than `batch_size` records, `batch_size` is smaller, and `note` says so. `seq_length` is the mean number of
+    units of a record: `batch_size` · `seq_length` is about the units of a step.
 
     Raises:
         CharrnnError: there are no records.
     """
 
-    def __init__(self, part: LabelledPart, batch_size: int, seed: int) -> None:
-        records = len(part)
+    def __init__(self, lengths: Lengths, batch_size: int, seed: int) -> None:
+        records = len(lengths)
         if records == 0:
             raise CharrnnError("there are no records to train on; give more text")
         self.batch_size = min(batch_size, records)
-        self.seq_length = -(-len(part.ids) // records)
+        self.seq_length = -(-int(lengths.sum()) // records)
         self.steps_per_epoch = -(-records // self.batch_size)
         self.note: str | None = None
         if self.batch_size != batch_size:
             self.note = f"{records:,} records are too few for batches of {batch_size}: batch size {records} is used"
-        self._part, self._seed = part, seed
+        self._count, self._seed = records, seed
         self._orders = functools.lru_cache(2)(self._order)
+
+    def records(self, step: int) -> NDArray[np.int64]:
+        """The numbers (N) of the records of step `step`."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._orders(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return keyed_generator("records", self._seed, epoch).permutation(self._count)
+
+
+class PackedBatches(RecordBatches):
+    """The records of `part` in batches, each packed into rows; see `RecordBatches`. Its logits, if any, are offsets."""
+
+    def __init__(self, part: LabelledPart, batch_size: int, seed: int) -> None:
+        super().__init__(part.lengths, batch_size, seed)
+        self._part = part
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step `step`, counted from 0 through all epochs: a function of the step alone."""
@@ -66,14 +96,6 @@ class PackedBatches:
         offsets[places[:, 0], places[:, 1]] = self._part.logits[records]
         return dataclasses.replace(batch, offsets=offsets)
 
-    def records(self, step: int) -> NDArray[np.int64]:
-        """The numbers (N) of the records of step `step`."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        return self._orders(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        return keyed_generator("records", self._seed, epoch).permutation(len(self._part))
-
 
 def evaluation_batches(
     part: LabelledPart, records: NDArray[np.int64] | None = None, positions: int = POSITIONS
@@ -84,21 +106,29 @@ def evaluation_batches(
     Records of similar length share a batch. A longer record than `positions` is a batch by itself.
     """
     chosen = np.arange(len(part)) if records is None else np.asarray(records, np.int64)
-    lengths = part.lengths[chosen]
+    for places in by_length(part.lengths[chosen], positions):
+        yield chosen[places], *pack_records(part, chosen[places])
+
+
+def by_length(lengths: Lengths, positions: int = POSITIONS) -> Iterator[NDArray[np.int64]]:
+    """The numbers of records of these lengths (N), those of similar length together, about `positions` units at a time.
+
+    A longer record than that is by itself.
+    """
     order = np.argsort(lengths, kind="stable")
-    chosen, ends = chosen[order], np.cumsum(lengths[order])
+    ends = np.cumsum(lengths[order])
     start = 0
-    while start < len(chosen):
+    while start < len(order):
         before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + positions, "right")))
-        yield chosen[start:stop], *pack_records(part, chosen[start:stop])
+        yield order[start:stop]
         start = stop
 
 
 def pack_records(part: LabelledPart, records: NDArray[np.int64]) -> tuple[Batch, Places]:
     """Pack the records of `part` with the numbers `records` (N) into a batch; places (N, 2) as in `pack`."""
     starts, lengths = part.offsets[:-1][records], part.lengths[records]
-    return _pack(part.ids[_ranges(starts, lengths)], lengths, part.labels[records])
+    return _pack(part.ids[ranges(starts, lengths)], lengths, part.labels[records])
 
 
 def pack(sequences: Sequence[NDArray[Any]], labels: Sequence[int] | NDArray[Any] | None) -> tuple[Batch, Places]:
@@ -121,41 +151,51 @@ def pack(sequences: Sequence[NDArray[Any]], labels: Sequence[int] | NDArray[Any]
 
 def _pack(ids: NDArray[Any], lengths: Lengths, labels: NDArray[np.int32]) -> tuple[Batch, Places]:
     """Pack sequences, which are in ids one after the other, of these lengths (N) and labels (N)."""
-    order = np.argsort(-lengths, kind="stable")
-    T, B, rows = _choose(lengths[order])
-    # In the order of rows, and within a row in that of falling length.
-    by_row = np.argsort(rows, kind="stable")
-    order, rows = order[by_row], rows[by_row]
-    counts = np.bincount(rows, minlength=B)
-    K = int(counts.max())
-    numbers = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    ends = np.cumsum(lengths[order])
-    starts = ends - lengths[order]
-    first = starts[numbers == 0]
-    places = rows * T + starts - first[rows]  # in an array (B, T)
-    inputs, reset, end = np.full(B * T, EOS, np.int32), np.zeros(B * T, np.bool_), np.zeros(B * T, np.bool_)
-    begin = np.cumsum(lengths) - lengths
-    inputs[_ranges(places, lengths[order])] = ids[_ranges(begin[order], lengths[order])]
-    reset[places] = True
-    end[places + lengths[order] - 1] = True
+    packing = lay_out(lengths)
+    B, order, rows, numbers = packing.B, packing.order, packing.rows, packing.numbers
+    K = int(numbers.max()) + 1
+    reset, ends, places = mark(packing, lengths)
+    inputs = np.full(packing.T * B, EOS, np.int32)
+    inputs[places] = ids
     known = labels[order]
     targets, weights = np.zeros((K, B), np.int32), np.zeros((K, B))
     targets[numbers, rows] = np.maximum(known, 0)
     weights[numbers, rows] = known >= 0
     found = np.empty((len(rows), 2), np.int64)
     found[order, 0], found[order, 1] = numbers, rows
-    return Batch(_by_step(inputs, T), targets, _by_step(reset, T), _by_step(end, T), weights), found
+    return Batch(inputs.reshape(-1, B), targets, reset, ends, weights), found
 
 
-def _by_step(flat: NDArray[Number], T: int) -> NDArray[Number]:
-    """The array (T, B) of rows of T that are one after the other in flat (B · T)."""
-    return np.ascontiguousarray(flat.reshape(-1, T).T)
+def lay_out(lengths: Lengths) -> Packing:
+    """Where sequences of these lengths (N), each of one unit or more, lie in a batch that a network computes fast."""
+    order = np.argsort(-lengths, kind="stable")
+    T, B, rows = _choose(lengths[order])
+    # In the order of rows, and within a row in that of falling length.
+    by_row = np.argsort(rows, kind="stable")
+    order, rows = order[by_row], rows[by_row]
+    counts = np.bincount(rows, minlength=B)
+    numbers = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ends = np.cumsum(lengths[order])
+    starts = ends - lengths[order]
+    return Packing(T, B, order, rows, numbers, starts - starts[numbers == 0][rows])
 
 
-def _ranges(starts: NDArray[np.int64], lengths: Lengths) -> NDArray[np.int64]:
+def mark(packing: Packing, lengths: Lengths) -> tuple[Flags, Flags, NDArray[np.int64]]:
+    """Where sequences of these lengths (N) begin and where they end (T, B), and the place t B + b of each unit (units),
+    those of the first sequence first."""
+    T, B, order = packing.T, packing.B, packing.order
+    first = np.empty(len(lengths), np.int64)
+    first[order] = packing.starts * B + packing.rows
+    reset, ends = np.zeros(T * B, np.bool_), np.zeros(T * B, np.bool_)
+    reset[first] = ends[first + (lengths - 1) * B] = True
+    steps = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return reset.reshape(T, B), ends.reshape(T, B), np.repeat(first, lengths) + steps * B
+
+
+def ranges(starts: NDArray[np.int64], lengths: Lengths) -> NDArray[np.int64]:
     """starts[n], starts[n] + 1, … (lengths[n] numbers), for each n in turn."""
     ends = np.cumsum(lengths)
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def _choose(lengths: Lengths) -> tuple[int, int, NDArray[np.int64]]:

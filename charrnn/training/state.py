@@ -52,8 +52,8 @@ class Progress:
         self.loss_sum, self.loss_count = 0.0, 0
 
     def record(self, evaluation: Metrics, *, plateau: bool) -> bool:
-        """Record a validation; True if its loss is the lowest so far. With `plateau`, others halve the rate."""
-        better = self.best is None or evaluation.loss < self.best.loss
+        """Record a validation; True if it is the best so far. With `plateau`, others halve the rate."""
+        better = self.best is None or evaluation.order < self.best.order
         if better:
             self.best, self.best_step, self.validations_since_best = evaluation, self.step, 0
         else:

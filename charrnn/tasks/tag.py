@@ -1,0 +1,164 @@
+"""The task `tag`: P(tags | words), many to many of equal length."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TextConfig, TrainingConfig
+from charrnn.formats import TextSide
+from charrnn.models.tagger import parameter_layout
+from charrnn.runtime.memory import readable, require_memory
+from charrnn.task_config import RecordsConfig, TaggerConfig
+from charrnn.tasks import tag_defaults
+from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
+from charrnn.tasks.tag_figures import TagFigures
+from charrnn.tasks.tag_format import TAG, TagFormat, TaggerSides
+from charrnn.text.packing import ranges
+from charrnn.text.tag_schemes import NONE, ill_formed
+from charrnn.text.tagged_batches import TaggedBatches, WordBags, evaluation_sentences
+from charrnn.text.tagged_corpus import TaggedCorpus, TaggedPart, load_tagged
+from charrnn.training.options import Options
+from charrnn.training.task import Description, Metrics, Request, Task
+
+if TYPE_CHECKING:
+    from charrnn.models.tagger import Tagger
+    from charrnn.tasks.trained_tagger import TrainedTagger
+
+
+class Tag(Task[TaggedCorpus, "Tagger"]):
+    """The task of tagging; its dataset is a corpus of tagged sentences. For the methods see `Task`."""
+
+    format: TagFormat = TAG
+    figures = ("accuracy", "f1", "baseline_accuracy")
+    verbs = ("predict", "score")
+    settings = (TextConfig, RecordsConfig, TaggerConfig, TrainingConfig)
+
+    def read(self, request: Request, initial: Checkpoint | None) -> TaggedCorpus:
+        """Read the sentences, with vocabulary and tags of `initial` if it is given."""
+        given = request.given
+        records = tag_defaults.records(given)
+        longest = given.get("char_ngrams", tag_defaults.NGRAMS)
+        return load_tagged(
+            request.corpora,
+            tag_defaults.resolve_text(given),
+            longest=initial.model.char_ngrams if initial else longest,
+            buckets=initial.model.buckets if initial else None,
+            columns=records.columns or None,
+            val_path=request.val,
+            val_fraction=given.get("val_fraction", VAL_FRACTION),
+            seed=given.get("seed", SEED),
+            vocabulary=initial.data.text.vocabulary if initial else None,
+            tagset=initial.data.tagset if initial else None,
+        )
+
+    def configure(
+        self, request: Request, dataset: TaggedCorpus, model: TaggerConfig | None
+    ) -> tuple[TaggerConfig, TrainingConfig]:
+        """The given options, and the defaults of `tag_defaults` for the rest."""
+        config = tag_defaults.resolve_training(request.given)
+        return model or tag_defaults.resolve_model(request.given, dataset), config
+
+    def network(self, model: TaggerConfig, config: TrainingConfig, dataset: TaggedCorpus, threads: int) -> Tagger:
+        """A tagger, all zeros. Raises CharrnnError when there is too little memory to train it."""
+        size = parameter_layout(model).size
+        require_memory(
+            self.memory(model, config, dataset), f"training {readable(size)} parameters",
+            "lower `hidden_size`, `embedding_size`, `layers`, `batch_size` or `max_vocab`",
+        )  # fmt: skip
+
+        from charrnn.models.tagger import Tagger
+
+        return Tagger(model, threads=threads, bfloat16=config.precision == "bfloat16")
+
+    def memory(self, model: TaggerConfig, config: TrainingConfig, dataset: TaggedCorpus) -> int:
+        """Weights with all copies, the activations of the largest batch, and Python itself."""
+        layout, part = parameter_layout(model), dataset.train
+        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        lengths = np.sort(part.lengths)[-min(config.batch_size, len(part.lengths)) :]
+        units = int(lengths.sum()) + 16 * len(lengths)
+        directions = 2 if model.bidirectional else 1
+        activations = units * (18 * model.hidden_size * model.num_layers * directions + 9 * model.embedding_size)
+        activations += units * 4 * model.labels + len(lengths) * model.labels**2 * (model.head == "crf")
+        return 4 * (weights + activations) + 5 * len(part) + 8 * len(part.words.parts.hashes) + 200_000_000
+
+    def batches(self, dataset: TaggedCorpus, config: TrainingConfig) -> TaggedBatches:
+        """Sentences in an order keyed by seed and epoch, packed one after the other."""
+        V = len(dataset.vocabulary)
+        return TaggedBatches(dataset.train, V, dataset.buckets, config.batch_size, config.seed)
+
+    def evaluate(self, network: Tagger, part: TaggedPart, *, limit: int | None = None) -> Metrics:
+        """Accuracy, F1 of spans, and as loss the mean -log P(tags | words) a token, over sentences of known tags.
+
+        F1 or accuracy decides which weights are best: the loss of a tagger rises while it still makes fewer errors.
+        """
+        count = len(part.lengths)
+        chosen = np.arange(count)
+        if limit is not None and limit < len(part):
+            chosen = np.linspace(0, count - 1, max(1, count * limit // len(part))).astype(np.int64)
+        config, tagset = network.config, part.tagset
+        bags = WordBags(part.words.ids, part.words.parts, config.vocabulary_size, config.buckets)
+        figures, wrong = TagFigures(tagset, list(tagset.others)), ill_formed(tagset.labels, tagset.scheme)
+        total, scored = 0.0, 0
+        for sentences, batch, places in evaluation_sentences(part, chosen, bags):
+            lengths = part.lengths[sentences]
+            tokens = ranges(part.offsets[:-1][sentences], lengths)
+            logits = network.logits(batch).reshape(-1, config.labels)[places]
+            true = part.tags[tokens]
+            figures.add(
+                true, network.best_tags(logits, lengths, wrong), part.words.ids[part.ids[tokens]], lengths
+            )  # fmt: skip
+            known = np.logical_and.reduceat(true >= 0, np.cumsum(lengths) - lengths)
+            total -= float(network.log_probs(logits, np.maximum(true, 0), lengths)[known].sum())
+            scored += int(lengths[known].sum())
+        loss = total / scored if scored else float(np.log(config.labels))
+        brief = figures.brief()
+        return Metrics(loss, max(1, scored), brief, 1 - brief.get("f1", brief["accuracy"]))
+
+    def record(self, dataset: TaggedCorpus) -> TaggerSides:
+        """Vocabulary and tags."""
+        records = RecordsConfig(tuple(map(str, dataset.columns)))
+        text = TextSide(dataset.vocabulary, dataset.config)
+        return TaggerSides(text, dataset.tagset._replace(others=()), records)
+
+    def describe(self, dataset: TaggedCorpus, network: Tagger) -> Description:
+        """Sizes, and how words are read."""
+        config, train, held, scheme = network.config, dataset.train, dataset.validation, dataset.tagset.scheme
+        both = ", both directions" if config.bidirectional else ""
+        parts = f", and of their parts (n-grams to {config.char_ngrams})" if config.char_ngrams else ""
+        spans = "" if scheme == NONE else f", spans ({scheme.upper()})"
+        lines = (
+            (
+                "sentences",
+                f"{len(train.lengths):,} to learn from, {len(held.lengths) if held else 0:,} held out, "
+                f"{len(train.ids) / len(train.lengths):.1f} tokens each, {config.labels} tags{spans}",
+            ),
+            ("words", f"sums of vectors of {config.embedding_size}: of {len(dataset.vocabulary):,} words{parts}"),
+            (
+                "model",
+                f"{', '.join(config.cells)} of {config.hidden_size}{both}, {config.head}, "
+                f"{network.parameters.size:,} parameters",
+            ),
+        )
+        counts = {"vocabulary": len(dataset.vocabulary), "labels": config.labels}
+        return Description(counts, {"text": dataclasses.asdict(dataset.config)}, lines)
+
+    def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedTagger:
+        """The tagger of a checkpoint; see `Task.trained`."""
+        from charrnn.tasks.trained_tagger import TrainedTagger
+
+        return TrainedTagger.of(run, threads=threads, precision=precision)
+
+    def options(self, run: Checkpoint) -> Options:
+        """The recorded fields of TextConfig and RecordsConfig, and how words are hashed."""
+        return {
+            **dataclasses.asdict(run.data.text.config), **dataclasses.asdict(run.data.records),
+            "char_ngrams": run.model.char_ngrams,
+        }  # fmt: skip
+
+
+TASK = Tag()

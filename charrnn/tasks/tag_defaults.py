@@ -1,0 +1,82 @@
+"""Default options of a tagger. `docs/training.md` has the experiments."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from charrnn.config import TextConfig, TrainingConfig
+from charrnn.errors import UsageError
+from charrnn.runtime.precision import resolve_precision
+from charrnn.task_config import RecordsConfig, TaggerConfig
+from charrnn.tasks.language_defaults import (
+    LEARNING_RATES,
+    MAX_WORDS,
+    PATIENCE,
+    SEED,
+    VAL_FRACTION,
+    WEIGHT_DECAY,
+    resolve_cells,
+)
+from charrnn.text.tag_schemes import NONE
+from charrnn.text.tagged_corpus import TaggedCorpus
+from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
+
+NGRAMS = 3
+HIDDEN, EMBEDDING = 128, 128
+BATCH, EPOCHS = 32, 20
+DROPOUT = 0.5
+
+
+def records(given: Options) -> RecordsConfig:
+    """How records are read. Raises UsageError for options that are not valid."""
+    if given.get("max_length"):
+        raise UsageError("`max_length` is not for sentences of tokens: they are read whole; leave it out")
+    return RecordsConfig(**given_fields(RecordsConfig, given))
+
+
+def resolve_text(given: Options) -> TextConfig:
+    """How text is read: words are the tokens as they stand. Raises UsageError for other units."""
+    if given.get("lines"):
+        raise UsageError("`lines` is for language models: a blank line ends a sentence; leave it out")
+    if given.get("unit", "word") != "word":
+        raise UsageError(f"`unit` is {given['unit']}, and tags are those of words, a token a line; leave it out")
+    chosen: dict[str, Any] = {"max_vocab": MAX_WORDS}
+    return TextConfig(**(chosen | given_fields(TextConfig, given) | {"unit": "word", "pretokenized": True}))
+
+
+def resolve_model(given: Options, dataset: TaggedCorpus) -> TaggerConfig:
+    """The network. Raises UsageError for given options that are not valid together."""
+    tagset = dataset.tagset
+    head = "softmax" if tagset.scheme == NONE else "crf"
+    chosen: dict[str, Any] = {"hidden_size": HIDDEN, "embedding_size": EMBEDDING, "head": head}
+    fields = given_fields(TaggerConfig, given)
+    if fields.get("dense") == "none":
+        fields["dense"] = ()
+    sizes = {
+        "vocabulary_size": len(dataset.vocabulary), "labels": len(tagset.labels), "buckets": dataset.buckets,
+        "char_ngrams": dataset.longest,
+    }  # fmt: skip
+    return TaggerConfig(cells=resolve_cells(given, words=False), **(chosen | fields | sizes))
+
+
+def resolve_training(given: Options) -> TrainingConfig:
+    """The training options. Raises UsageError for options that are not valid."""
+    if "seq_length" in given:
+        raise UsageError("`seq_length` is for language models: sentences are read whole; leave it out")
+    optimizer = given.get("optimizer", "adamw")
+    chosen: dict[str, Any] = {
+        "batch_size": BATCH,
+        "seq_length": 1,
+        "learning_rate": LEARNING_RATES.get(optimizer, 3e-3),
+        "weight_decay": WEIGHT_DECAY if optimizer == "adamw" else 0.0,
+        "clip_norm": 1.0,
+        "warmup": 100,
+        "dropout": DROPOUT,
+        "seed": SEED,
+        "val_fraction": VAL_FRACTION,
+    }
+    if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
+        chosen |= {"epochs": EPOCHS, "patience": PATIENCE}
+    config = TrainingConfig(**(chosen | given_fields(TrainingConfig, given)))
+    return dataclasses.replace(config, precision=resolve_precision(given.get("precision", "auto")))

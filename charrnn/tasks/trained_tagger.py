@@ -1,0 +1,157 @@
+"""A trained tagger: predicts the tags of sentences, and says how probable tags are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import MAX_THREADS, PRECISIONS
+from charrnn.errors import CharrnnError
+from charrnn.settings import require_choice, require_range
+from charrnn.tasks.tag_format import TaggerSides
+from charrnn.text.packing import by_length
+from charrnn.text.tag_schemes import IOB1, as_iob2, ill_formed
+from charrnn.text.tagged import split_spaces
+from charrnn.text.tagged_batches import WordBags, pack_tokens
+from charrnn.text.word_parts import hash_words
+
+if TYPE_CHECKING:
+    from charrnn.models.tagger import Tagger
+    from charrnn.runtime.arrays import Array
+
+# A longer sentence is read in pieces of so many tokens, each with so many of those before and after it as context.
+PIECE, CONTEXT = 1 << 13, 1 << 8
+
+
+class TaggedSentence(NamedTuple):
+    """The words of a sentence and their most probable tags."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+class Analysis(NamedTuple):
+    """What the network says of a sentence: ids (tokens) of its words, 0 where unknown, and the numbers (tokens) of its
+    most probable tags; `logprob` is that of the tags that were given, in nats, None where one is unknown or none were.
+    """
+
+    ids: NDArray[np.int32]
+    best: NDArray[np.int32]
+    logprob: float | None
+
+
+class TrainedTagger:
+    """A trained tagger. It is immutable, and several threads may use it at once: calls wait for each other.
+
+    Results do not depend on the number of threads, nor on the other sentences of a call. Sentences of any length are
+    tagged as a whole; of more than `PIECE` tokens the layers see pieces with some context.
+    """
+
+    task = "tag"
+
+    def __init__(self, network: Tagger, sides: TaggerSides) -> None:
+        self.network, self.sides, self.tagset = network, sides, sides.tagset
+        self.labels = sides.tagset.labels
+        self.vocabulary, self.unit = sides.text.vocabulary, sides.text.vocabulary.unit
+        self._wrong = ill_formed(self.labels, self.tagset.scheme)
+        self._numbers = {label: number for number, label in enumerate(self.labels)}
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, *, threads: int = 1, precision: str = "float32") -> TrainedTagger:
+        """The tagger of a checkpoint; `precision` as for language models.
+
+        Raises UsageError for `threads` out of range or an unknown `precision`.
+        """
+        from charrnn.models.tagger import Tagger
+        from charrnn.runtime.precision import resolve_precision
+
+        require_choice("`precision`", precision, PRECISIONS)
+        require_range("`threads`", threads, 1, MAX_THREADS)
+        network = Tagger(checkpoint.model, threads=threads, bfloat16=resolve_precision(precision) == "bfloat16")
+        network.load(checkpoint.weights)
+        return cls(network, checkpoint.data)
+
+    def predict(self, sentences: Iterable[str | Sequence[str]]) -> list[TaggedSentence]:
+        """The most probable tags of each sentence, in order: a list of words, or a text that white space separates.
+
+        Raises TypeError for a single text, CharrnnError where the model computes numbers that are not finite.
+        """
+        if isinstance(sentences, str):
+            raise TypeError("`sentences` is one text; give a list of texts, or of lists of words")
+        words = [split_spaces(sentence) if isinstance(sentence, str) else list(sentence) for sentence in sentences]
+        return [
+            TaggedSentence(tuple(tokens), tuple(self.labels[tag] for tag in found.best.tolist()))
+            for tokens, found in zip(words, self.analyse(words), strict=True)
+        ]
+
+    def as_read(self, tags: Sequence[str]) -> list[str]:
+        """The tags of a sentence as training read them: IOB1 as IOB2."""
+        return as_iob2(tags) if self.tagset.scheme == IOB1 else list(tags)
+
+    def analyse(
+        self, sentences: Sequence[Sequence[str]], tags: Sequence[Sequence[str]] | None = None
+    ) -> list[Analysis]:  # fmt: skip
+        """The analysis of each sentence, and of its `tags` if given. Raises CharrnnError as `predict`."""
+        empty = Analysis(np.zeros(0, np.int32), np.zeros(0, np.int32), 0.0 if tags is not None else None)
+        found = [empty] * len(sentences)
+        filled = [n for n, sentence in enumerate(sentences) if len(sentence)]
+        if not filled:
+            return found
+        numbers: dict[str, int] = {}
+        flat = np.array([numbers.setdefault(token, len(numbers)) for n in filled for token in sentences[n]], np.int64)
+        words = list(numbers)
+        ids = np.fromiter(map(self.vocabulary.id_of, words), np.int32, len(words))
+        config = self.network.config
+        bags = WordBags(ids, hash_words(words, config.char_ngrams), config.vocabulary_size, config.buckets)
+        lengths = np.array([len(sentences[n]) for n in filled], np.int64)
+        stops = np.cumsum(lengths)
+        for chosen, logits in self._logits(flat, lengths, bags):
+            sizes = lengths[chosen]
+            best = self.network.best_tags(logits, sizes, self._wrong)
+            logprobs: list[float | None] = [None] * len(chosen)
+            if tags is not None:
+                true = [self._numbers.get(tag, -1) for n in chosen.tolist() for tag in self.as_read(tags[filled[n]])]
+                true_tags = np.array(true, np.int32)
+                known = np.logical_and.reduceat(true_tags >= 0, np.cumsum(sizes) - sizes).tolist()
+                values = self.network.log_probs(logits, np.maximum(true_tags, 0), sizes).tolist()
+                logprobs = [value if good else None for value, good in zip(values, known, strict=True)]
+            ends = np.cumsum(sizes).tolist()
+            for n, end, logprob in zip(chosen.tolist(), ends, logprobs, strict=True):
+                size = int(lengths[n])
+                own = ids[flat[stops[n] - size : stops[n]]]
+                found[filled[n]] = Analysis(own, best[end - size : end], logprob)
+        return found
+
+    def _logits(
+        self, words: NDArray[np.int64], lengths: NDArray[np.int64], bags: WordBags
+    ) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """The numbers of some of the sentences, and the logits (tokens, L) of their tokens, one after the other."""
+        stops = np.cumsum(lengths)
+        for chosen in by_length(lengths):
+            if lengths[chosen[0]] > PIECE:
+                start = int(stops[chosen[0]] - lengths[chosen[0]])
+                logits = self._in_pieces(words[start : start + int(lengths[chosen[0]])], bags)
+            else:
+                tokens = [words[stops[n] - lengths[n] : stops[n]] for n in chosen.tolist()]
+                logits = self._of(np.concatenate(tokens), lengths[chosen], bags)
+            if not np.isfinite(logits).all():
+                raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            yield chosen, logits
+
+    def _of(self, words: NDArray[np.int64], lengths: NDArray[np.int64], bags: WordBags) -> Array:
+        batch, places = pack_tokens(words, lengths, None, bags)
+        found: Array = self.network.logits(batch).reshape(-1, len(self.labels))[places]
+        return found
+
+    def _in_pieces(self, words: NDArray[np.int64], bags: WordBags) -> Array:
+        """The logits (tokens, L) of a long sentence."""
+        found = []
+        for start in range(0, len(words), PIECE):
+            first, stop = max(0, start - CONTEXT), min(len(words), start + PIECE)
+            piece = words[first : stop + CONTEXT]
+            found.append(self._of(piece, np.array([len(piece)], np.int64), bags)[start - first : stop - first])
+        return np.concatenate(found)
