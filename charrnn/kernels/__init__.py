@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from charrnn.kernels import (
+        density,
         draw,
         dropout,
         functions,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers",
+    "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers",
     "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
 ]  # fmt: skip
 

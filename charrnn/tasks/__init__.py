@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from charrnn.tasks.trained_language import TrainedLanguageModel
     from charrnn.training.task import Task
 
-TASKS = {"language": "charrnn.tasks.language", "classify": "charrnn.tasks.classify"}
+TASKS = {
+    "language": "charrnn.tasks.language",
+    "classify": "charrnn.tasks.classify",
+    "forecast": "charrnn.tasks.forecast",
+}
 DEFAULT = "language"
 
 
