@@ -46,7 +46,7 @@ class Prepared:
     sides: ForecastSides
     start: Start
     degrees: float
-    found: Average
+    found: Average | None
     rolling: dict[str, float]
 
 
@@ -163,7 +163,11 @@ def _prepared(
 def _lags_used(found: Average) -> int:
     """How many changes the average reads, at least one."""
     used = np.flatnonzero(np.abs(found.changes).max(axis=(1, 2)) > 0) if len(found.changes) else []
-    return max(1, int(used[-1]) + 1 if len(used) else 1, *(one.candidate.lags * one.candidate.curved for _, one in found.members))
+    return max(
+        1,
+        int(used[-1]) + 1 if len(used) else 1,
+        *(one.candidate.lags * one.candidate.curved for _, one in found.members),
+    )
 
 
 def _numbers(values: Floats) -> tuple[float, ...]:

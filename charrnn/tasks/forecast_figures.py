@@ -1,8 +1,8 @@
 """Figures of forecasts: errors, coverage of intervals and log densities, and the baselines that they are compared with.
 
-    mae, rmse   of the point forecast           mape    in percent; None where a value is 0
-    mase        mae / that of the seasonal or last value in the training part (Hyndman and Koehler 2006)
-    coverage_P  the share of values within the central interval of probability P
+mae, rmse   of the point forecast           mape    in percent; None where a value is 0
+mase        mae / that of the seasonal or last value in the training part (Hyndman and Koehler 2006)
+coverage_P  the share of values within the central interval of probability P
 """
 
 from __future__ import annotations
@@ -130,7 +130,14 @@ class Sums:
         mae = self.absolute / self.count
         mape = None if self.zeros else 100 * self.relative / self.count
         coverage = [self.covered[name] / self.count for name in COVERAGES]
-        values = (mae, float(np.sqrt(self.squared / self.count)), mape, mae / mase, *coverage, self.density / self.count)
+        values = (
+            mae,
+            float(np.sqrt(self.squared / self.count)),
+            mape,
+            mae / mase,
+            *coverage,
+            self.density / self.count,
+        )
         return dict(zip(names, values, strict=True))
 
 

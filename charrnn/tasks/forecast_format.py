@@ -124,7 +124,14 @@ def _check(model: ForecasterConfig, sides: ForecastSides) -> None:
     for name, (found, needed) in lengths.items():
         if found != needed:
             raise ValueError(f"it has {found} {name} and its model is made for {needed}")
-    positive = (*scales.spreads, *scales.changes, *scales.noise, *scales.products, *sides.errors.noise, *sides.errors.mase)
+    positive = (
+        *scales.spreads,
+        *scales.changes,
+        *scales.noise,
+        *scales.products,
+        *sides.errors.noise,
+        *sides.errors.mase,
+    )
     if not all(math.isfinite(value) for value in (*positive, *scales.centres)) or not min(positive, default=1) > 0:
         raise ValueError("a scale of its columns is not a positive finite number")
 

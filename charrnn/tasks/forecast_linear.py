@@ -174,7 +174,10 @@ def compare(problem: Problem) -> list[Fitted]:
             continue
         predicted = np.zeros((len(RIDGE), *problem.z.shape))
         for a, b in zip(edges[:-1], edges[1:], strict=True):
-            past, ahead = np.flatnonzero((rows < a) & (rows >= a - 2 * LATEST)), np.flatnonzero((rows >= a) & (rows < b))
+            past, ahead = (
+                np.flatnonzero((rows < a) & (rows >= a - 2 * LATEST)),
+                np.flatnonzero((rows >= a) & (rows < b)),
+            )
             for n, (slope, constant) in enumerate(ridge(X[past], w[past], RIDGE)):
                 predicted[n, rows[ahead]] = problem.z[rows[ahead]] - w[ahead] + X[ahead] @ slope + constant
         errors = [

@@ -95,13 +95,13 @@ def product_count(series: int) -> int:
     return pairs + pairs * (series + 2) // 3 + pairs * series
 
 
-def batch_of(inputs: Floats, beside: Floats, targets: Floats | None, dtype: np.dtype[np.generic]) -> Batch:
+def batch_of(inputs: Floats, beside: Floats, targets: Floats | None) -> Batch:
     """A batch whose rows are windows: inputs (lags, N, C), beside (N, F), targets (N, C) or None."""
     T, N, C = inputs.shape
     reset, ends = np.zeros((T, N), np.bool_), np.zeros((T, N), np.bool_)
     reset[0] = ends[-1] = True
     wanted = np.zeros((1, N, C)) if targets is None else targets[np.newaxis]
     return Batch(
-        np.ascontiguousarray(inputs, dtype), wanted.astype(dtype), reset, ends,
-        beside=np.ascontiguousarray(beside[np.newaxis], dtype),
+        np.ascontiguousarray(inputs, np.float32), wanted.astype(np.float32), reset, ends,
+        beside=np.ascontiguousarray(beside[np.newaxis], np.float32),
     )  # fmt: skip

@@ -95,7 +95,9 @@ def load_table(
             digests.append(digest.sha256.hexdigest())
     if len(rows) < LEAST_ROWS:
         have = f"there {'is 1 row' if len(rows) == 1 else f'are {len(rows)} rows'}"
-        raise CharrnnError(f"{', '.join(paths)}: {have}, too little history to forecast from; give {LEAST_ROWS} or more")
+        raise CharrnnError(
+            f"{', '.join(paths)}: {have}, too little history to forecast from; give {LEAST_ROWS} or more"
+        )
     assert found is not None
     values = np.array([row.values for row in rows], np.float64)
     times = [row.date for row in rows if row.date is not None]
@@ -124,3 +126,13 @@ def split(table: Table, fraction: float) -> int:
 def sizes(rows: int, sequences: int) -> dict[str, Any]:
     """The sizes of a part, for logs and checkpoints."""
     return {"rows": rows, "sequences": sequences}
+
+
+def joined(table: Table, later: Table) -> Table:
+    """The rows of two tables; where both are one sequence, the second goes on with it."""
+    values = np.concatenate([table.values, later.values])
+    single = len(table.lengths) == len(later.lengths) == 1
+    after = later.starts[1:] + len(table.values)
+    starts = np.array([0, len(values)]) if single else np.concatenate([table.starts, after])
+    dates = None if table.dates is None or later.dates is None else table.dates + later.dates
+    return Table(values, starts, dates)
