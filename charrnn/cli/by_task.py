@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The options of a command; those that were not given are None or False. `from_text`: TEXT arguments are read."""
+    """The options of a command; those that were not given are None or False. `from_text`: TEXT arguments are read;
+    `name`: what messages call the input."""
 
     format: str | None = None
     header: bool = False
@@ -28,6 +29,12 @@ class Asked:
     summary: bool = False
     log_unit: float = 1.0
     from_text: bool = False
+    name: str = "the input"
+    horizon: int | None = None
+    interval: float | None = None
+    rolling: bool = False
+    last: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,21 @@ class Writer:
         importlib.import_module(self.module).write(model, chunks, asked)
 
 
-PREDICT = {"classify": Writer("charrnn.cli.predict_labels", ("tsv", "jsonl"), ("text_field", "best"))}
-SCORE = {"classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",))}
+PREDICT = {
+    "classify": Writer("charrnn.cli.predict_labels", ("tsv", "jsonl"), ("text_field", "best")),
+    "forecast": Writer(
+        "charrnn.cli.predict_numbers", ("csv", "tsv", "jsonl"), ("horizon", "interval", "rolling", "seed")
+    ),
+}
+SCORE = {
+    "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",)),
+    "forecast": Writer("charrnn.cli.score_numbers", ("tsv", "jsonl"), ("horizon", "last", "seed")),
+}
 
 # Options that a task must name to have them.
-OF_TASKS = ("text_field", "best", "stream", "vs", "per_token")
+OF_TASKS = (
+    "text_field", "best", "stream", "vs", "per_token", "horizon", "interval", "rolling", "last", "seed",
+)  # fmt: skip
 
 
 def formats(writers: dict[str, Writer]) -> tuple[str, ...]:

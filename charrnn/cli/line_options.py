@@ -8,8 +8,9 @@ from typing import Annotated, TypeAlias
 from charrnn.cli import streams
 from charrnn.cli.options import option
 from charrnn.cli.parsers import whole_number
-from charrnn.config import require_encoding
+from charrnn.config import MAX_SEED, require_encoding
 from charrnn.errors import UsageError
+from charrnn.task_config import MAX_HORIZON
 
 InputOption: TypeAlias = Annotated[
     str | None,
@@ -35,6 +36,28 @@ TextFieldOption: TypeAlias = Annotated[
         group="Input",
         help="The text is the N-th field of each line, as tabs separate them.",
         default="the whole line",
+    ),
+]
+HorizonOption: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--horizon",
+        metavar="N",
+        parser=whole_number(1, MAX_HORIZON),
+        group="Forecasts",
+        help="Rows to forecast, one after the other.",
+        default="as in training",
+    ),
+]
+PathSeedOption: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--seed",
+        metavar="N",
+        parser=whole_number(0, MAX_SEED),
+        group="Forecasts",
+        help="Of the sample paths of several rows.",
+        default="0",
     ),
 ]
 HeaderOption: TypeAlias = Annotated[

@@ -1,4 +1,4 @@
-"""`charrnn predict`: say which label each line of a text most probably has."""
+"""`charrnn predict`: say which label each line of a text most probably has, or which rows follow a history."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import PREDICT, Asked, formats, writer_for
-from charrnn.cli.line_options import EncodingOption, HeaderOption, InputOption, TextFieldOption, require_input
+from charrnn.cli.line_options import (
+    EncodingOption,
+    HeaderOption,
+    HorizonOption,
+    InputOption,
+    PathSeedOption,
+    TextFieldOption,
+    require_input,
+)
 from charrnn.cli.model import open_model
 from charrnn.cli.options import CheckpointOption, PrecisionOption, QuietOption, ThreadsOption, option
-from charrnn.cli.parsers import whole_number
+from charrnn.cli.parsers import number, whole_number
 from charrnn.errors import UsageError
 
 
@@ -36,16 +44,34 @@ def predict(
             default="the best one",
         ),
     ] = None,
+    horizon: HorizonOption = None,
+    interval: Annotated[
+        float | None,
+        option(
+            "--interval",
+            metavar="P",
+            parser=number(0, 1 - 1e-9, above=True),
+            group="Forecasts",
+            help="Probability of the central interval from NAME.low to NAME.high.",
+            default="0.8",
+        ),
+    ] = None,
+    rolling: Annotated[
+        bool, option("--rolling", group="Forecasts", help="Forecast every row from those before it.")
+    ] = False,
+    seed: PathSeedOption = None,
     format: Annotated[
         str | None,
-        option("--format", choices=formats(PREDICT), group="Output", help="How to write.", default="tsv"),
+        option(
+            "--format", choices=formats(PREDICT), group="Output", help="How to write.", default="tsv; csv for numbers"
+        ),
     ] = None,
     header: HeaderOption = False,
     threads: ThreadsOption = None,
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
 ) -> None:
-    """Say what the output for each line of a text most probably is: its label."""
+    """Say what the output most probably is: the label of each line of a text, the rows after a table of numbers."""
     streams.set_quiet(quiet)
     require_input(texts, input, encoding, "predict")
 
@@ -53,7 +79,10 @@ def predict(
 
     with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="predict")
-        asked = Asked(format=format, header=header, text_field=text_field, best=best, from_text=bool(texts))
+        asked = Asked(
+            format=format, header=header, text_field=text_field, best=best, from_text=bool(texts), horizon=horizon,
+            interval=interval, rolling=rolling, seed=seed, name=described(texts, input, hint=False)[0],
+        )  # fmt: skip
         writer = writer_for(PREDICT, model.task, asked)
         if model.unit != "byte":
             chunks = warned(chunks, *described(texts, input, hint=True))

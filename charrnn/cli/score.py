@@ -13,7 +13,15 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import SCORE, Asked, writer_for
-from charrnn.cli.line_options import EncodingOption, HeaderOption, InputOption, TextFieldOption, require_input
+from charrnn.cli.line_options import (
+    EncodingOption,
+    HeaderOption,
+    HorizonOption,
+    InputOption,
+    PathSeedOption,
+    TextFieldOption,
+    require_input,
+)
 from charrnn.cli.model import open_model
 from charrnn.cli.options import (
     CheckpointOption,
@@ -22,6 +30,7 @@ from charrnn.cli.options import (
     ThreadsOption,
     option,
 )
+from charrnn.cli.parsers import whole_number
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
@@ -81,6 +90,19 @@ def score(
     summary: Annotated[
         bool, option("--summary", group="Output", help="One JSON object over all input instead.")
     ] = False,
+    horizon: HorizonOption = None,
+    last: Annotated[
+        int | None,
+        option(
+            "--last",
+            metavar="N",
+            parser=whole_number(1),
+            group="Forecasts",
+            help="Score the last N rows of each sequence; those before are history only.",
+            default="all rows",
+        ),
+    ] = None,
+    seed: PathSeedOption = None,
     threads: ThreadsOption = None,
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
@@ -101,11 +123,14 @@ def score(
         if model.task in SCORE:
             asked = Asked(
                 format=format, header=header, text_field=text_field, stream=stream, vs=vs, per_token=per_token,
-                summary=summary, log_unit=log_unit, from_text=bool(texts),
+                summary=summary, log_unit=log_unit, from_text=bool(texts), horizon=horizon, last=last, seed=seed,
+                name=described(texts, input, hint=False)[0],
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
-        units = {one.vocabulary.unit for one in (model, other) if one is not None}
+        if writer is None and (horizon or last or seed is not None):
+            raise UsageError("--horizon, --last and --seed are for models of the task forecast; leave them out")
+        units = {one.unit if one.task == "forecast" else one.vocabulary.unit for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         if units != {"byte"}:
