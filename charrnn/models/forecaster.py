@@ -76,10 +76,14 @@ class Forecaster(Network):
         self, config: ForecasterConfig, start: Start | None = None, *, threads: int = 1,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:  # fmt: skip
-        self.config, self.start = config, start
+        self.config = config
         C = config.series
-        self.baseline_weight = np.zeros((C, config.baseline_lags * C), np.float32)
-        self.baseline_bias = np.zeros(C, np.float32)
+        if start is None:
+            start = Start(
+                np.zeros((config.features, C)), np.zeros(C), np.zeros((C, config.baseline_lags * C), np.float32),
+                np.zeros(C, np.float32),
+            )  # fmt: skip
+        self.start, self.baseline_weight, self.baseline_bias = start, start.baseline_weight, start.baseline_bias
         blocks, head = make_blocks(config)
         super().__init__(blocks, head, threads=threads, dtype=dtype)
 
@@ -87,11 +91,9 @@ class Forecaster(Network):
         """Initial values, of the direct path those of `start`; see `Network.initialise`."""
         with self.lock:
             super().initialise(seed)
-            if self.start is not None:
-                self.views["direct.weight"][:] = self.start.direct
-                self.views["output.bias"][: self.config.series] = self.start.bias
-                self.baseline_weight, self.baseline_bias = self.start.baseline_weight, self.start.baseline_bias
-                self.invalidate()
+            self.views["direct.weight"][:] = self.start.direct
+            self.views["output.bias"][: self.config.series] = self.start.bias
+            self.invalidate()
 
     def tensors(self) -> dict[str, Array]:
         """See `Network.tensors`; with the regression that forecasts are compared with."""

@@ -14,10 +14,10 @@ import numpy as np
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.models.forecaster import Start, parameter_layout
+from charrnn.models.forecaster import BASELINE_BIAS, BASELINE_WEIGHT, Start, parameter_layout
 from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ForecasterConfig, SeriesConfig
-from charrnn.tasks import forecast_defaults, forecast_figures
+from charrnn.tasks import forecast_defaults
 from charrnn.tasks.forecast_defaults import Prepared
 from charrnn.tasks.forecast_format import FORECAST, ForecastFormat, ForecastSides
 from charrnn.tasks.forecast_windows import Floats, Ints, batch_of
@@ -246,9 +246,8 @@ def _dates(table: Table, rows: Ints) -> list[Any] | None:
 
 def _started(run: Checkpoint) -> Prepared:
     """The columns and scales of a model to start from or to resume; its weights are loaded later."""
-    C, F = run.model.series, run.model.features
-    lags = run.model.baseline_lags
-    start = Start(np.zeros((F, C)), np.zeros(C), np.zeros((C, lags * C), np.float32), np.zeros(C, np.float32))
+    C, F, weights = run.model.series, run.model.features, run.weights
+    start = Start(np.zeros((F, C)), np.zeros(C), weights[BASELINE_WEIGHT], weights[BASELINE_BIAS])
     return Prepared(run.data, start, run.model.degrees, None, {})
 
 
