@@ -18,6 +18,7 @@ from charrnn.task_config import ForecasterConfig, SeriesConfig
 from charrnn.tasks import forecast_figures
 from charrnn.tasks.forecast_format import ForecastSides
 from charrnn.tasks.forecast_linear import (
+    LATEST,
     Average,
     Problem,
     average,
@@ -25,6 +26,7 @@ from charrnn.tasks.forecast_linear import (
     curved_lags,
     degrees_of_freedom,
     likely_season,
+    t_scale,
 )
 from charrnn.tasks.forecast_windows import Floats, Ints, Scales, change_products
 from charrnn.tasks.language_defaults import LEARNING_RATES, SEED, VAL_FRACTION, resolve_cells
@@ -34,9 +36,11 @@ from charrnn.text.series_table import Table
 from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
 
 LONGEST = 96  # rows of a window that was not given
+LEAST_LEFT = 8
 FEW = 400  # rows to learn from: below, none is held out unless that is asked for
-HIDDEN, LEARNING_RATE, BATCH, DROPOUT, DECAY = 32, 5e-3, 32, 0.0, 0.1
-STEPS, STEPS_OF_FEW = 3000, 100
+HIDDEN, BATCH, DROPOUT, DECAY, WARMUP, PATIENCE = 32, 32, 0.0, 0.1, 50, 8
+STEPS, LEARNING_RATE = 4000, 5e-3
+STEPS_OF_FEW, LEARNING_RATE_OF_FEW = 60, 2e-3
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def _prepared(
     lags = _lags_used(found)
     scales = Scales(
         problem.log, lags, _numbers(z.mean(axis=0)), _numbers(_positive(z.std(axis=0), z)), _numbers(problem.changes),
-        _numbers(noise), *(tuple(zip(*cycles, strict=True)) if dated else ((), ())),
+        (1.0,) * C, (1.0,) * C, *(tuple(zip(*cycles, strict=True)) if dated else ((), ())),
         curved=problem.curved if used else 0,
     )  # fmt: skip
     if used:
@@ -142,6 +146,8 @@ def _prepared(
         changes = np.diff(z, axis=0)[rows[:, np.newaxis] - np.arange(problem.curved, 0, -1)] / problem.changes
         spread = change_products(changes).std(axis=0)
         scales = dataclasses.replace(scales, products=_numbers(np.maximum(spread, 1e-6)))
+    left = _left(table, problem, found, scales, degrees)
+    scales = dataclasses.replace(scales, noise=_numbers(left), widening=_numbers(np.maximum(noise / left, 1.0)))
     width = forecast_figures.baseline_lags(len(x), C, scales.rows)
     baselines = forecast_figures.fitted_baselines(x, place, width, problem.season)
     errors_of = forecast_figures.training_errors(
@@ -158,6 +164,18 @@ def _prepared(
         "naive_rmse": float(np.sqrt(np.mean((true - x[before]) ** 2))), "rows": float(len(true)),
     }  # fmt: skip
     return Prepared(sides, start, degrees, found, rolling)
+
+
+def _left(table: Table, problem: Problem, found: Average, scales: Scales, degrees: float) -> Floats:
+    """The scale (C) of what the average leaves of the training part, with the coefficients learned from all of it."""
+    rows = np.flatnonzero(problem.place >= max(scales.rows, problem.season))[-LATEST:]
+    if len(rows) < LEAST_LEFT:
+        rows = np.flatnonzero(problem.place >= scales.rows)[-LATEST:]
+    z = problem.z[rows[:, np.newaxis] - np.arange(scales.rows, 0, -1)]
+    when = None if table.dates is None else [table.dates[n] for n in rows.tolist()]
+    weights, bias = direct_weights(found, scales)
+    errors = problem.z[rows] - z[:, -1] - scales.read(z, scales.places(when, len(rows)))[1] @ weights - bias
+    return _positive(t_scale(errors, degrees), problem.z) if len(rows) else _positive(np.zeros(len(bias)), problem.z)
 
 
 def _lags_used(found: Average) -> int:
@@ -185,7 +203,7 @@ def direct_weights(found: Average, scales: Scales) -> tuple[Floats, Floats]:
         parts.append(found.cycles)
     if scales.curved:
         parts.append(found.products * np.array(scales.products)[:, np.newaxis])
-    weights = np.concatenate(parts) * np.sqrt(scales.width)
+    weights = np.concatenate(parts) * scales.slowness
     return weights / np.array(scales.noise), bias / np.array(scales.noise)
 
 
@@ -208,20 +226,21 @@ def resolve_training(given: Options, targets: int) -> TrainingConfig:
     """The training options for `targets` rows to predict. Raises UsageError for options that are not valid."""
     if given.get("precision") == "bfloat16":
         raise UsageError("`precision` is bfloat16, and numbers are forecast in float32; leave it out")
-    optimizer = given.get("optimizer", "adamw")
+    optimizer, few = given.get("optimizer", "adamw"), targets < FEW
+    rate = LEARNING_RATE_OF_FEW if few else LEARNING_RATE
     chosen: dict[str, Any] = {
         "batch_size": BATCH,
         "seq_length": 1,
-        "learning_rate": LEARNING_RATE if optimizer in ("adamw", "adam") else LEARNING_RATES.get(optimizer, 3e-3),
+        "learning_rate": rate if optimizer in ("adamw", "adam") else LEARNING_RATES.get(optimizer, 3e-3),
         "weight_decay": DECAY if optimizer == "adamw" else 0.0,
         "clip_norm": 1.0,
-        "warmup": 50,
+        "warmup": WARMUP,
         "dropout": DROPOUT,
         "seed": SEED,
         "val_fraction": val_fraction(given, targets),
     }
     if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
-        chosen |= {"steps": STEPS if targets >= FEW else STEPS_OF_FEW, "patience": 8}
+        chosen |= {"steps": STEPS_OF_FEW if few else STEPS, "patience": PATIENCE}
     config = TrainingConfig(**(chosen | given_fields(TrainingConfig, given)))
     return dataclasses.replace(config, precision="float32")
 

@@ -11,12 +11,14 @@ of a single one is a matter of chance.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.tasks.forecast_distribution import Distribution
 from charrnn.tasks.forecast_windows import Floats, Ints, change_products
 
 LEVEL, LAST, SEASON, BOTH = "level", "last", "season", "both"
@@ -32,6 +34,7 @@ LEAST_WEIGHT = 0.01
 ROWS_A_POWER = 20  # weights fall with the mean squared error to the power of 2, or of rows / 20
 CURVED_LAGS, MOST_CURVED = 8, 4  # rows of change, and series, of products
 LEAST_CURVED = 100  # rows
+DEGREES = (0.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0)  # of freedom
 
 
 @dataclass(frozen=True)
@@ -252,20 +255,21 @@ def degrees_of_freedom(errors: Floats) -> tuple[float, Floats]:
     0 degrees, the Gaussian, unless the most likely of a few is more likely by more than 2 nats, as a further parameter
     should be (Akaike 1974); scales by expectation maximisation (Lange, Little and Taylor 1989).
     """
-    from math import lgamma, log, pi
-
-    tiny = 1e-9 * (1 + np.abs(errors).mean(axis=0))
-    scale = np.maximum(np.sqrt(np.mean(errors**2, axis=0)), tiny)
-    best = (float(np.sum(-0.5 * log(2 * pi) - np.log(scale) - 0.5 * (errors / scale) ** 2)) + 2.0, 0.0, scale)
-    for n in (3.0, 4.0, 5.0, 7.0, 10.0, 20.0):
-        s = scale.copy()
-        for _ in range(30):
-            weight = (n + 1) / (n + (errors / s) ** 2)
-            s = np.maximum(np.sqrt(np.mean(weight * errors**2, axis=0)), tiny)
-        c = lgamma((n + 1) / 2) - lgamma(n / 2) - 0.5 * log(n * pi)
-        total = float(np.sum(c - np.log(s) - 0.5 * (n + 1) * np.log1p((errors / s) ** 2 / n)))
-        best = max(best, (total, n, s), key=lambda one: one[0])
+    best = (-math.inf, 0.0, np.ones(errors.shape[1]))
+    for n in DEGREES:
+        scale = t_scale(errors, n)
+        total = float(Distribution(np.zeros_like(scale), scale, n, log=False).log_densities(errors).sum())
+        best = max(best, (total + 2 * (n == 0), n, scale), key=lambda one: one[0])
     return best[1], best[2]
+
+
+def t_scale(errors: Floats, degrees: float) -> Floats:
+    """The most likely scale (C) of errors (N, C) around 0 of Student's t, with 0 degrees of the Gaussian."""
+    scale = np.maximum(np.sqrt(np.mean(errors**2, axis=0)), 1e-9 * (1e-9 + np.abs(errors).mean(axis=0)) + 1e-300)
+    for _ in range(30 if degrees else 0):
+        weight = (degrees + 1) / (degrees + (errors / scale) ** 2)
+        scale = np.maximum(np.sqrt(np.mean(weight * errors**2, axis=0)), 1e-300)
+    return scale
 
 
 def least_squares(x: Floats, place: Ints, lags: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -15,13 +15,16 @@ from charrnn.text.batch import Batch
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+SLOWER = 10.0  # than other weights, the direct path learns
+
 
 @dataclass(frozen=True)
 class Scales:
     """How numbers are scaled. `log`: logarithms are taken first, z. A window has `lags` changes of z, of lags + 1 rows.
 
-    Of each column: `centres` and `spreads` of z, `changes` of the difference between rows, `noise` of forecasts, which
-    is the unit of the output. `products`: of products over the last `curved` changes. `cycles` with `harmonics`: of
+    Of each column: `centres` and `spreads` of z, `changes` of the difference between rows, `noise` that least squares
+    leave in the training part, which is the unit of the output, and `widening`, how many times larger their errors are
+    in rows that they have not seen. `products`: of products over the last `curved` changes. `cycles` with `harmonics`: of
     dates.
     """
 
@@ -31,6 +34,7 @@ class Scales:
     spreads: tuple[float, ...]
     changes: tuple[float, ...]
     noise: tuple[float, ...]
+    widening: tuple[float, ...]
     cycles: tuple[str, ...] = ()
     harmonics: tuple[int, ...] = ()
     curved: int = 0
@@ -45,6 +49,11 @@ class Scales:
     def width(self) -> int:
         """F, the features of the direct path."""
         return (self.lags + 1) * len(self.centres) + 2 * sum(self.harmonics) + len(self.products)
+
+    @property
+    def slowness(self) -> float:
+        """By how much features are divided, so that steps of training change what least squares say but little."""
+        return SLOWER * float(np.sqrt(self.width))
 
     def transform(self, x: Floats) -> Floats:
         """z of numbers x. Numbers that have no logarithm become NaN."""
@@ -69,7 +78,7 @@ class Scales:
         parts = [level, changes[:, ::-1].reshape(N, -1), places]
         if self.curved:
             parts.append(change_products(changes[:, -self.curved :]) / np.array(self.products))
-        return changes.transpose(1, 0, 2), np.concatenate(parts, axis=1) / np.sqrt(self.width)
+        return changes.transpose(1, 0, 2), np.concatenate(parts, axis=1) / self.slowness
 
 
 def change_products(changes: Floats) -> Floats:

@@ -72,6 +72,7 @@ class TrainedForecaster:
 
     def _next(self, z: Floats, dates: Dates) -> Distribution:
         scales, noise = self.sides.scales, np.array(self.sides.scales.noise)
+        widened = noise * np.array(scales.widening)
         locations, widths = np.empty((len(z), len(noise))), np.empty((len(z), len(noise)))
         for start in range(0, len(z), AT_ONCE):
             part = slice(start, start + AT_ONCE)
@@ -80,7 +81,7 @@ class TrainedForecaster:
             batch = batch_of(*scales.read(some, scales.places(when, len(some))), None)
             location, log_scale = self.network.distribution(batch)
             locations[part] = some[:, -1] + location * noise
-            widths[part] = np.exp(np.clip(log_scale, -50, 50)) * noise
+            widths[part] = np.exp(np.clip(log_scale, -50, 50)) * widened
         return Distribution(locations, widths, self.network.config.degrees, scales.log)
 
     def forecast(
