@@ -21,7 +21,14 @@ T, B, C, F = 5, 4, 2, 7
 
 
 def config(**options: Any) -> ForecasterConfig:
-    values = {"vocabulary_size": 2, "cells": ("lstm",), "hidden_size": 6, "series": C, "lags": T, "features": F}
+    values: dict[str, Any] = {
+        "vocabulary_size": 2,
+        "cells": ("lstm",),
+        "hidden_size": 6,
+        "series": C,
+        "lags": T,
+        "features": F,
+    }
     return ForecasterConfig(**(values | options))
 
 
@@ -38,7 +45,7 @@ def batch(rows: int = B, *, weighted: bool = True, dtype: Any = np.float64) -> B
     rng = np.random.default_rng(3)
     reset, ends = np.zeros((T, rows), np.bool_), np.zeros((T, rows), np.bool_)
     reset[0] = ends[-1] = True
-    weights = 1.0 + np.arange(rows)[np.newaxis] % 3 if weighted else None
+    weights = np.array([1.0 + np.arange(rows) % 3]) if weighted else None
     return Batch(
         rng.standard_normal((T, rows, C)).astype(dtype), rng.standard_normal((1, rows, C)).astype(dtype), reset, ends,
         weights, beside=rng.standard_normal((1, rows, F)).astype(dtype),

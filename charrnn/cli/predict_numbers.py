@@ -80,16 +80,15 @@ def _rolling(model: TrainedForecaster, table: Table) -> Forecasts:
 def _after(model: TrainedForecaster, table: Table, asked: Asked) -> Forecasts:
     """The rows after each sequence, of which the last rows are in memory only."""
     horizon = asked.horizon or model.sides.config.horizon
-    count = 0
-    for tail in histories(model, table):
+    for count, tail in enumerate(histories(model, table)):
         history = np.array([row.values for row in tail])
         last = tail[-1]
         when = None if last.date is None else model.sides.spacing.after(last.date)
-        found = model.forecast(history[np.newaxis], None if when is None else [when], horizon, [(asked.seed or 0, count)])
+        first = None if when is None else [when]
+        found = model.forecast(history[np.newaxis], first, horizon, [(asked.seed or 0, count)])
         for step, distribution in enumerate(found):
             yield next_row(model, table, last, step + 1), distribution, 0
         yield None, None, 0
-        count += 1
 
 
 def histories(model: TrainedForecaster, table: Table) -> Iterator[list[Row]]:

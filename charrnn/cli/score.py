@@ -130,7 +130,7 @@ def score(
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         if writer is None and (horizon or last or seed is not None):
             raise UsageError("--horizon, --last and --seed are for models of the task forecast; leave them out")
-        units = {one.unit if one.task == "forecast" else one.vocabulary.unit for one in (model, other) if one is not None}
+        units = {_unit(one) for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         if units != {"byte"}:
@@ -154,6 +154,11 @@ def score(
                 out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
             else:
                 _write(out, records, model.vocabulary, format, log_unit, header, per_token, other is not None)
+
+
+def _unit(model: Any) -> str:
+    """What a model cuts text into; of one that reads numbers, nothing that text can be."""
+    return str(model.unit if model.task == "forecast" else model.vocabulary.unit)
 
 
 def _check_output(format: str | None, header: bool, per_token: bool, summary: bool) -> None:

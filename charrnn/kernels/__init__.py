@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers",
-    "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
+    "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise",
+    "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """A forecaster: the last rows of some series in, a distribution of the next row out, many to one.
 
-The changes from row to row, recurrent layers, the state after the last step, fully connected layers, location and scale;
+Changes from row to row, recurrent layers, the state after the last step, fully connected layers, location and scale;
 beside these the direct path, which starts from an autoregression by least squares. Letters in shapes as in
 `nn/block.py`; C is the number of series, F that of features of the direct path.
 """

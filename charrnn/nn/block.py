@@ -39,8 +39,9 @@ Log = npt.NDArray[np.float64]
 class Window:
     """T steps of B rows. Windows of one shape share one such object, which is filled again for each of them.
 
-    `inputs` (T, B): ids, or (T, B, N): numbers. `beside` (K, B, F): numbers for the output, if it reads any. `mask` (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does
-    not; `reverse_mask` (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
+    `inputs` (T, B): ids, or (T, B, N): numbers. `beside` (K, B, F): numbers for the output, if it reads any. `mask`
+    (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does not; `reverse_mask`
+    (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
     `outputs`: K. `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before
     the first step. `rate`: the probability of dropout; `key`: the seed of its masks.
     """

@@ -163,7 +163,7 @@ class Density(Head):
     def gradient_rows(self, hidden: Signal, targets: NDArray[Any], scales: Log, log_probs: Log) -> Work:
         """See `Head.gradient_rows`; hidden (K, B, 2 C), targets (K, B, C)."""
         gradient = hidden.gradient
-        assert gradient is not None and self.overwrite
+        assert gradient is not None
 
         def work(begin: int, end: int, thread: int) -> None:
             kernels.density.log_density(

@@ -87,8 +87,7 @@ def prepare(table: Table, columns: Columns, config: SeriesConfig) -> Prepared:
             "give more history, or a smaller `window`"
         )
     _, log, problem, candidates = min(choices, key=lambda one: one[:2])
-    found = average(problem, candidates)
-    return _prepared(table, columns, config, problem, found, cycles, spacing)
+    return _prepared(table, columns, config, problem, average(problem, candidates), cycles, spacing)
 
 
 def places(table: Table) -> Ints:
@@ -119,7 +118,8 @@ def _problem(
 
 
 def _positive(scale: Floats, z: Floats) -> Floats:
-    return np.maximum(scale, 1e-9 * (1 + np.abs(z).mean(axis=0)))
+    found: Floats = np.maximum(scale, 1e-9 * (1 + np.abs(z).mean(axis=0)))
+    return found
 
 
 def _prepared(
@@ -136,10 +136,11 @@ def _prepared(
     used = any(one.candidate.curved for _, one in found.members)
     dated = any(one.candidate.cycles for _, one in found.members)
     lags = _lags_used(found)
+    names, harmonics = ((), ()) if not dated else tuple(zip(*cycles, strict=True))
+    ones = (1.0,) * C
     scales = Scales(
         problem.log, lags, _numbers(z.mean(axis=0)), _numbers(_positive(z.std(axis=0), z)), _numbers(problem.changes),
-        (1.0,) * C, (1.0,) * C, *(tuple(zip(*cycles, strict=True)) if dated else ((), ())),
-        curved=problem.curved if used else 0,
+        ones, ones, names, harmonics, problem.curved if used else 0,
     )  # fmt: skip
     if used:
         rows = np.flatnonzero(place >= problem.curved)
@@ -180,12 +181,10 @@ def _left(table: Table, problem: Problem, found: Average, scales: Scales, degree
 
 def _lags_used(found: Average) -> int:
     """How many changes the average reads, at least one."""
-    used = np.flatnonzero(np.abs(found.changes).max(axis=(1, 2)) > 0) if len(found.changes) else []
-    return max(
-        1,
-        int(used[-1]) + 1 if len(used) else 1,
-        *(one.candidate.lags * one.candidate.curved for _, one in found.members),
-    )
+    sizes = np.abs(found.changes).reshape(len(found.changes), -1).max(axis=1, initial=0)
+    used = np.flatnonzero(sizes)
+    curved = [one.candidate.lags for _, one in found.members if one.candidate.curved]
+    return max(1, int(used[-1]) + 1 if len(used) else 1, *curved)
 
 
 def _numbers(values: Floats) -> tuple[float, ...]:

@@ -36,10 +36,8 @@ class Distribution:
         """Log densities of numbers x, in nats, -inf where a logarithm does not exist."""
         e, jacobian = self._standard(x)
         with np.errstate(over="ignore"):
-            if self.degrees:
-                shape = -0.5 * (self.degrees + 1) * np.log1p(e**2 / self.degrees)
-            else:
-                shape = -0.5 * e**2
+            n = self.degrees
+            shape = -0.5 * (n + 1) * np.log1p(e**2 / n) if n else -0.5 * e**2
         found: Floats = log_constant(self.degrees) - np.log(self.scale) + shape - jacobian
         return found
 

@@ -111,7 +111,7 @@ class Sums:
     covered: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COVERAGES, 0.0))
 
     def add(self, true: Floats, point: Floats, density: Floats, central: Floats) -> None:
-        """Add values (N), their forecasts, log densities, and 2 |P(value) - 1/2|: how central an interval reaches it."""
+        """Add values (N), forecasts, log densities, and 2 |P(value) - 1/2|: how central an interval reaches it."""
         error = np.abs(true - point)
         self.count += len(true)
         self.absolute += float(error.sum())

@@ -65,7 +65,7 @@ class ForecastFormat:
                 raise ValueError(f"{name} is {str(metadata.get(name))[:80]}; of a forecaster it is {SIDE}")
         model = record_from_json(ForecasterConfig, require_table(metadata.get("model"), "model"), "model")
         table = require_table(metadata.get("columns"), "columns")
-        parts = {
+        parts: dict[str, Any] = {
             name: record_from_json(kind, require_table(table.get(name), f"columns.{name}"), f"columns.{name}")
             for name, kind in _PARTS.items()
         }

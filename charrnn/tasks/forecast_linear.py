@@ -265,7 +265,9 @@ def degrees_of_freedom(errors: Floats) -> tuple[float, Floats]:
 
 def t_scale(errors: Floats, degrees: float) -> Floats:
     """The most likely scale (C) of errors (N, C) around 0 of Student's t, with 0 degrees of the Gaussian."""
-    scale = np.maximum(np.sqrt(np.mean(errors**2, axis=0)), 1e-9 * (1e-9 + np.abs(errors).mean(axis=0)) + 1e-300)
+    scale: Floats = np.maximum(
+        np.sqrt(np.mean(errors**2, axis=0)), 1e-9 * (1e-9 + np.abs(errors).mean(axis=0)) + 1e-300
+    )
     for _ in range(30 if degrees else 0):
         weight = (degrees + 1) / (degrees + (errors / scale) ** 2)
         scale = np.maximum(np.sqrt(np.mean(weight * errors**2, axis=0)), 1e-300)

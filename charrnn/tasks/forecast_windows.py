@@ -84,7 +84,7 @@ class Scales:
 def change_products(changes: Floats) -> Floats:
     """Products of the mean change m of changes (N, lags, C), and of s, by how much they grow: m m, m m m, m m s.
 
-    What curves a path depends on its speed: with them an autoregression is one of third order (Volterra 1930, "Theory of
+    What curves a path depends on its speed: with them an autoregression is of third order (Volterra 1930, "Theory of
     functionals").
     """
     half = changes.shape[1] // 2

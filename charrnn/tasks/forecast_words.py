@@ -25,7 +25,7 @@ def start_lines(
     kind = f"Student's t, {config.degrees:g} degrees of freedom" if config.degrees else "Gaussian"
     curved = ", and products of changes" if scales.curved else ""
     return (
-        ("rows", f"{rows:,} to learn from, {held:,} held out, {counted(config.series, 'series')[:-1 if config.series == 1 else None]}: {names}{time}"),
+        ("rows", f"{rows:,} to learn from, {held:,} held out, {config.series:,} series: {names}{time}"),
         ("numbers", f"{'logarithms, ' if scales.log else ''}changes from row to row, {season}{cycles}, {kind}"),
         (
             "model",

@@ -108,11 +108,11 @@ class TrainedForecaster:
         ])  # fmt: skip
         n = first.degrees
         shrink = np.sqrt((n - 2) / n) if n else 1.0  # of a standard deviation, to the scale of Student's t
-        found = [first]
+        distributions = [first]
         for step in range(1, horizon):
             spread = np.sqrt(np.mean((paths[:, :, step] - locations[step][:, np.newaxis]) ** 2, axis=1)) * shrink
-            found.append(Distribution(locations[step], np.maximum(spread, first.scale * 1e-6), n, first.log))
-        return found
+            distributions.append(Distribution(locations[step], np.maximum(spread, first.scale * 1e-6), n, first.log))
+        return distributions
 
     def paths(self, history: Floats, date: datetime | None, horizon: int, count: int, seed: Sequence[int]) -> Floats:
         """Possible futures (count, horizon, C) after a history (rows, C); the first row has the date `date`.

@@ -123,7 +123,7 @@ def usual_season(spacing: Spacing) -> int:
 
 
 def cycles_of(spacing: Spacing, rows: int) -> tuple[tuple[str, int], ...]:
-    """The cycles that `rows` rows of this spacing show, with their harmonics: those longer than two rows, seen twice."""
+    """The cycles that `rows` rows of this spacing show, with their harmonics: longer than two rows, and seen twice."""
     found = []
     for name, (days, harmonics) in CYCLES.items():
         length = days / spacing.days

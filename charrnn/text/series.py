@@ -1,4 +1,4 @@
-"""Tables of numbers: a row a step of time, a column a series, perhaps a column of dates and one that names sequences."""
+"""Tables of numbers: a row a step of time, a column a series; also columns of dates and of names of sequences."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class TableReader:
     """The rows of a table, from lines with their numbers, read once by iterating: CSV, TSV or numbers between spaces.
 
     `name` is that of the input, whose ending may say what separates columns, or else the first line does. `chosen` are
-    the series, by name or number from 1 (none: all columns of numbers), `group` the column that names sequences. `known`
-    are the columns of a model, to be found by name, or by place where there is no header. Missing numbers are errors,
+    the series, by name or number from 1 (none: all columns of numbers), `group` the column that names sequences.
+    `known` are the columns of a model, to be found by name, or by place where there is no header. Missing numbers are errors,
     or with `replace` the number before. Blank lines are skipped.
 
     Iterating raises CharrnnError for a row that cannot be read, and for dates that go back.
