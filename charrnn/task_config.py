@@ -93,6 +93,8 @@ class ForecasterConfig(RecurrentConfig):
         require_range("number of features", self.features, 1)
         require_range("number of lags of the baseline", self.baseline_lags, 1, MAX_WINDOW)
         require_range("degrees of freedom", self.degrees, 0)
+        if self.degrees and (self.degrees < 3 or self.degrees != int(self.degrees)):
+            raise UsageError(f"degrees of freedom are {self.degrees:g}; they must be 0 or a whole number from 3 on")
         if self.embedding_size:
             raise UsageError("`embedding_size` is for text, and a forecaster reads numbers; leave it out")
 

@@ -70,11 +70,14 @@ def tensor_shapes(config: ForecasterConfig) -> dict[str, Shape]:
 
 
 class Forecaster(Network):
-    """Windows of changes in, location and scale of the next change out; see `Network`."""
+    """Windows of changes in, location and scale of the next change out; see `Network`.
+
+    `unit`: the logarithm of the units of a row, so that the loss is that of the numbers in their own units.
+    """
 
     def __init__(
         self, config: ForecasterConfig, start: Start | None = None, *, threads: int = 1,
-        dtype: npt.DTypeLike = np.float32,
+        dtype: npt.DTypeLike = np.float32, unit: float = 0.0,
     ) -> None:  # fmt: skip
         self.config = config
         C = config.series
@@ -85,6 +88,7 @@ class Forecaster(Network):
             )  # fmt: skip
         self.start, self.baseline_weight, self.baseline_bias = start, start.baseline_weight, start.baseline_bias
         blocks, head = make_blocks(config)
+        head.constant -= unit / C
         super().__init__(blocks, head, threads=threads, dtype=dtype)
 
     def initialise(self, seed: int) -> None:

@@ -168,7 +168,9 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
 
         from charrnn.models.forecaster import Forecaster
 
-        return Forecaster(model, dataset.prepared.start, threads=threads)
+        return Forecaster(
+            model, dataset.prepared.start, threads=threads, unit=dataset.prepared.sides.scales.unit
+        )  # fmt: skip
 
     def memory(self, model: ForecasterConfig, config: TrainingConfig, dataset: SeriesDataset) -> int:
         """Weights with all copies, the activations of a batch, the table, and Python itself."""

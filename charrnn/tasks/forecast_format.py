@@ -117,7 +117,8 @@ def _check(model: ForecasterConfig, sides: ForecastSides) -> None:
     lengths = {
         "names": (len(columns.names), C), "places": (len(columns.places), C), "centres": (len(scales.centres), C),
         "spreads": (len(scales.spreads), C), "changes": (len(scales.changes), C), "noise": (len(scales.noise), C),
-        "widening": (len(scales.widening), C), "products": (len(scales.products), product_count(C) if scales.curved else 0),
+        "widening": (len(scales.widening), C),
+        "products": (len(scales.products), product_count(C) if scales.curved else 0),
         "errors": (len(sides.errors.noise), len(BASELINES) * sides.config.horizon * C),
         "mase": (len(sides.errors.mase), C), "features": (scales.width, model.features),
     }  # fmt: skip

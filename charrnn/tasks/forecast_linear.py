@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,7 @@ def design(problem: Problem, candidate: Candidate) -> tuple[Floats, Floats, Ints
 
 
 def ridge(X: Floats, y: Floats, strengths: tuple[float, ...]) -> list[tuple[Floats, Floats]]:
-    """Coefficients (columns, C) and constants (C) of y (N, C) on X, of unit variance, for each strength of the ridge."""
+    """Coefficients (columns, C) and constants (C) of y (N, C) on X, of unit variance, for each ridge strength."""
     centre, middle = X.mean(axis=0), y.mean(axis=0)
     scale = X.std(axis=0)
     scale[scale <= 1e-12 * (1 + np.abs(centre))] = np.inf  # a constant tells nothing
@@ -176,7 +177,7 @@ def compare(problem: Problem) -> list[Fitted]:
         if (rows < first).sum() < max(8, X.shape[1] // 2):
             continue
         predicted = np.zeros((len(RIDGE), *problem.z.shape))
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges.tolist()):
             past, ahead = (
                 np.flatnonzero((rows < a) & (rows >= a - 2 * LATEST)),
                 np.flatnonzero((rows >= a) & (rows < b)),

@@ -24,7 +24,7 @@ class Scales:
 
     Of each column: `centres` and `spreads` of z, `changes` of the difference between rows, `noise` that least squares
     leave in the training part, which is the unit of the output, and `widening`, how many times larger their errors are
-    in rows that they have not seen. `products`: of products over the last `curved` changes. `cycles` with `harmonics`: of
+    in rows that they have not seen. `products`: of those over the last `curved` changes. `cycles` with `harmonics`: of
     dates.
     """
 
@@ -49,6 +49,11 @@ class Scales:
     def width(self) -> int:
         """F, the features of the direct path."""
         return (self.lags + 1) * len(self.centres) + 2 * sum(self.harmonics) + len(self.products)
+
+    @property
+    def unit(self) -> float:
+        """The logarithm of the units of a row of outputs, where numbers are as large as they are on average."""
+        return float(np.log(self.noise).sum() + self.log * np.sum(self.centres))
 
     @property
     def slowness(self) -> float:

@@ -40,9 +40,10 @@ def verdict(figures: Mapping[str, float] | None, rolling: Mapping[str, float]) -
     if figures is None:
         if not rolling:
             return "no row was held out: whether the network beats the baselines is not known; `val` or score says it"
+        beaten = "" if rolling["rmse"] < rolling["naive_rmse"] else ", which they do not beat"
         return (
             f"no row was held out; where least squares start from, over the last {rolling['rows']:.0f} rows, each from "
-            f"those before: rmse {rolling['rmse']:.4g}, of the last value {rolling['naive_rmse']:.4g}"
+            f"those before: rmse {rolling['rmse']:.4g}, of the last value {rolling['naive_rmse']:.4g}{beaten}"
         )
     others = {name: figures[f"{name}_rmse"] for name in NAMES}
     best = min(others, key=lambda name: others[name])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -90,7 +91,7 @@ def spacing_of(dates: Sequence[datetime]) -> Spacing:
     """The median spacing of dates that rise, in months where all are on the same day of their months."""
     if len(dates) < 2:
         return Spacing(seconds=DAY)
-    pairs = list(zip(dates, dates[1:], strict=False))
+    pairs = list(pairwise(dates))
     months = [(b.year - a.year) * 12 + b.month - a.month for a, b in pairs]
     same = all(a.day == b.day and a.time() == b.time() for a, b in pairs)
     if same and median(months) >= 1:
