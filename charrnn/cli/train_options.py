@@ -56,7 +56,7 @@ TaskName: TypeAlias = Annotated[
         "--task",
         choices=tuple(TASKS),
         group=TASK,
-        help="language: text goes on; classify: a text has a label.",
+        help="language: text goes on; classify: a text has a label; forecast: rows of numbers go on.",
         default="language",
     ),
 ]
