@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_columns_are_chosen() -> None:
         ("a,b\n,2\n1,3\n", {"replace": True}, "there is none before it"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, options: dict[str, object], says: str) -> None:
+def test_what_is_wrong_is_said(text: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(CharrnnError) as error:
         read(text, **options)
     assert says in str(error.value)
