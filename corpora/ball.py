@@ -5,7 +5,7 @@
     python3 corpora/ball.py --throws 500 --seed 2 -o later.csv
     python3 corpora/ball.py --best later.csv
 
-A throw has six rows: its number, and x, y, z. Gravity and the drag of the air, which grows with the square of the speed,
+A throw has six rows: its number, and x, y, z. Gravity and the drag of the air, which grows with the square of speed,
 bend its path; nothing else acts on it. From five positions the sixth is to be told. --best prints the error of the best
 estimate there is: position and velocity at the start are fitted to the five positions by least squares, with the
 equations that made the throws (Gauss and Newton's method).
@@ -145,8 +145,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
         if options.best:
             print(f"best possible: {best_error(read(options.best)):.4f} m (the noise alone {NOISE} m)")
             return 0
-        target = Path(options.output).open("w", encoding="utf-8") if options.output else nullcontext(sys.stdout)
-        with target as stream:
+        with Path(options.output).open("w", encoding="utf-8") if options.output else nullcontext(sys.stdout) as stream:
             stream.write("throw,x,y,z\n")
             for number, rows in enumerate(throws(options.throws, options.seed), 1):
                 for row in rows:

@@ -203,7 +203,7 @@ def test_sequences_of_a_table(tmp_path: Path) -> None:
     lines = run_command("predict", "-q", "-c", path, "-i", table).out.decode().splitlines()
     assert lines[0] == "throw,height,height.low,height.high"
     assert [line.split(",")[0] for line in lines[1:]] == [f"t{n}" for n in range(60)]
-    short = "throw,height\nt1,1.0\nt1,1.5\n".encode()
+    short = b"throw,height\nt1,1.0\nt1,1.5\n"
     result = run_command("predict", "-c", path, stdin=short)
     assert (result.status, result.err.splitlines()[-1]) == (
         1, "charrnn: error: the sequence 't1' has 2 rows, and a forecast reads 5; give a longer history"

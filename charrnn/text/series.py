@@ -55,8 +55,8 @@ class TableReader:
 
     `name` is that of the input, whose ending may say what separates columns, or else the first line does. `chosen` are
     the series, by name or number from 1 (none: all columns of numbers), `group` the column that names sequences.
-    `known` are the columns of a model, to be found by name, or by place where there is no header. Missing numbers are errors,
-    or with `replace` the number before. Blank lines are skipped.
+    `known` are the columns of a model, to be found by name, or by place where there is no header. Missing numbers are
+    errors, or with `replace` the number before. Blank lines are skipped.
 
     Iterating raises CharrnnError for a row that cannot be read, and for dates that go back.
     """
