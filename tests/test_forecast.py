@@ -37,7 +37,7 @@ def monthly(rows: int = MONTHS, seed: int = 0) -> list[str]:
     return ["month,sold,wave", *lines]
 
 
-def throws(count: int = 60, rows: int = 6) -> list[str]:
+def throws(count: int = 80, rows: int = 6) -> list[str]:
     """A table of falling things, a sequence each."""
     rng = np.random.default_rng(1)
     lines = ["throw,height"]
@@ -194,15 +194,16 @@ def test_sequences_of_a_table(tmp_path: Path) -> None:
     result = run_command("train", table, *OPTIONS, "--group", "throw", "--json", "-o", path)
     assert (result.status, result.err) == (0, "")
     assert json.loads(result.out)["series"] == 1
+    assert run_command("train", "--resume", "-o", path, "--steps", "25", "-q").status == 0
     shown = run_command("info", path)
     assert (shown.status, "forecast" in shown.out.decode()) == (0, True)
     found = json.loads(run_command("score", "-q", "-c", path, "-i", table, "--summary").out)
-    assert (found["rows"], found["forecasts"]) == (360, 60)
+    assert (found["rows"], found["forecasts"]) == (480, 80)
     figures = found["series"]["height"]["1"]
     assert figures["rmse"] < 0.1 * figures["baselines"]["naive"]["rmse"]
     lines = run_command("predict", "-q", "-c", path, "-i", table).out.decode().splitlines()
     assert lines[0] == "throw,height,height.low,height.high"
-    assert [line.split(",")[0] for line in lines[1:]] == [f"t{n}" for n in range(60)]
+    assert [line.split(",")[0] for line in lines[1:]] == [f"t{n}" for n in range(80)]
     short = b"throw,height\nt1,1.0\nt1,1.5\n"
     result = run_command("predict", "-c", path, stdin=short)
     assert (result.status, result.err.splitlines()[-1]) == (

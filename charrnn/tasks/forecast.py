@@ -153,8 +153,9 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
             raise UsageError("`seq_length` is for language models; `window` is the rows that a forecast reads")
         if model is None:
             model = forecast_defaults.resolve_model(request.given, dataset.prepared)
-        rows = len(dataset.train) + len(dataset.validation or ())
-        return model, forecast_defaults.resolve_training(request.given, rows)
+        targets = len(dataset.train) + len(dataset.validation or ())
+        rows = len((dataset.validation or dataset.train).table.values)
+        return model, forecast_defaults.resolve_training(request.given, targets, rows)
 
     def network(
         self, model: ForecasterConfig, config: TrainingConfig, dataset: SeriesDataset, threads: int

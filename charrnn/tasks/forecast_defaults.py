@@ -221,8 +221,8 @@ def resolve_model(given: Options, prepared: Prepared) -> ForecasterConfig:
     return ForecasterConfig(cells=cells, **({"hidden_size": HIDDEN} | fields | made))
 
 
-def resolve_training(given: Options, targets: int) -> TrainingConfig:
-    """The training options for `targets` rows to predict. Raises UsageError for options that are not valid."""
+def resolve_training(given: Options, targets: int, rows: int) -> TrainingConfig:
+    """The training options for `targets` rows to predict of `rows`. Raises UsageError for options that are not valid."""
     if given.get("precision") == "bfloat16":
         raise UsageError("`precision` is bfloat16, and numbers are forecast in float32; leave it out")
     optimizer, few = given.get("optimizer", "adamw"), targets < FEW
@@ -236,7 +236,7 @@ def resolve_training(given: Options, targets: int) -> TrainingConfig:
         "warmup": WARMUP,
         "dropout": DROPOUT,
         "seed": SEED,
-        "val_fraction": val_fraction(given, targets),
+        "val_fraction": val_fraction(given, rows),
     }
     if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
         chosen |= {"steps": STEPS_OF_FEW if few else STEPS, "patience": PATIENCE}
