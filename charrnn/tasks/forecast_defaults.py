@@ -222,7 +222,7 @@ def resolve_model(given: Options, prepared: Prepared) -> ForecasterConfig:
 
 
 def resolve_training(given: Options, targets: int, rows: int) -> TrainingConfig:
-    """The training options for `targets` rows to predict of `rows`. Raises UsageError for options that are not valid."""
+    """Training options for `targets` rows to predict of `rows`. Raises UsageError for options that are not valid."""
     if given.get("precision") == "bfloat16":
         raise UsageError("`precision` is bfloat16, and numbers are forecast in float32; leave it out")
     optimizer, few = given.get("optimizer", "adamw"), targets < FEW
