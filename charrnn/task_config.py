@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charrnn.config import MODEL, TASK, RecurrentConfig
+from charrnn.config import MODEL, TASK, TEXT, RecurrentConfig, require_encoding
 from charrnn.errors import UsageError
 from charrnn.settings import check_settings, require_range, setting
 
@@ -12,6 +12,9 @@ POOLS = ("last", "mean", "max", "attention")
 HEADS = ("softmax", "crf")
 MOST_TAGS = 1 << 15
 MOST_BUCKETS = 1 << 20
+DISTRIBUTIONS = ("auto", "gaussian", "student")
+BY_DATA = "by the training part"
+MAX_WINDOW, MAX_HORIZON, MAX_SERIES = 10_000, 10_000, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +112,68 @@ class RecordsConfig:
         check_settings(self)
         if self.columns and len(self.columns) != 2:
             raise UsageError(f"`columns` is {','.join(self.columns)}; it must be two columns, input and output")
+
+
+@dataclass(frozen=True, slots=True)
+class ForecasterConfig(RecurrentConfig):
+    """A forecaster of `series` numbers a row, from `lags` changes of each and `features` beside the recurrent layers.
+
+    `degrees` of freedom of Student's t, 0 for the Gaussian; `baseline_lags`: rows that the regression reads with which
+    it is compared.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    series: int = 1
+    lags: int = 1
+    features: int = 1
+    baseline_lags: int = 1
+    degrees: float = 0.0
+    dense: tuple[int, ...] = setting(
+        (), help="Widths of fully connected ReLU layers below the output.", group=MODEL, low=1, keywords=("none",)
+    )
+
+    def __post_init__(self) -> None:
+        RecurrentConfig.__post_init__(self)
+        require_range("number of series", self.series, 1, MAX_SERIES)
+        require_range("number of lags", self.lags, 1, MAX_WINDOW)
+        require_range("number of features", self.features, 1)
+        require_range("number of lags of the baseline", self.baseline_lags, 1, MAX_WINDOW)
+        require_range("degrees of freedom", self.degrees, 0)
+        if self.degrees and (self.degrees < 3 or self.degrees != int(self.degrees)):
+            raise UsageError(f"degrees of freedom are {self.degrees:g}; they must be 0 or a whole number from 3 on")
+        if self.embedding_size:
+            raise UsageError("`embedding_size` is for text, and a forecaster reads numbers; leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesConfig:
+    """How tables of numbers are read and forecast; 0 and empty texts stand for what is chosen by the training part.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+
+    columns: tuple[str, ...] = setting(
+        (), help="Columns of a table, by name or number from 1: input, then output.", group=TASK, placeholder="A,B"
+    )
+    group: str = setting(
+        "", help="Column that names sequences, each a history of its own (forecast).", group=TASK, placeholder="NAME"
+    )
+    season: int = setting(
+        0, help="Rows of a season; 1 is none (forecast).", group=TASK, low=1, high=MAX_WINDOW, shown=BY_DATA
+    )
+    window: int = setting(
+        0, help="Most rows that a forecast reads (forecast).", group=TASK, low=2, high=MAX_WINDOW, shown=BY_DATA
+    )
+    horizon: int = setting(1, help="Rows that are forecast (forecast).", group=TASK, low=1, high=MAX_HORIZON)
+    distribution: str = setting(
+        "auto", help="Distribution of the next numbers (forecast).", group=TASK, choices=DISTRIBUTIONS
+    )
+    encoding: str = setting("utf-8", help="Encoding of the corpus.", group=TEXT, placeholder="NAME")
+    errors: str = setting("strict", help="What to do with invalid bytes.", group=TEXT, choices=("strict", "replace"))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        require_encoding(self.encoding)

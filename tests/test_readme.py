@@ -140,6 +140,8 @@ def write_texts(folder: Path) -> None:
     for name in ("messages.csv", "more.csv"):
         (folder / name).write_text(f"message,kind\n{table}")
     (folder / "tags.conll").write_text("the\tDET\nold\tADJ\ndog\tNOUN\n\ntheir\tDET\nbird\tNOUN\nsings\tVERB\n\n" * 9)
+    for name, count in (("throws.csv", "60"), ("later.csv", "5")):
+        subprocess.run([sys.executable, "corpora/ball.py", "--throws", count, "-o", name], cwd=folder, check=True)
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -161,7 +163,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_texts(work)
     (work / "checkpoints").mkdir()
     shutil.copy(ROOT / DEMO, work / DEMO)
-    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], ["tags.conll", "--task", "tag"]):
+    throws = ["throws.csv", "--task", "forecast", "--group", "throw"]
+    tags = ["tags.conll", "--task", "tag"]
+    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws):
         begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):
@@ -174,7 +178,8 @@ def test_every_command_is_known() -> None:
     """A command is run, or listed with a reason; nothing is listed that is not in a page."""
     assert len(RUN) > 25
     assert set(NOT_RUN) <= {command.text for command in COMMANDS}
-    strange = [command.text for command in RUN if not re.search(r"\b(charrnn|get\.py|agreement\.py)\b", command.text)]
+    known = re.compile(r"\b(charrnn|get\.py|agreement\.py|ball\.py)\b")
+    strange = [command.text for command in RUN if not known.search(command.text)]
     assert strange == []
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Asked:
     """The options of a command; those that were not given are None or False.
 
-    `name` is that of the file that is read; `from_text`: TEXT arguments are read.
+    `name` is what messages call the input, the file if there is one; `from_text`: TEXT arguments are read.
     """
 
     format: str | None = None
@@ -25,7 +25,6 @@ class Asked:
     text_field: int | None = None
     best: int | None = None
     columns: str | None = None
-    name: str = ""
     encoding: str | None = None
     stream: bool = False
     vs: str | None = None
@@ -33,6 +32,12 @@ class Asked:
     summary: bool = False
     log_unit: float = 1.0
     from_text: bool = False
+    name: str = "the input"
+    horizon: int | None = None
+    interval: float | None = None
+    rolling: bool = False
+    last: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,20 @@ class Writer:
 PREDICT = {
     "classify": Writer("charrnn.cli.predict_labels", ("tsv", "jsonl"), ("text_field", "best")),
     "tag": Writer("charrnn.cli.predict_tags", ("conll", "tsv", "jsonl"), ("columns",)),
+    "forecast": Writer(
+        "charrnn.cli.predict_numbers", ("csv", "tsv", "jsonl"), ("horizon", "interval", "rolling", "seed")
+    ),
 }
 SCORE = {
     "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",)),
     "tag": Writer("charrnn.cli.score_tags", ("tsv", "jsonl"), ("columns",)),
+    "forecast": Writer("charrnn.cli.score_numbers", ("tsv", "jsonl"), ("horizon", "last", "seed")),
 }
 
 # Options that a task must name to have them.
-OF_TASKS = ("text_field", "best", "columns", "stream", "vs", "per_token")
+OF_TASKS = (
+    "text_field", "best", "columns", "stream", "vs", "per_token", "horizon", "interval", "rolling", "last", "seed",
+)  # fmt: skip
 
 
 def formats(writers: dict[str, Writer]) -> tuple[str, ...]:

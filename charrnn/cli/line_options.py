@@ -8,8 +8,9 @@ from typing import Annotated, TypeAlias
 from charrnn.cli import streams
 from charrnn.cli.options import option
 from charrnn.cli.parsers import whole_number
-from charrnn.config import require_encoding
+from charrnn.config import MAX_SEED, require_encoding
 from charrnn.errors import UsageError
+from charrnn.task_config import MAX_HORIZON
 
 InputOption: TypeAlias = Annotated[
     str | None,
@@ -45,6 +46,28 @@ ColumnsOption: TypeAlias = Annotated[
         group="Input",
         help="Columns of token and tag, by number from 1 or by their names in CoNLL-U (tag).",
         default="those of training",
+    ),
+]
+HorizonOption: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--horizon",
+        metavar="N",
+        parser=whole_number(1, MAX_HORIZON),
+        group="Forecasts",
+        help="Rows to forecast, one after the other.",
+        default="as in training",
+    ),
+]
+PathSeedOption: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--seed",
+        metavar="N",
+        parser=whole_number(0, MAX_SEED),
+        group="Forecasts",
+        help="Of the sample paths of several rows.",
+        default="0",
     ),
 ]
 HeaderOption: TypeAlias = Annotated[

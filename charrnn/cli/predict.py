@@ -1,4 +1,4 @@
-"""`charrnn predict`: say which label each line of a text most probably has, or which tag each token."""
+"""`charrnn predict`: the label of each line of a text, the tag of each token, or the rows that follow a history."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from charrnn.cli.line_options import (
     ColumnsOption,
     EncodingOption,
     HeaderOption,
+    HorizonOption,
     InputOption,
+    PathSeedOption,
     TextFieldOption,
     require_input,
 )
 from charrnn.cli.model import open_model
 from charrnn.cli.options import CheckpointOption, PrecisionOption, QuietOption, ThreadsOption, option
-from charrnn.cli.parsers import whole_number
+from charrnn.cli.parsers import number, whole_number
 from charrnn.errors import UsageError
 
 
@@ -44,6 +46,22 @@ def predict(
             default="the best one",
         ),
     ] = None,
+    horizon: HorizonOption = None,
+    interval: Annotated[
+        float | None,
+        option(
+            "--interval",
+            metavar="P",
+            parser=number(0, 1 - 1e-9, above=True),
+            group="Forecasts",
+            help="Probability of the central interval from NAME.low to NAME.high.",
+            default="0.8",
+        ),
+    ] = None,
+    rolling: Annotated[
+        bool, option("--rolling", group="Forecasts", help="Forecast every row from those before it.")
+    ] = False,
+    seed: PathSeedOption = None,
     format: Annotated[
         str | None,
         option(
@@ -51,7 +69,7 @@ def predict(
             choices=formats(PREDICT),
             group="Output",
             help="How to write; of tags also how to read: conll is a token a line, tsv a sentence a line.",
-            default="tsv; tags of lines conll",
+            default="tsv; tags of lines conll; numbers csv",
         ),
     ] = None,
     header: HeaderOption = False,
@@ -59,7 +77,7 @@ def predict(
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
 ) -> None:
-    """Say what the output for each line of a text most probably is: its label, or the tag of each token."""
+    """Say what the output most probably is: the label of a line, the tags of its tokens, the rows after a table."""
     streams.set_quiet(quiet)
     require_input(texts, input, encoding, "predict")
 
@@ -68,8 +86,9 @@ def predict(
     with open_input(texts, input, encoding, text_field) as chunks:
         model = open_model(checkpoint, threads, precision, verb="predict")
         asked = Asked(
-            format=format, header=header, text_field=text_field, best=best, columns=columns, name=input or "",
-            from_text=bool(texts),
+            format=format, header=header, text_field=text_field, best=best, columns=columns, from_text=bool(texts),
+            horizon=horizon, interval=interval, rolling=rolling, seed=seed,
+            name=described(texts, input, hint=False)[0],
         )  # fmt: skip
         writer = writer_for(PREDICT, model.task, asked)
         if model.unit != "byte":

@@ -138,6 +138,19 @@ def sample(
         if seed is None:
             seed = resolve_seed(None)
             streams.note(f"seed {seed}")
+        if model.task == "forecast":
+            if chunks is None or prompt_file is None:
+                raise UsageError("a forecaster goes on from a table of numbers; name it with --prompt-file")
+            if length == math.inf or stop or echo or delimiter is not None or given(settings):
+                raise UsageError("of a forecaster only --length N, --count, --format, --seed and --prompt-file are for")
+            from charrnn.cli import sample_numbers
+
+            rows = model.sides.config.horizon if length is None else int(length)
+            sample_numbers.write(
+                model, chunks, prompt_file, rows=rows, count=count, seed=seed,
+                format="jsonl" if format == "jsonl" else "csv",
+            )  # fmt: skip
+            return
         config = model.sampling_config(
             length=length,
             stops=stops,

@@ -17,7 +17,9 @@ from charrnn.cli.line_options import (
     ColumnsOption,
     EncodingOption,
     HeaderOption,
+    HorizonOption,
     InputOption,
+    PathSeedOption,
     TextFieldOption,
     require_input,
 )
@@ -29,6 +31,7 @@ from charrnn.cli.options import (
     ThreadsOption,
     option,
 )
+from charrnn.cli.parsers import whole_number
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 
@@ -89,6 +92,19 @@ def score(
     summary: Annotated[
         bool, option("--summary", group="Output", help="One JSON object over all input instead.")
     ] = False,
+    horizon: HorizonOption = None,
+    last: Annotated[
+        int | None,
+        option(
+            "--last",
+            metavar="N",
+            parser=whole_number(1),
+            group="Forecasts",
+            help="Score the last N rows of each sequence; those before are history only.",
+            default="all rows",
+        ),
+    ] = None,
+    seed: PathSeedOption = None,
     threads: ThreadsOption = None,
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
@@ -109,13 +125,16 @@ def score(
         if model.task in SCORE:
             asked = Asked(
                 format=format, header=header, text_field=text_field, stream=stream, vs=vs, per_token=per_token,
-                columns=columns, name=input or "", summary=summary, log_unit=log_unit, from_text=bool(texts),
+                columns=columns, summary=summary, log_unit=log_unit, from_text=bool(texts), horizon=horizon, last=last,
+                seed=seed, name=described(texts, input, hint=False)[0],
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
         elif columns is not None:
             raise UsageError("--columns is for tags, and the checkpoint is a language model; leave it out")
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
-        units = {one.vocabulary.unit for one in (model, other) if one is not None}
+        if writer is None and (horizon or last or seed is not None):
+            raise UsageError("--horizon, --last and --seed are for models of the task forecast; leave them out")
+        units = {_unit(one) for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
         if units != {"byte"}:
@@ -139,6 +158,11 @@ def score(
                 out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
             else:
                 _write(out, records, model.vocabulary, format, log_unit, header, per_token, other is not None)
+
+
+def _unit(model: Any) -> str:
+    """What a model cuts text into; of one that reads numbers, nothing that text can be."""
+    return str(model.unit if model.task == "forecast" else model.vocabulary.unit)
 
 
 def _check_output(format: str | None, header: bool, per_token: bool, summary: bool) -> None:

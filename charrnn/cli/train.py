@@ -21,13 +21,14 @@ from charrnn.cli.visible import visible
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.lock import only_writer
-from charrnn.task_config import ClassifierConfig, RecordsConfig, TaggerConfig
+from charrnn.task_config import ClassifierConfig, ForecasterConfig, RecordsConfig, SeriesConfig, TaggerConfig
 from charrnn.training.clock import stopwatch
 
 
 @with_settings(
-    TextConfig, ModelConfig, RecordsConfig, ClassifierConfig, TaggerConfig, TrainingConfig, groups=options.GROUPS
-)
+    TextConfig, ModelConfig, RecordsConfig, ClassifierConfig, TaggerConfig, SeriesConfig, ForecasterConfig,
+    TrainingConfig, groups=options.GROUPS,
+)  # fmt: skip
 def train(
     context: typer.Context,
     corpus: options.Corpora = None,

@@ -56,7 +56,7 @@ TaskName: TypeAlias = Annotated[
         "--task",
         choices=tuple(TASKS),
         group=TASK,
-        help="language: text goes on; classify: a text has a label; tag: each token has one.",
+        help="language: text goes on; classify: a text has a label; tag: each token has one; forecast: numbers go on.",
         default="language",
     ),
 ]

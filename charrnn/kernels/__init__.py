@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from charrnn.kernels import (
         crf,
+        density,
         draw,
         dropout,
         functions,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "crf", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams", "normalise",
-    "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile", "words",
+    "crf", "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams",
+    "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile", "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -156,7 +156,7 @@ class Network:
 
         Raises `CharrnnError` for ids outside [0, V).
         """
-        window.inputs, window.key, window.bags = batch.inputs, key, batch.bags
+        window.inputs, window.bags, window.beside, window.key = batch.inputs, batch.bags, batch.beside, key
         window.mask[:] = 1 if batch.reset is None else ~batch.reset
         window.reverse_mask[:] = 1 if batch.ends is None else ~batch.ends
         for block in self.blocks:

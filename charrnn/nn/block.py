@@ -19,9 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 
 from charrnn.nn.context import Context
 from charrnn.nn.parameters import Parameter
@@ -38,13 +40,14 @@ Log = npt.NDArray[np.float64]
 class Window:
     """T steps of B rows. Windows of one shape share one such object, which is filled again for each of them.
 
-    `inputs` (T, B): ids. `mask` (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does
-    not; `reverse_mask` (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
+    `inputs` (T, B): ids, or (T, B, N): numbers. `beside` (K, B, F): numbers for the output, if it reads any. `mask`
+    (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does not; `reverse_mask`
+    (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
     `outputs`: K. `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before
     the first step. `rate`: the probability of dropout; `key`: the seed of its masks. `bags`: those of the batch.
     """
 
-    inputs: Ids
+    inputs: NDArray[Any]
     mask: Array
     reverse_mask: Array
     outputs: int
@@ -54,6 +57,7 @@ class Window:
     rate: float = 0.0
     key: int = 0
     bags: Bags | None = None
+    beside: NDArray[Any] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

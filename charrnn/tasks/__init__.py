@@ -24,6 +24,7 @@ TASKS = {
     "language": "charrnn.tasks.language",
     "classify": "charrnn.tasks.classify",
     "tag": "charrnn.tasks.tag",
+    "forecast": "charrnn.tasks.forecast",
 }
 DEFAULT = "language"
 

@@ -143,7 +143,7 @@ class Language(Task[Corpus, "LanguageModel"]):
         val_fraction = spec.config.val_fraction if by_lines else 0.0
         return language_advice.at_start(corpus, val_fraction, initialised=spec.initialised)
 
-    def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
+    def advise_at_end(self, spec: RunSpec, final: Metrics | None) -> Iterator[Advice]:
         """Advice on out-of-vocabulary units."""
         return language_advice.at_end(_corpus_of(spec), initialised=spec.initialised)
 

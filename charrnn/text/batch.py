@@ -34,10 +34,11 @@ class Batch:
     A row has K targets: one a step (K = T), or one a sequence. Then the k-th sequence of a row has the k-th target, and
     rows with fewer sequences have targets of weight 0 at the end.
 
-    inputs (T, B): what each step reads, ids in int32.
-    targets (K, B): what is predicted at each step or of each sequence, ids in int32 or numbers.
+    inputs (T, B): what each step reads, ids in int32; or (T, B, N), numbers.
+    targets (K, B): what is predicted at each step or of each sequence, ids in int32; or (K, B, C), numbers.
     reset (T, B): whether a sequence begins with a step: the hidden state is reset to zero before it. None: nowhere.
     ends (T, B): whether a sequence ends with a step. None: nowhere.
+    beside (K, B, F): numbers that the output reads beside the recurrent layers. None: it reads none.
     weights (K, B) float64: the weight of a target in the loss, 0 for padding. None: all 1.
     offsets (K, B, labels): are added to the logits of the targets, as another model gives them. None: none.
     fresh (B): rows that start from a zero state instead of the carried one. None: no row.
@@ -57,6 +58,7 @@ class Batch:
     fresh: Flags | None = None
     state: NDArray[Any] | None = None
     bags: Bags | None = None
+    beside: NDArray[Any] | None = None
 
     def rows(self, rows: slice) -> Batch:
         """Copies of some rows of the batch, `state` (S, rows, H) included."""
@@ -71,5 +73,5 @@ class Batch:
         return Batch(
             inputs, np.ascontiguousarray(self.targets[:, rows]),
             columns(self.reset), columns(self.ends), columns(self.weights), columns(self.offsets),
-            None if self.fresh is None else self.fresh[rows], columns(self.state), bags,
+            None if self.fresh is None else self.fresh[rows], columns(self.state), bags, columns(self.beside),
         )  # fmt: skip

@@ -262,7 +262,7 @@ class Run:
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
         yield from self._advise(advice.at_end(progress, self.config, reason))
-        yield from self._advise(self.task.advise_at_end(self.spec))
+        yield from self._advise(self.task.advise_at_end(self.spec, final))
         if self.config.max_time:
             limit, resumed = self.config.max_time - self.spent, self.spec.resumed is not None
             if message := advice.late_start(self._ready, limit, resumed=resumed):

@@ -263,8 +263,8 @@ class Task(Protocol[D, N]):
         """Advice before the first step of a run."""
         return iter(())
 
-    def advise_at_end(self, spec: RunSpec) -> Iterator[Advice]:
-        """Advice after a run, beside that of `training.advice`."""
+    def advise_at_end(self, spec: RunSpec, final: Metrics | None) -> Iterator[Advice]:
+        """Advice after a run, beside that of `training.advice`; `final` are the metrics of its best weights."""
         return iter(())
 
 

@@ -1,0 +1,244 @@
+"""The task forecast: training, resuming, scoring and predicting through the command line, and the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn import checkpoint, tasks
+from charrnn.errors import CharrnnError
+from charrnn.tasks.forecast import TASK
+from charrnn.tasks.trained_forecaster import Rolling, TrainedForecaster
+from charrnn.training import events, setup
+from charrnn.training.loop import train
+from charrnn.training.task import Request
+from tests.conftest import run_command
+from tests.runs import assert_same_tensors, interrupt
+
+SMALL: dict[str, Any] = {"hidden_size": 8, "batch_size": 16, "steps": 40, "eval_every": 10, "val_fraction": 0.2}
+OPTIONS = ("--task", "forecast", "--hidden-size", "8", "--steps", "20", "--threads", "1", "-q")
+MONTHS = 120
+
+
+def monthly(rows: int = MONTHS, seed: int = 0) -> list[str]:
+    """A table with dates: growth, a season that grows with the level, a little noise; and a wave beside it."""
+    rng = np.random.default_rng(seed)
+    level = np.cumsum(0.01 + 0.01 * rng.standard_normal(rows))
+    sold = 100 * np.exp(level + 0.3 * np.sin(np.arange(rows) * math.pi / 6) + 0.02 * rng.standard_normal(rows))
+    wave = 10 + np.sin(np.arange(rows) / 3) + 0.1 * rng.standard_normal(rows)
+    lines = [
+        f"{2000 + n // 12}-{n % 12 + 1:02d},{a:.2f},{b:.3f}" for n, (a, b) in enumerate(zip(sold, wave, strict=True))
+    ]
+    return ["month,sold,wave", *lines]
+
+
+def throws(count: int = 80, rows: int = 6) -> list[str]:
+    """A table of falling things, a sequence each."""
+    rng = np.random.default_rng(1)
+    lines = ["throw,height"]
+    for n in range(count):
+        speed = rng.uniform(5, 15)
+        lines += [f"t{n},{speed * t - 5 * t * t + 0.01 * rng.standard_normal():.4f}" for t in np.arange(rows) / 4]
+    return lines
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("forecast") / "sales.csv", monthly())
+
+
+@pytest.fixture(scope="module")
+def model(data: Path) -> Path:
+    """Trained on the first 96 months."""
+    first = write(data.with_name("first.csv"), data.read_text().splitlines()[:97])
+    path = data.with_name("m.safetensors")
+    result = run_command("train", first, *OPTIONS, "--horizon", "3", "--columns", "sold", "-o", path)
+    assert (result.status, result.err) == (0, "")
+    return path
+
+
+def load(path: Path) -> TrainedForecaster:
+    return TASK.trained(checkpoint.load(path, TASK.format), threads=1, precision="float32")
+
+
+def test_it_beats_the_last_value_and_a_season(data: Path, model: Path) -> None:
+    found = json.loads(run_command("score", "-q", "-c", model, "-i", data, "--last", "24", "--summary").out)
+    assert (found["rows"], found["forecasts"], found["season"]) == (24, 24, 12)
+    for horizon in ("1", "3"):
+        figures = found["series"]["sold"][horizon]
+        assert set(figures["baselines"]) == {"naive", "seasonal_naive", "drift", "linear"}
+        assert figures["rmse"] < 0.5 * figures["baselines"]["naive"]["rmse"]
+        assert figures["rmse"] < figures["baselines"]["seasonal_naive"]["rmse"]
+        assert 0.4 <= figures["coverage_80"] <= figures["coverage_95"] <= 1
+        assert figures["mae"] <= figures["rmse"]
+        assert figures["log_density"] > figures["baselines"]["naive"]["log_density"]
+    assert found["logprob"] == pytest.approx(24 * found["series"]["sold"]["1"]["log_density"])
+
+
+def test_every_row_has_a_score(data: Path, model: Path) -> None:
+    result = run_command("score", "-c", model, "-i", data)
+    rows = [line.split("\t") for line in result.out.decode().splitlines()]
+    assert [row[2] for row in rows] == data.read_text().splitlines()[1:]
+    known = [row for row in rows if row[0]]
+    before = load(model).rows
+    assert (len(rows) - len(known), {row[1] for row in known}) == (before, {"1"})
+    assert f"rows without a forecast: {before}" in result.err
+    total = json.loads(run_command("score", "-q", "-c", model, "-i", data, "--summary").out)["logprob"]
+    assert sum(float(row[0]) for row in known) == pytest.approx(total, abs=1e-4)
+
+
+def test_the_rows_after_a_history(data: Path, model: Path) -> None:
+    lines = run_command("predict", "-q", "-c", model, "-i", data).out.decode().splitlines()
+    assert lines[0] == "month,sold,sold.low,sold.high"
+    assert [line.split(",")[0] for line in lines[1:]] == ["2010-01", "2010-02", "2010-03"]
+    for line in lines[1:]:
+        point, low, high = map(float, line.split(",")[1:])
+        assert low < point < high
+    assert lines[1].split(",")[1:] == pytest.approx(lines[1].split(",")[1:])
+    wide = run_command("predict", "-q", "-c", model, "-i", data, "--interval", "0.99").out.decode().splitlines()
+    assert float(wide[1].split(",")[2]) < float(lines[1].split(",")[2])
+    again = run_command("predict", "-q", "-c", model, "--threads", "2", stdin=data.read_bytes()).out.decode()
+    assert again.splitlines() == lines
+    found = [json.loads(line) for line in run_command(
+        "predict", "-q", "-c", model, "-i", data, "--horizon", "1", "--format", "jsonl"
+    ).out.splitlines()]  # fmt: skip
+    assert found == [{"month": "2010-01", **dict(zip(
+        ("sold", "sold.low", "sold.high"), map(float, lines[1].split(",")[1:]), strict=True
+    ))}]  # fmt: skip
+
+
+def test_rolling_is_the_next_row_of_each_history(data: Path, model: Path) -> None:
+    lines = data.read_text().splitlines()
+    rolled = run_command("predict", "-q", "-c", model, "-i", data, "--rolling").out.decode().splitlines()
+    assert len(rolled) == len(lines)
+    assert rolled[5] == "2000-05,,,"
+    history = "\n".join(lines[:101]) + "\n"
+    after = run_command("predict", "-q", "-c", model, "--horizon", "1", stdin=history.encode()).out.decode()
+    assert after.splitlines()[1] == rolled[101]
+
+
+def test_possible_futures(data: Path, model: Path) -> None:
+    def draw(*options: str) -> list[str]:
+        return run_command("sample", "-q", "-c", model, "--prompt-file", data, *options).out.decode().splitlines()
+
+    found = draw("-n", "4", "--count", "3", "--seed", "5")
+    assert (found[0], len(found)) == ("sample,month,sold", 13)
+    assert found[1].startswith("1,2010-01,")
+    assert len({line.split(",")[2] for line in found[1:]}) == 12
+    assert draw("-n", "4", "--count", "2", "--seed", "5") == found[:9]
+    result = run_command("sample", "-q", "-c", model, "--prompt-file", data, "--stop", "x")
+    assert result.status == 2
+    assert run_command("sample", "-q", "-c", model, "-p", "x").status == 2
+
+
+def test_chunks_and_other_sequences_change_no_bit(data: Path, model: Path) -> None:
+    forecaster = load(model)
+    values = np.array([[float(line.split(",")[1])] for line in data.read_text().splitlines()[1:]])
+    whole = Rolling(forecaster, 3).add(values, None if not forecaster.sides.scales.cycles else _dates())
+    parts = Rolling(forecaster, 3)
+    pieces = [parts.add(values[a:b], _dates()[a:b]) for a, b in ((0, 1), (1, 50), (50, 53), (53, MONTHS))]
+    for step in range(3):
+        known = np.concatenate([piece.known[step] for piece in pieces])
+        np.testing.assert_array_equal(known, whole.known[step])
+        for name in ("location", "scale"):
+            found = np.concatenate([getattr(piece.steps[step], name) for piece in pieces])
+            np.testing.assert_array_equal(found[known], getattr(whole.steps[step], name)[known])
+
+
+def _dates() -> list[Any]:
+    from datetime import datetime
+
+    return [datetime(2000 + n // 12, n % 12 + 1, 1) for n in range(MONTHS)]
+
+
+@pytest.mark.parametrize("given", [{}, {"cell": ("gru",), "dense": (5,), "dropout": 0.1}])
+def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: Path, given: dict[str, Any]) -> None:
+    whole, parts = (
+        Request([str(data)], tmp_path / f"{name}.safetensors", SMALL | given) for name in ("whole", "parts")
+    )
+    list(train(*setup.prepare(TASK, whole, lambda: 0.0)))
+    training = train(*setup.prepare(TASK, parts, lambda: 0.0))
+    for _ in range(6):
+        next(training)
+    interrupt(training)
+    saved = checkpoint.load(parts.output, TASK.format, with_training=True)
+    end = list(train(*setup.resume(TASK, Request([], parts.output, {}), saved, lambda: 0.0)))[-1]
+    assert isinstance(end, events.End)
+    assert end.result()["val_linear_rmse"] > 0
+    assert_same_tensors(*(checkpoint.load(one.output, TASK.format, with_training=True) for one in (whole, parts)))
+
+
+def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        asked = Request([str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 8}, threads=threads)
+        list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
+        found.append(checkpoint.load(asked.output, TASK.format).weights)
+    for other in found[1:]:
+        for name, tensor in found[0].items():
+            np.testing.assert_array_equal(tensor, other[name])
+
+
+def test_sequences_of_a_table(tmp_path: Path) -> None:
+    table, path = write(tmp_path / "throws.csv", throws()), tmp_path / "m.safetensors"
+    result = run_command("train", table, *OPTIONS, "--group", "throw", "--json", "-o", path)
+    assert (result.status, result.err) == (0, "")
+    assert json.loads(result.out)["series"] == 1
+    assert run_command("train", "--resume", "-o", path, "--steps", "25", "-q").status == 0
+    shown = run_command("info", path)
+    assert (shown.status, "forecast" in shown.out.decode()) == (0, True)
+    found = json.loads(run_command("score", "-q", "-c", path, "-i", table, "--summary").out)
+    assert (found["rows"], found["forecasts"]) == (480, 80)
+    figures = found["series"]["height"]["1"]
+    assert figures["rmse"] < 0.1 * figures["baselines"]["naive"]["rmse"]
+    lines = run_command("predict", "-q", "-c", path, "-i", table).out.decode().splitlines()
+    assert lines[0] == "throw,height,height.low,height.high"
+    assert [line.split(",")[0] for line in lines[1:]] == [f"t{n}" for n in range(80)]
+    short = b"throw,height\nt1,1.0\nt1,1.5\n"
+    result = run_command("predict", "-c", path, stdin=short)
+    assert (result.status, result.err.splitlines()[-1]) == (
+        1, "charrnn: error: the sequence 't1' has 2 rows, and a forecast reads 5; give a longer history"
+    )  # fmt: skip
+
+
+def test_training_starts_from_another_model(data: Path, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    result = run_command("train", data, "--task", "forecast", "--init-from", model, "--steps", "5", "-q", "-o", path)
+    assert (result.status, result.err) == (0, "")
+    ours, theirs = (tasks.load_checkpoint(one) for one in (path, model))
+    assert ours.data == theirs.data
+    np.testing.assert_array_equal(ours.weights["baseline.weight"], theirs.weights["baseline.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table["columns"]["scales"].update(noise=[0.0]), "positive finite number"),
+        (lambda table: table["columns"]["scales"].update(changes=[1.0, 2.0]), "2 changes"),
+        (lambda table: table["columns"]["columns"].update(names=[7]), "names"),
+        (lambda table: table["columns"]["scales"].update(lags=9999), "9999 changes"),
+        (lambda table: table["columns"].update(season=-3), "season"),
+        (lambda table: table["columns"]["errors"].update(noise=[]), "0 errors"),
+        (lambda table: table["columns"]["scales"].update(cycles=["moon"]), "cycles"),
+        (lambda table: table.update(input={"kind": "labels"}), "input"),
+        (lambda table: table["model"].update(features=5), "features"),
+        (lambda table: table["model"].update(degrees=2.5), "degrees"),
+    ],
+)  # fmt: skip
+def test_hostile_metadata_is_refused(model: Path, change: Any, says: str) -> None:
+    loaded = checkpoint.load(model, TASK.format)
+    table = json.loads(json.dumps(TASK.format.describe(loaded.model, loaded.data)))
+    assert TASK.format.parse(table) == (loaded.model, loaded.data)
+    change(table)
+    with pytest.raises((ValueError, CharrnnError), match=says):
+        TASK.format.parse(table)
