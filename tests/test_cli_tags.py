@@ -106,7 +106,7 @@ def test_a_pipe_is_answered_sentence_by_sentence(model: Path) -> None:
             process.stdin.write(b"in\n" + word + b"\n\n")
             process.stdin.flush()
             answer = [process.stdout.readline() for _ in range(3)]
-            assert answer == [b"in O\n", word + (b" B-LOC\n" if word == b"Tamo" else b" O\n"), b"\n"]
+            assert [line.split()[:1] for line in answer] == [[b"in"], [word], []]
         process.stdin.close()
         assert process.wait(60) == 0
 

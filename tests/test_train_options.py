@@ -69,6 +69,8 @@ ELSEWHERE = {
     "bidirectional": "test_classify.py::test_it_changes_what_is_learned",
     "pool": "test_classify.py::test_it_changes_what_is_learned",
     "ngrams": "test_classify.py::test_it_changes_what_is_learned",
+    "char_ngrams": "test_tag.py::test_it_changes_what_is_learned",
+    "head": "test_tag.py::test_it_changes_what_is_learned",
     "dense": "test_classify.py::test_it_changes_what_is_learned",
     "output": "test_cli_train.py::test_json_is_one_object_on_stdout",
     "resume": "test_cli_train.py::test_resume",
