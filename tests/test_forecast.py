@@ -189,6 +189,22 @@ def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(tensor, other[name])
 
 
+@pytest.mark.parametrize(
+    "option",
+    [{"season": 6}, {"window": 5}, {"distribution": "student"}, {"horizon": 4}],
+    ids=lambda option: next(iter(option)),
+)
+def test_an_option_changes_what_is_learned(data: Path, tmp_path: Path, option: dict[str, Any]) -> None:
+    found = []
+    for given in ({}, option):
+        asked = Request([str(data)], tmp_path / f"{len(found)}", {**SMALL, "columns": ("sold",), "steps": 2, **given})
+        list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
+        found.append(checkpoint.load(asked.output, TASK.format))
+    model, data_side = found[1].model, found[1].data
+    before = found[0].model, found[0].data
+    assert (model, data_side) != before
+
+
 def test_sequences_of_a_table(tmp_path: Path) -> None:
     table, path = write(tmp_path / "throws.csv", throws()), tmp_path / "m.safetensors"
     result = run_command("train", table, *OPTIONS, "--group", "throw", "--json", "-o", path)
