@@ -27,7 +27,7 @@ def test_the_best_accuracy_from_the_left_is_that_of_many_sentences() -> None:
     grammar, generator = agreement.build(), random.Random(1)
     tokens = wrong = 0
     contexts: dict[str, Counter[str]] = {}
-    for _ in range(20_000):
+    for _ in range(6_000):
         lines = agreement.tagged(" ".join(agreement.sample(grammar, generator)[0])).splitlines()
         pairs = [line.split("\t") for line in lines]
         tokens += len(pairs)
@@ -40,4 +40,4 @@ def test_the_best_accuracy_from_the_left_is_that_of_many_sentences() -> None:
                 subject = "plural" if word in agreement.LEXICON["noun plural"] else "singular"
     wrong = sum(sum(counts.values()) - max(counts.values()) for counts in contexts.values())
     assert 0.85 < agreement.best_from_the_left(grammar) < 0.95
-    assert 1 - wrong / tokens == pytest.approx(agreement.best_from_the_left(grammar), abs=0.002)
+    assert 1 - wrong / tokens == pytest.approx(agreement.best_from_the_left(grammar), abs=0.004)

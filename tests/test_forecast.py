@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from charrnn import checkpoint, tasks
+from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError
 from charrnn.tasks.forecast import TASK
 from charrnn.tasks.trained_forecaster import Rolling, TrainedForecaster
@@ -195,7 +196,7 @@ def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
     ids=lambda option: next(iter(option)),
 )
 def test_an_option_changes_what_is_learned(data: Path, tmp_path: Path, option: dict[str, Any]) -> None:
-    found = []
+    found: list[Checkpoint] = []
     for given in ({}, option):
         asked = Request([str(data)], tmp_path / f"{len(found)}", {**SMALL, "columns": ("sold",), "steps": 2, **given})
         list(train(*setup.prepare(TASK, asked, lambda: 0.0)))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from charrnn.checkpoint import Checkpoint, Contents
-    from charrnn.tasks.trained_language import TrainedLanguageModel
     from charrnn.training.task import Task
 
 TASKS = {
@@ -67,8 +66,11 @@ def read_contents(path: str | Path) -> Contents:
     return checkpoint.read_contents(path, task_of(path).format)
 
 
-def load(path: str | Path, *, threads: int | None = None, precision: str = "float32") -> TrainedLanguageModel:
-    """The model of the checkpoint at `path`, to score and sample with; any number of threads may use it at once.
+def load(path: str | Path, *, threads: int | None = None, precision: str = "float32") -> Any:
+    """The model of a checkpoint, whose methods depend on its task; any number of threads may use it at once.
+
+    A `TrainedLanguageModel` scores and samples, a `TrainedClassifier` and a `TrainedTagger` predict, a
+    `TrainedForecaster` forecasts.
 
     `threads` is the number of threads that it computes with, None for one a processor; results do not depend on it.
     `precision` is that of matrix products: float32, bfloat16, or auto, which is the faster one on this machine. The
@@ -80,7 +82,4 @@ def load(path: str | Path, *, threads: int | None = None, precision: str = "floa
 
     task = task_of(path)
     loaded = checkpoint.load(path, task.format)
-    model: TrainedLanguageModel = task.trained(
-        loaded, threads=processors() if threads is None else threads, precision=precision
-    )
-    return model
+    return task.trained(loaded, threads=processors() if threads is None else threads, precision=precision)
