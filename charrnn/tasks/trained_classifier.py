@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import MAX_THREADS, PRECISIONS
 from charrnn.errors import CharrnnError
-from charrnn.settings import require_choice, require_range
+from charrnn.settings import require_range
 from charrnn.tasks.classify_format import ClassifierSides
 from charrnn.text.packing import pack
 from charrnn.text.vocabulary import EOS
@@ -73,11 +72,9 @@ class TrainedClassifier:
         Raises UsageError for `threads` out of range or an unknown `precision`.
         """
         from charrnn.models.classifier import Classifier
-        from charrnn.runtime.precision import resolve_precision
+        from charrnn.runtime.precision import uses_bfloat16
 
-        require_choice("`precision`", precision, PRECISIONS)
-        require_range("`threads`", threads, 1, MAX_THREADS)
-        network = Classifier(checkpoint.model, threads=threads, bfloat16=resolve_precision(precision) == "bfloat16")
+        network = Classifier(checkpoint.model, threads=threads, bfloat16=uses_bfloat16(threads, precision))
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 

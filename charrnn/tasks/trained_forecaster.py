@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import MAX_THREADS, PRECISIONS
 from charrnn.errors import CharrnnError
-from charrnn.settings import require_choice, require_range
 from charrnn.tasks.forecast_distribution import Distribution
 from charrnn.tasks.forecast_figures import Baselines
 from charrnn.tasks.forecast_format import BASELINES, ForecastSides
@@ -52,9 +50,9 @@ class TrainedForecaster:
         Raises UsageError for `threads` out of range or an unknown `precision`.
         """
         from charrnn.models.forecaster import Forecaster
+        from charrnn.runtime.precision import uses_bfloat16
 
-        require_choice("`precision`", precision, PRECISIONS)
-        require_range("`threads`", threads, 1, MAX_THREADS)
+        uses_bfloat16(threads, precision)
         network = Forecaster(checkpoint.model, threads=threads)
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)

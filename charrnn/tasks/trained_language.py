@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import DEFAULT_LENGTH, MAX_THREADS, PRECISIONS, SamplingConfig
+from charrnn.config import DEFAULT_LENGTH, SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
 from charrnn.runtime.seeds import random_seed
-from charrnn.settings import require_choice, require_whole
+from charrnn.settings import require_whole
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
 from charrnn.tasks.score_records import Line, Score
@@ -45,11 +45,9 @@ class TrainedLanguageModel:
         fit.
         """
         from charrnn.models import LanguageModel
-        from charrnn.runtime.precision import resolve_precision
+        from charrnn.runtime.precision import uses_bfloat16
 
-        require_choice("`precision`", precision, PRECISIONS)
-        require_whole("`threads`", threads, 1, MAX_THREADS)
-        bfloat16 = resolve_precision(precision) == "bfloat16"
+        bfloat16 = uses_bfloat16(threads, precision)
         network = LanguageModel(checkpoint.model, threads=threads, bfloat16=bfloat16)
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import MAX_THREADS, PRECISIONS
 from charrnn.errors import CharrnnError
-from charrnn.settings import require_choice, require_range
 from charrnn.tasks.tag_format import TaggerSides
 from charrnn.text.packing import by_length
 from charrnn.text.tag_schemes import IOB1, as_iob2, ill_formed
@@ -67,11 +65,9 @@ class TrainedTagger:
         Raises UsageError for `threads` out of range or an unknown `precision`.
         """
         from charrnn.models.tagger import Tagger
-        from charrnn.runtime.precision import resolve_precision
+        from charrnn.runtime.precision import uses_bfloat16
 
-        require_choice("`precision`", precision, PRECISIONS)
-        require_range("`threads`", threads, 1, MAX_THREADS)
-        network = Tagger(checkpoint.model, threads=threads, bfloat16=resolve_precision(precision) == "bfloat16")
+        network = Tagger(checkpoint.model, threads=threads, bfloat16=uses_bfloat16(threads, precision))
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
