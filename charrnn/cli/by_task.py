@@ -94,5 +94,7 @@ def writer_for(writers: dict[str, Writer], task: str, asked: Asked) -> Writer:
             f"{' or '.join(writer.formats)}"
         )
     if asked.header and (asked.format or writer.formats[0]) != "tsv":
-        raise UsageError(f"--header is for --format tsv, and --format is {asked.format}; leave it out")
+        raise UsageError(
+            f"--header is for --format tsv, and --format is {asked.format or writer.formats[0]}; leave it out"
+        )
     return writer

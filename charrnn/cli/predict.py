@@ -52,7 +52,7 @@ def predict(
         option(
             "--interval",
             metavar="P",
-            parser=number(0, 1 - 1e-9, above=True),
+            parser=number(0, 0.9999, above=True),
             group="Forecasts",
             help="Probability of the central interval from NAME.low to NAME.high.",
             default="0.8",

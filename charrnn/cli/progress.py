@@ -51,7 +51,8 @@ def start_lines(start: events.Start) -> Iterator[str]:
 
 def epochs_text(number: float) -> str:
     """A number of epochs as text: `1 epoch`, `2.5 epochs`."""
-    return "1 epoch" if f"{number:.3g}" == "1" else f"{number:.3g} epochs"
+    text = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{text} epoch{'s' * (text != '1')}"
 
 
 def reason_text(stopped_by: str) -> str:

@@ -53,7 +53,9 @@ def write(model: TrainedForecaster, chunks: Iterable[list[Line]], asked: Asked) 
         if asked.summary:
             text = json.dumps(total.as_dict(asked.log_unit), ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
-    if not written:
+    if not written and asked.summary:
+        streams.note("the input is empty: nothing was scored")
+    elif not written:
         raise CharrnnError(f"{asked.name} has no rows; give a table like the one the model was trained on")
     if missing:
         streams.note(f"rows without a forecast: {missing:,} (a forecast reads the {model.rows} rows before)")

@@ -49,7 +49,7 @@ def train(
     quiet: QuietOption = False,
     **settings: Any,
 ) -> None:
-    """Learn from text files and write a checkpoint, for charrnn sample and charrnn score.
+    """Learn from text, or with --task from labels, tags or numbers, and write a checkpoint.
 
     What is not given is chosen to suit the corpus. The corpus is one text, whose last tenth is held out to choose the
     best weights, or with --lines a text per line, a tenth of which are. Ctrl-C saves, and --resume goes on to the same

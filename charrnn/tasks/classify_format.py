@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_table
-from charrnn.models.classifier import tensor_shapes
+from charrnn.models.classifier import parameter_layout, tensor_shapes
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import ClassifierConfig, RecordsConfig
 
@@ -63,7 +62,7 @@ class ClassifyFormat:
 
     def parameter_count(self, model: ClassifierConfig) -> int:
         """See `TaskFormat`."""
-        return sum(prod(shape) for shape in tensor_shapes(model).values())
+        return parameter_layout(model).size
 
 
 CLASSIFY = ClassifyFormat()

@@ -84,13 +84,21 @@ class TableReader:
             self.columns = self._match(first, header, self._known)
         width = len(first[2])
         before: Row | None = None
+        ended: set[str] = set()  # groups
         for line, text, row in chain([] if header else [first], ahead, rows):
             if len(row) != width:
                 raise CharrnnError(
                     f"{self.name}, line {line}: {shown(text)} has {len(row)} columns, and the first line has {width}; "
                     "all lines need as many"
                 )
-            before = self._row(line, text, row, before)
+            row_before, before = before, self._row(line, text, row, before)
+            if row_before is not None and row_before.group != before.group:
+                ended.add(row_before.group)
+                if before.group in ended:
+                    raise CharrnnError(
+                        f"{self.name}, line {line}: the rows of {shown(before.group)} are not together; sort the table "
+                        f"by its column {self.columns.group_name!r}, and within it by time"
+                    )
             yield before
 
     def _split(self) -> Iterator[tuple[int, str, list[str]]]:
@@ -211,17 +219,22 @@ class TableReader:
                     f"{self.name}, line {line}: the column {columns.time_name!r} has {shown(time)}, which is no "
                     f"{columns.kind} like those of other rows; mend the row, or choose `columns` without it"
                 )
-            if same and before is not None and before.date is not None and date < before.date:
+            if same and before is not None and before.date is not None and date <= before.date:
+                moved = f"{time} comes twice" if date == before.date else f"goes back from {before.time} to {time}"
                 raise CharrnnError(
-                    f"{self.name}, line {line}: the date goes back from {before.time} to {time}; rows must be in the "
-                    "order of time (several sequences in one table need a `group` column that names them)"
+                    f"{self.name}, line {line}: the date {moved}; rows must be in the order of time, one for each "
+                    "(several sequences in one table need a `group` column that names them)"
                 )
         return Row(values, line, text, time, date, group)
 
     def _no_number(self, line: int, name: str, field: str, *, first: bool) -> CharrnnError:
         what = "no number" if missing(field) else f"{shown(field)}, which is no number"
-        advice = "there is none before it" if first else "`errors` replace takes the number before"
-        return CharrnnError(f"{self.name}, line {line}: the column {name!r} has {what}; mend the row ({advice})")
+        advice = " (there is none before it)" if first else " (`errors` replace takes the number before)"
+        if self._known is not None:  # `errors` is an option of training
+            advice = ""
+        elif "," in field:
+            advice = " (a decimal point is needed, not a comma)"
+        return CharrnnError(f"{self.name}, line {line}: the column {name!r} has {what}; mend the row{advice}")
 
 
 def number(text: str) -> float | None:

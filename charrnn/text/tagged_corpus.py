@@ -30,6 +30,7 @@ from charrnn.text.word_parts import Parts, hash_words
 MOST_BUCKETS = 1 << 17
 SHOWN_TAGS = 5  # in a message
 HASHED_AT_ONCE = 1000  # sentences
+LONG_SENTENCE = 500  # tokens; in longer ones blank lines are missing, probably
 
 
 class Words(NamedTuple):
@@ -202,6 +203,10 @@ def load_tagged(
         chosen = split.held_out(np.concatenate(gathered.hashes))
         if not chosen.any():
             notes.append("too few different sentences to hold some out: there is no validation part")
+    if read == 1 and len(gathered.ids) > LONG_SENTENCE:
+        notes.append(
+            f"all {len(gathered.ids):,} tokens are one sentence: no blank line, which ends a sentence, was found"
+        )
     spellings, names = list(gathered.spellings), list(gathered.tags)
     numbers = np.frombuffer(gathered.ids, np.uintc).astype(smallest_type(max(len(spellings) - 1, 0)))
     tags = np.frombuffer(gathered.labels, np.uintc).astype(np.int32)

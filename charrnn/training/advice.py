@@ -24,6 +24,7 @@ NARROW_GAP = 0.05
 # runs that had converged have 0.005 to 0.015; 2 to 20 epochs on 120 kB of plays, which more epochs improve, 0.13 to
 # 0.04.
 STILL_FALLING = 0.03
+LEAST_FALL = 1e-3  # nats: of a loss that is nearly zero nothing more can be gained
 MOST_DROPOUT = 0.5  # the most that is advised
 LATE_START = "late start"  # the topic of this advice
 LATE = 0.5  # share of a time limit that has passed before the first step
@@ -69,7 +70,11 @@ def underfitting(train_loss: float, history: History, best_step: int, dropout: f
         return None
     step, last = known[-1]
     first_half = [loss for at, loss in known if 2 * at <= step]
-    if not first_half or first_half[-1] - last < STILL_FALLING * last or train_loss < (1 - NARROW_GAP) * last:
+    if (
+        not first_half
+        or first_half[-1] - last < max(STILL_FALLING * last, LEAST_FALL)
+        or train_loss < (1 - NARROW_GAP) * last
+    ):
         return None
     other = "less `dropout`" if dropout else "a larger `hidden_size`"
     return (
