@@ -19,8 +19,8 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-# Parts of the metadata; the last two are of tasks other than language models.
-SECTIONS = ("model", "text", "training", "timings", "output", "records")
+# Parts of the metadata; the last ones are of tasks other than language models.
+SECTIONS = ("model", "text", "training", "timings", "output", "records", "columns")
 
 
 def take_apart(data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:
@@ -175,6 +175,13 @@ def labels(data: bytes, choose: Random) -> bytes:
     header, metadata, body = take_apart(data)
     found = metadata["output"]["labels"]
     strange = ["", "\n", "a\tb", "\x1b]0;owned\x07", "\x9b31m", "\ud800", "\u202e", "x" * 5000, *found, *VALUES]
+    if metadata["task"] == "tag":
+        strange += ["B-", "I", "-", "-PER", "B-PER-LOC", "E-PER", "S-PER", "L-PER", "I-LOC"]
+        if choose.random() < 0.3:
+            metadata["output"]["scheme"] = choose.choice(["none", "iob1", "iob2", "iobes", "IOB2", "bilou", *VALUES])
+        if choose.random() < 0.3:
+            usual = metadata["usual_labels"]
+            usual[choose.randrange(len(usual))] = choose.choice([-1, len(found), len(found) - 1, 2**31, True, 0.0])
     match choose.randrange(5):
         case 0 | 1:
             found[choose.randrange(len(found))] = copy.deepcopy(choose.choice(strange))
@@ -188,12 +195,54 @@ def labels(data: bytes, choose: Random) -> bytes:
     return put_together(header, metadata, body)
 
 
+def columns(data: bytes, choose: Random) -> bytes:
+    """Columns of a table, their scales, the errors of baselines or the time between rows are others."""
+    header, metadata, body = take_apart(data)
+    table = metadata["columns"]
+    for _ in range(choose.choice([1, 1, 2])):
+        section = table[choose.choice(["columns", "config", "scales", "scales", "errors", "spacing"])]
+        key = choose.choice(list(section))
+        value = section[key]
+        numbers = [0.0, -1.0, 1e-320, 1e-300, 1e-30, 1e30, 1e154, 1e300, 1.7e308, 5, 10**15, 2**40]
+        strange = [
+            "year",
+            "month",
+            "date",
+            "time",
+            "week",
+            "sold",
+            "month",
+            "1",
+            "\x1b[2J",
+            "\ud800",
+            *numbers,
+            *VALUES,
+        ]
+        if isinstance(value, list) and value and choose.random() < 0.7:
+            of_kind = numbers if isinstance(value[0], float) else strange
+            if choose.random() < 0.3:
+                section[key] = [choose.choice(of_kind)] * len(value)
+            else:
+                value[choose.randrange(len(value))] = copy.deepcopy(choose.choice(of_kind))
+        elif isinstance(value, bool):
+            section[key] = not value
+        else:
+            section[key] = copy.deepcopy(choose.choice(strange))
+    if choose.random() < 0.2:
+        table["season"] = choose.choice([0, 1, 2, 13, 70, 10_000, *VALUES])
+    return put_together(header, metadata, body)
+
+
 def sizes(data: bytes, choose: Random) -> bytes:
     """A model, or tensors, of terabytes; or another model than that of the tensors."""
     header, metadata, body = take_apart(data)
     model = metadata["model"]
     huge = choose.choice([0, 1, 15, 17, 2**20, 2**31, 2**40, 2**62, 10**25, -1])
     key = choose.choice(["hidden_size", "vocabulary_size", "embedding_size"])
+    if metadata["task"] == "tag" and choose.random() < 0.4:
+        key = choose.choice(["labels", "buckets", "char_ngrams"])
+    if metadata["task"] == "forecast":
+        key = choose.choice(["hidden_size", "series", "lags", "features", "baseline_lags", "degrees"])
     model[key] = huge
     if choose.random() < 0.3:
         model["cells"] = choose.choice([[], ["lstm"] * 100_000, ["rnn"], ["lstm", "gru", "rnn"]])
@@ -276,5 +325,12 @@ def training_tensors(data: bytes, choose: Random) -> bytes:
 
 MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
     truncated, flipped, pieces_moved, header_length, tensor_entry, tensor_names, metadata_value, metadata_value,
-    metadata_key, metadata_text, vocabulary, labels, sizes, weights, training_entry, training_entry, training_tensors,
+    metadata_key, metadata_text, vocabulary, labels, columns, sizes, weights, training_entry, training_entry,
+    training_tensors,
 )  # fmt: skip
+# The tasks whose files have what these change; of the others it is all tasks.
+OF_TASKS: dict[Callable[[bytes, Random], bytes], tuple[str, ...]] = {
+    vocabulary: ("language", "classify", "tag"),
+    labels: ("classify", "tag"),
+    columns: ("forecast",),
+}
