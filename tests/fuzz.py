@@ -56,7 +56,8 @@ from charrnn.training.events import Diverged, End, Sampled, Step
 from charrnn.training.loop import train
 from charrnn.training.task import Request
 from tests.good_files import CORPORA, FILES, RESUMABLE, TRAINED, good_files
-from tests.mutations import MUTATIONS, OF_TASKS, training_entry, training_tensors
+from tests.mutations import training_entry, training_tensors
+from tests.task_mutations import MUTATIONS, OF_TASKS
 
 SECONDS = 1.0
 MEGABYTES = 200
@@ -102,7 +103,7 @@ def written() -> Iterator[list[str]]:
     out = io.TextIOWrapper(buffer, encoding="utf-8")
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         yield lines
-    lines += buffer.getvalue().decode().split("\n")[:-1]
+    lines += buffer.getvalue().decode(errors="replace").split("\n")[:-1]
 
 
 def label_and_score(loaded: Checkpoint) -> None:

@@ -58,17 +58,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # Files without the state of a run, but with weights that one step has trained: of a task, a corpus, other options.
 TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "spans": ("tag", CORPORA["tag"], {"cells": ("lstm", "gru"), "dense": (5, 4), "layers": 2}),
+    "spans": ("tag", CORPORA["tag"], {"cell": ("lstm", "gru"), "dense": (5, 4), "layers": 2}),
     "parts of speech": (
         "tag",
         CORPORA["tag"].replace("B-", "").replace("I-", ""),
-        {"cells": ("gru",), "bidirectional": False, "char_ngrams": 0},
+        {"cell": ("gru",), "bidirectional": False, "char_ngrams": 0},
     ),
-    "numbers by date": ("forecast", CORPORA["forecast"], {"cells": ("gru",), "dense": (5, 4)}),
+    "numbers by date": ("forecast", CORPORA["forecast"], {"cell": ("gru",), "dense": (5, 4)}),
     "numbers": (
         "forecast",
         "".join(f"{n % 9 + n * n % 5} {n % 4}\n" for n in range(80)),
-        {"cells": ("rnn",), "distribution": "student"},
+        {"cell": ("rnn",), "distribution": "student"},
     ),
 }
 # Of each task: files with random weights, and files of a training run.

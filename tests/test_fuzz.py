@@ -10,14 +10,14 @@ import pytest
 
 from charrnn import tasks
 from charrnn.errors import CharrnnError
-from tests import fuzz, mutations
+from tests import fuzz, task_mutations
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_what_strangers_send_is_refused_or_works() -> None:
     found = fuzz.fuzz(300, seed=0)
     assert {result for _, result in found} == {"refused", "works", "resumes"}
-    assert {name for name, _ in found} == {mutation.__name__ for mutation in mutations.MUTATIONS}
+    assert {name for name, _ in found} == {mutation.__name__ for mutation in task_mutations.MUTATIONS}
 
 
 def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
