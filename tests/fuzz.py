@@ -141,21 +141,21 @@ def tag_and_score(loaded: Checkpoint) -> None:
 
 
 def forecast_and_score(loaded: Checkpoint) -> None:
-    """The rows after a history of 40 rows, each of these, and possible futures."""
+    """The rows after a history of 20 rows, each of these, and possible futures."""
     model = TrainedForecaster.of(loaded)
     header, *rows = CORPORA["forecast"].splitlines()
     if not loaded.data.columns.header:
         rows = TRAINED["numbers"][1].splitlines()
-    lines = [Line(line.encode()) for line in ([header] if loaded.data.columns.header else []) + rows[:40]]
+    lines = [Line(line.encode()) for line in ([header] if loaded.data.columns.header else []) + rows[:20]]
     with written() as found:
         predict_numbers.write(model, [lines], Asked(format="jsonl"))
         predict_numbers.write(model, [lines], Asked(rolling=True))
         sample_numbers.write(model, [lines], "a", rows=3, count=2, seed=1, format="csv")
-    assert len(found) == loaded.data.config.horizon + 1 + 40 + 1 + 6
+    assert len(found) == loaded.data.config.horizon + 1 + 20 + 1 + 6
     with written() as found:
         for asked in (Asked(), Asked(summary=True)):
             score_numbers.write(model, [lines], asked)
-    assert len(found) == 40 + 1
+    assert len(found) == 20 + 1
 
 
 USES: dict[str, Callable[[Checkpoint], None]] = {
