@@ -65,7 +65,7 @@ TASKS = {
     "classify": Training(
         records(400), (*TEXT, "--task", "classify", "--unit", "char", "--pool", "attention", "--dense", "12"), 4_000
     ),
-    "tag": Training(test_tag.sentences(250), (*TEXT, "--task", "tag", "--head", "crf", "--dense", "12"), 50_000),
+    "tag": Training(test_tag.sentences(250), (*TEXT, "--task", "tag", "--head", "crf", "--dense", "12"), 8_000),
     "forecast": Training(
         "\n".join(test_forecast.monthly(400)) + "\n", ("--task", "forecast", "--horizon", "3", "--dense", "12"), 12_000
     ),
