@@ -76,7 +76,9 @@ def columns(data: bytes, choose: Random) -> bytes:
             *VALUES,
         ]
         if isinstance(value, list) and value and choose.random() < 0.7:
-            of_kind = numbers if isinstance(value[0], float) else strange
+            floats = isinstance(value[0], float)
+            nearby = [value[0] * factor for factor in (1e-20, 1e-6, 0.5, 2.0, 1e6, 1e20)] if floats else []
+            of_kind = [*nearby, *nearby, *numbers] if nearby else strange
             if choose.random() < 0.3:
                 section[key] = [choose.choice(of_kind)] * len(value)
             else:

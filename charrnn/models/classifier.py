@@ -45,7 +45,8 @@ class OffsetSoftmax(Softmax):
         def work(begin: int, end: int, thread: int) -> None:
             product(begin, end, thread)
             if self.offsets is not None:
-                logits[:, begin:end] += self.offsets[:, begin:end]
+                with np.errstate(over="ignore", invalid="ignore"):  # of weights that are too large
+                    logits[:, begin:end] += self.offsets[:, begin:end]
 
         return work
 
