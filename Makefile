@@ -85,7 +85,7 @@ clean:
 $(VENV)/.installed: WANTED := .
 $(VENV)/.installed-test: WANTED := '.[test]'
 $(VENV)/.installed-dev: WANTED := '.[dev]'
-$(VENV)/.installed-peers: WANTED := '.[test]' torch==2.13.0
+$(VENV)/.installed-peers: WANTED := '.[test]' torch==2.13.0 'seqeval>=1.2.2,<2'
 
 STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
 $(STAMPS): pyproject.toml | $(VENV)/.created

@@ -14,6 +14,7 @@ MOST_TAGS = 1 << 15
 MOST_BUCKETS = 1 << 20
 DISTRIBUTIONS = ("auto", "gaussian", "student")
 BY_DATA = "by the training part"
+MOST_DEGREES = 1000.0
 MAX_WINDOW, MAX_HORIZON, MAX_SERIES = 10_000, 10_000, 10_000
 
 
@@ -140,7 +141,7 @@ class ForecasterConfig(RecurrentConfig):
         require_range("number of lags", self.lags, 1, MAX_WINDOW)
         require_range("number of features", self.features, 1)
         require_range("number of lags of the baseline", self.baseline_lags, 1, MAX_WINDOW)
-        require_range("degrees of freedom", self.degrees, 0)
+        require_range("degrees of freedom", self.degrees, 0, MOST_DEGREES)
         if self.degrees and (self.degrees < 3 or self.degrees != int(self.degrees)):
             raise UsageError(f"degrees of freedom are {self.degrees:g}; they must be 0 or a whole number from 3 on")
         if self.embedding_size:

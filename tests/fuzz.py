@@ -30,7 +30,17 @@ import numpy as np
 
 from charrnn import tasks
 from charrnn.checkpoint import Checkpoint
-from charrnn.cli import info, predict_labels, score_labels, streams
+from charrnn.cli import (
+    info,
+    predict_labels,
+    predict_numbers,
+    predict_tags,
+    sample_numbers,
+    score_labels,
+    score_numbers,
+    score_tags,
+    streams,
+)
 from charrnn.cli.by_task import Asked
 from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError
@@ -39,12 +49,15 @@ from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import sample
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
+from charrnn.tasks.trained_forecaster import TrainedForecaster
+from charrnn.tasks.trained_tagger import TrainedTagger
 from charrnn.training import setup
 from charrnn.training.events import Diverged, End, Sampled, Step
 from charrnn.training.loop import train
 from charrnn.training.task import Request
-from tests.good_files import CORPORA, FILES, RESUMABLE, good_files
-from tests.mutations import MUTATIONS, labels, training_entry, training_tensors
+from tests.good_files import CORPORA, FILES, RESUMABLE, TRAINED, good_files
+from tests.mutations import training_entry, training_tensors
+from tests.task_mutations import MUTATIONS, OF_TASKS
 
 SECONDS = 1.0
 MEGABYTES = 200
@@ -82,17 +95,26 @@ def write_and_score(loaded: Checkpoint) -> None:
         assert np.isfinite([score.logprob, score.bits_per_byte, score.perplexity, *score.unit_logprobs]).all()
 
 
+@contextlib.contextmanager
+def written() -> Iterator[list[str]]:
+    """The lines that are written to stdout meanwhile, there at the end."""
+    lines: list[str] = []
+    buffer = io.BytesIO()
+    out = io.TextIOWrapper(buffer, encoding="utf-8")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        yield lines
+    lines += buffer.getvalue().decode(errors="replace").split("\n")[:-1]
+
+
 def label_and_score(loaded: Checkpoint) -> None:
     """The labels of three lines, and the scores of two records."""
-    model, written = TrainedClassifier.of(loaded), io.BytesIO()
-    out = io.TextIOWrapper(written, encoding="utf-8")
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        lines = [Line(b"a w1 \xc3\xa9 zz"), Line(b""), Line(b"the cat\tsits")]
+    model = TrainedClassifier.of(loaded)
+    lines = [Line(b"a w1 \xc3\xa9 zz"), Line(b""), Line(b"the cat\tsits")]
+    with written() as found:
         for asked in (Asked(best=2), Asked(format="jsonl", best=5)):
             predict_labels.write(model, [lines], asked)
         for asked in (Asked(), Asked(summary=True)):
             score_labels.write(model, [[Line(b"spam\ta w1"), Line(b"other\tzz")]], asked)
-    found = written.getvalue().decode().split("\n")[:-1]
     assert len(found) == 2 * len(lines) + 2 + 1
     for line in found[len(lines) : 2 * len(lines)]:
         chances = [label["probability"] for label in json.loads(line)["labels"]]
@@ -101,7 +123,47 @@ def label_and_score(loaded: Checkpoint) -> None:
     assert np.isfinite(json.loads(found[-1])["log_loss"])
 
 
-USES: dict[str, Callable[[Checkpoint], None]] = {"language": write_and_score, "classify": label_and_score}
+def tag_and_score(loaded: Checkpoint) -> None:
+    """The tags of three sentences, and the scores of two."""
+    model = TrainedTagger.of(loaded)
+    data = b"the O\nZo\xc3\xab B-PER\n\nzz \xff\nin O\n\nBath B-LOC\n"
+    lines = [Line(line) for line in data.split(b"\n")[:-1]]
+    with written() as found:
+        predict_tags.write(model, [lines], Asked(columns="1"))
+        predict_tags.write(model, [lines], Asked(columns="1", format="jsonl"))
+    assert len(found) == len(lines) + 3
+    assert [len(json.loads(line)["tags"]) for line in found[-3:]] == [2, 2, 1]
+    with written() as found:
+        for asked in (Asked(columns="1,2"), Asked(columns="1,2", summary=True)):
+            score_tags.write(model, [lines], asked)
+    assert len(found) == 3 + 1
+    assert 0 <= json.loads(found[-1])["accuracy"] <= 1
+
+
+def forecast_and_score(loaded: Checkpoint) -> None:
+    """The rows after a history of 20 rows, each of these, and possible futures."""
+    model = TrainedForecaster.of(loaded)
+    header, *rows = CORPORA["forecast"].splitlines()
+    if not loaded.data.columns.header:
+        rows = TRAINED["numbers"][1].splitlines()
+    lines = [Line(line.encode()) for line in ([header] if loaded.data.columns.header else []) + rows[:20]]
+    with written() as found:
+        predict_numbers.write(model, [lines], Asked(format="jsonl"))
+        predict_numbers.write(model, [lines], Asked(rolling=True))
+        sample_numbers.write(model, [lines], "a", rows=3, count=2, seed=1, format="csv")
+    assert len(found) == loaded.data.config.horizon + 1 + 20 + 1 + 6
+    with written() as found:
+        for asked in (Asked(), Asked(summary=True)):
+            score_numbers.write(model, [lines], asked)
+    assert len(found) == 20 + 1
+
+
+USES: dict[str, Callable[[Checkpoint], None]] = {
+    "language": write_and_score,
+    "classify": label_and_score,
+    "tag": tag_and_score,
+    "forecast": forecast_and_score,
+}
 
 
 def resume(path: Path, run: Checkpoint) -> None:
@@ -183,11 +245,9 @@ def prepared() -> dict[str, bytes]:
     return files
 
 
-def kinds_for(mutation: object, task: str | None) -> list[str]:
+def kinds_for(mutation: Callable[[bytes, Random], bytes], task: str | None) -> list[str]:
     """The files, of all tasks or of one, that something can be changed in."""
-    if mutation is labels:
-        task = "classify"
-    chosen = [task] if task else list(FILES)
+    chosen = [name for name in OF_TASKS.get(mutation, FILES) if task in (None, name)]
     kinds = [kind for name in chosen for kind in RESUMABLE[name]]
     return kinds if mutation in (training_entry, training_tensors) else kinds + [k for n in chosen for k in FILES[n]]
 
@@ -198,7 +258,7 @@ def fuzz(count: int, seed: int, keep: Path | None = None, task: str | None = Non
     Those with a defect are kept in `keep`.
     """
     files = prepared()
-    mutations = [mutation for mutation in MUTATIONS if mutation is not labels or task in (None, "classify")]
+    mutations = [mutation for mutation in MUTATIONS if kinds_for(mutation, task)]
     found: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.safetensors")

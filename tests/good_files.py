@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -36,19 +37,60 @@ CORPORA = {
         for sound in "aeiou"
         for n in range(4)
     ),
+    "tag": "".join(
+        f"the O\n{size} O\n{name} B-PER\n{name}son I-PER\nsits O\nin O\n{place} B-LOC\n\n"
+        for size in ("big", "old", "wet")
+        for name in ("Tom", "Ann", "Zoë")
+        for place in ("Rome", "Bath", "Oslo", "Lima")
+    ),
+    "forecast": "month,sold,wave\n"
+    + "".join(
+        f"{2000 + n // 12}-{n % 12 + 1:02d},{20 + n / 5 + 9 * math.sin(n * 0.52) + n * n % 7:.2f},{math.cos(n):.3f}\n"
+        for n in range(80)
+    ),
+}
+# Options of the runs of each task.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "language": {"embedding_size": 4, "seq_length": 8},
+    "classify": {"embedding_size": 4, "ngrams": 0, "unit": "char"},
+    "tag": {"embedding_size": 4, "char_ngrams": 2},
+    "forecast": {"horizon": 2, "val_fraction": 0.2, "window": 14},
+}
+# Files without the state of a run, but with weights that one step has trained: of a task, a corpus, other options.
+TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "spans": ("tag", CORPORA["tag"], {"cell": ("lstm", "gru"), "dense": (5, 4), "layers": 2}),
+    "parts of speech": (
+        "tag",
+        CORPORA["tag"].replace("B-", "").replace("I-", ""),
+        {"cell": ("gru",), "bidirectional": False, "char_ngrams": 0},
+    ),
+    "numbers by date": ("forecast", CORPORA["forecast"], {"cell": ("gru",), "dense": (5, 4)}),
+    "numbers": (
+        "forecast",
+        "".join(f"{n % 9 + n * n % 5} {n % 4}\n" for n in range(80)),
+        {"cell": ("rnn",), "distribution": "student"},
+    ),
 }
 # Of each task: files with random weights, and files of a training run.
 FILES = {
     "language": ("char", "word", "byte", "adaptive"),
     "classify": ("labels", "labels by words"),
+    "tag": ("spans", "parts of speech"),
+    "forecast": ("numbers by date", "numbers"),
 }
-RESUMABLE = {"language": ("training", "finished"), "classify": ("labels training", "labels finished")}
+RESUMABLE = {
+    "language": ("training", "finished"),
+    "classify": ("labels training", "labels finished"),
+    "tag": ("tags training", "tags finished"),
+    "forecast": ("numbers training", "numbers finished"),
+}
 
 
 def good_files() -> dict[str, bytes]:
     """The bytes of a checkpoint of each kind."""
     with tempfile.TemporaryDirectory() as folder:
         found = {**language_files(Path(folder)), **label_files(Path(folder))}
+        found |= {kind: trained_file(Path(folder), kind) for kind in TRAINED}
         for task, (between, finished) in RESUMABLE.items():
             saved = trained_files(Path(folder), task)
             found |= {between: saved["training"], finished: saved["finished"]}
@@ -109,13 +151,26 @@ def label_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def trained_file(folder: Path, kind: str) -> bytes:
+    """A file of `TRAINED`."""
+    task, text, others = TRAINED[kind]
+    corpus, output = folder / f"{kind}.txt", folder / kind
+    corpus.write_text(text)
+    options = {"hidden_size": 16, "layers": 1, "batch_size": 3, "steps": 1, **OPTIONS[task], **others}
+    for _ in train(*setup.prepare(tasks.task_named(task), Request([str(corpus)], output, options), lambda: 0.0)):
+        pass
+    found = tasks.load_checkpoint(output)
+    ckpt.save(output, dataclasses.replace(found, training={"source": {}}))
+    return output.read_bytes()
+
+
 def trained_files(folder: Path, task: str = "language") -> dict[str, bytes]:
     """Two files of one small run: saved between two validations, and at its end."""
     corpus = folder / f"{task}.txt"
     corpus.write_text(CORPORA[task])
-    options: dict[str, Any] = {"hidden_size": 16, "layers": 1, "embedding_size": 4, "peepholes": True}
+    options: dict[str, Any] = {"hidden_size": 16, "layers": 1, "peepholes": True}
     options |= {"batch_size": 3, "steps": 20, "eval_every": 10, "dropout": 0.1, "precision": "float32"}
-    options |= {"seq_length": 8} if task == "language" else {"ngrams": 0, "unit": "char"}
+    options |= OPTIONS[task]
     output = folder / f"{task} run"
     files = {}
     asked = Request([str(corpus)], output, options, cache=folder)

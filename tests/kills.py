@@ -27,6 +27,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from charrnn.runtime.signals import TERMINATION_SIGNALS
+from tests import test_forecast, test_tag
 from tests.conftest import sentences
 from tests.test_classify import records
 
@@ -44,7 +45,7 @@ sys.exit(main.main())
 """
 SIGNALS = ("SIGKILL", "SIGKILL", *(number.name for number in TERMINATION_SIGNALS))
 NETWORK = (
-    *("--cell", "lstm,gru", "--hidden-size", "24", "--embedding-size", "8", "--dropout", "0.1"),
+    *("--cell", "lstm,gru", "--hidden-size", "24", "--dropout", "0.1"),
     *("--schedule", "plateau", "--lr", "0.01", "--batch-size", "8"),
 )
 
@@ -58,10 +59,15 @@ class Training:
     steps: int
 
 
+TEXT = ("--embedding-size", "8")
 TASKS = {
-    "language": Training(sentences(400), ("--seq-length", "16", "--lines", "--unit", "word"), 20_000),
+    "language": Training(sentences(400), (*TEXT, "--seq-length", "16", "--lines", "--unit", "word"), 20_000),
     "classify": Training(
-        records(400), ("--task", "classify", "--unit", "char", "--pool", "attention", "--dense", "12"), 4_000
+        records(400), (*TEXT, "--task", "classify", "--unit", "char", "--pool", "attention", "--dense", "12"), 4_000
+    ),
+    "tag": Training(test_tag.sentences(250), (*TEXT, "--task", "tag", "--head", "crf", "--dense", "12"), 8_000),
+    "forecast": Training(
+        "\n".join(test_forecast.monthly(400)) + "\n", ("--task", "forecast", "--horizon", "3", "--dense", "12"), 12_000
     ),
 }
 

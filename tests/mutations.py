@@ -1,10 +1,10 @@
-"""What a stranger or a bad disk can change in a checkpoint. `tests/fuzz.py` tries the results."""
+"""What a stranger or a bad disk can change in a checkpoint. Labels and columns: `tests/task_mutations.py`."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -19,8 +19,8 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-# Parts of the metadata; the last two are of tasks other than language models.
-SECTIONS = ("model", "text", "training", "timings", "output", "records")
+# Parts of the metadata; the last ones are of tasks other than language models.
+SECTIONS = ("model", "text", "training", "timings", "output", "records", "columns")
 
 
 def take_apart(data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:
@@ -170,30 +170,16 @@ def vocabulary(data: bytes, choose: Random) -> bytes:
     return put_together(header, metadata, body)
 
 
-def labels(data: bytes, choose: Random) -> bytes:
-    """Labels that are missing, twice there, no text, or such that a terminal obeys; other records than were read."""
-    header, metadata, body = take_apart(data)
-    found = metadata["output"]["labels"]
-    strange = ["", "\n", "a\tb", "\x1b]0;owned\x07", "\x9b31m", "\ud800", "\u202e", "x" * 5000, *found, *VALUES]
-    match choose.randrange(5):
-        case 0 | 1:
-            found[choose.randrange(len(found))] = copy.deepcopy(choose.choice(strange))
-        case 2:
-            metadata["output"]["labels"] = choose.choice([found[:-1], found[:1], found * 2, found[::-1], [], "ab"])
-            metadata["model"]["labels"] = choose.choice([1, 2, len(found), len(metadata["output"]["labels"])])
-        case 3:
-            metadata["records"]["columns"] = choose.choice([["1"], ["a", "b"], ["1", "1"], [1, 2], "ab", None])
-        case _:
-            metadata["records"]["max_length"] = choose.choice([-1, 1, 2**40, 10**30, 1.5, None, "1"])
-    return put_together(header, metadata, body)
-
-
 def sizes(data: bytes, choose: Random) -> bytes:
     """A model, or tensors, of terabytes; or another model than that of the tensors."""
     header, metadata, body = take_apart(data)
     model = metadata["model"]
     huge = choose.choice([0, 1, 15, 17, 2**20, 2**31, 2**40, 2**62, 10**25, -1])
     key = choose.choice(["hidden_size", "vocabulary_size", "embedding_size"])
+    if metadata["task"] == "tag" and choose.random() < 0.4:
+        key = choose.choice(["labels", "buckets", "char_ngrams"])
+    if metadata["task"] == "forecast":
+        key = choose.choice(["hidden_size", "series", "lags", "features", "baseline_lags", "degrees"])
     model[key] = huge
     if choose.random() < 0.3:
         model["cells"] = choose.choice([[], ["lstm"] * 100_000, ["rnn"], ["lstm", "gru", "rnn"]])
@@ -272,9 +258,3 @@ def training_tensors(data: bytes, choose: Random) -> bytes:
         case _:
             header[choose.choice([name + "x", "training." + name, "training.good", "training."])] = header.pop(name)
     return put_together(header, metadata, body)
-
-
-MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
-    truncated, flipped, pieces_moved, header_length, tensor_entry, tensor_names, metadata_value, metadata_value,
-    metadata_key, metadata_text, vocabulary, labels, sizes, weights, training_entry, training_entry, training_tensors,
-)  # fmt: skip

@@ -237,10 +237,35 @@ def test_training_starts_from_another_model(data: Path, model: Path, tmp_path: P
     np.testing.assert_array_equal(ours.weights["baseline.weight"], theirs.weights["baseline.weight"])
 
 
+def test_numbers_and_dates_that_are_too_large_are_one_error(data: Path, model: Path, tmp_path: Path) -> None:
+    lines = data.read_text().splitlines()
+    for command, changed, says in (
+        (("score", "--summary"), f"{lines[20].partition(',')[0]},1e200,1", "line 21: the column 'sold' has '1e200'"),
+        (("score", "--summary"), f"{lines[20].partition(',')[0]},-5,1", "is not positive"),
+    ):
+        table = "\n".join([*lines[:20], changed, *lines[21:]]).encode()
+        result = run_command(command[0], "-q", "-c", model, *command[1:], stdin=table)
+        assert result.status == 1
+        assert says in result.err.splitlines()[-1], result.err
+    last = "\n".join(line.replace("20", "99", 1) for line in lines).encode()
+    ahead = str(12 * 100)
+    for command in (("predict", "--horizon", ahead), ("sample", "-n", ahead, "--prompt-file", "-", "--count", "1")):
+        result = run_command(command[0], "-q", "-c", model, *command[1:], stdin=last)
+        assert (result.status, len(result.err.splitlines())) == (1, 1), result.err
+        assert "beyond the year 9999" in result.err
+    at_the_end = last.replace(b"9909-", b"9999-")
+    result = run_command("sample", "-q", "-c", model, "-n", "1", "--prompt-file", "-", stdin=at_the_end)
+    assert (result.status, result.err.count("beyond the year 9999")) == (1, 1), result.err
+    wide = write(tmp_path / "wide.csv", [*throws(), "t80,1e90"] + [f"t80,{n}" for n in range(6)])
+    result = run_command("train", wide, *OPTIONS, "--group", "throw", "-o", tmp_path / "m.safetensors")
+    assert (result.status, len(result.err.splitlines())) == (1, 1), result.err
+    assert "orders of magnitude" in result.err or "far too large" in result.err
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda table: table["columns"]["scales"].update(noise=[0.0]), "positive finite number"),
+        (lambda table: table["columns"]["scales"].update(noise=[0.0]), "positive number"),
         (lambda table: table["columns"]["scales"].update(changes=[1.0, 2.0]), "2 changes"),
         (lambda table: table["columns"]["columns"].update(names=[7]), "names"),
         (lambda table: table["columns"]["scales"].update(lags=9999), "9999 changes"),
@@ -250,6 +275,10 @@ def test_training_starts_from_another_model(data: Path, model: Path, tmp_path: P
         (lambda table: table.update(input={"kind": "labels"}), "input"),
         (lambda table: table["model"].update(features=5), "features"),
         (lambda table: table["model"].update(degrees=2.5), "degrees"),
+        (lambda table: table["model"].update(degrees=1e15), "degrees"),
+        (lambda table: table["columns"]["scales"].update(widening=[-1.0]), "positive number"),
+        (lambda table: table["columns"]["scales"].update(changes=[1e-300]), "positive number"),
+        (lambda table: table["columns"]["scales"].update(centres=[1e300]), "centre"),
     ],
 )  # fmt: skip
 def test_hostile_metadata_is_refused(model: Path, change: Any, says: str) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from charrnn import tasks
 from charrnn.errors import CharrnnError
-from tests import fuzz, mutations
+from tests import fuzz, task_mutations
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_what_strangers_send_is_refused_or_works() -> None:
     found = fuzz.fuzz(300, seed=0)
     assert {result for _, result in found} == {"refused", "works", "resumes"}
-    assert {name for name, _ in found} == {mutation.__name__ for mutation in mutations.MUTATIONS}
+    assert {name for name, _ in found} == {mutation.__name__ for mutation in task_mutations.MUTATIONS}
 
 
 def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     file.write_bytes(fuzz.prepared()["char"])
     assert fuzz.outcome(file) == "works"
 
-    for kind in ("training", "labels finished"):
+    for kind in ("training", "labels finished", "tags training", "numbers training"):
         file.write_bytes(fuzz.prepared()[kind])
         assert fuzz.outcome(file) == "resumes"
 
@@ -52,7 +52,11 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "kind", ["char", "byte", "adaptive", "training", "finished", "labels", "labels by words", "labels training"]
+    "kind",
+    [
+        *("char", "byte", "adaptive", "training", "finished", "labels", "labels by words", "labels training"),
+        *("spans", "parts of speech", "tags training", "numbers", "numbers by date", "numbers training"),
+    ],
 )
 def test_weights_that_overflow_end_in_one_error(kind: str, tmp_path: Path) -> None:
     """Finite weights of which no finite probability comes: neither a number nor text is made up."""

@@ -139,7 +139,12 @@ def write_texts(folder: Path) -> None:
     table = "".join(f"{text},{label}\n" for label, _, text in (line.partition("\t") for line in records.splitlines()))
     for name in ("messages.csv", "more.csv"):
         (folder / name).write_text(f"message,kind\n{table}")
-    (folder / "tags.conll").write_text("the\tDET\nold\tADJ\ndog\tNOUN\n\ntheir\tDET\nbird\tNOUN\nsings\tVERB\n\n" * 9)
+    for name in ("tags.conll", "later.conll"):
+        (folder / name).write_text("the\tDET\nold\tADJ\ndog\tNOUN\n\ntheir\tDET\nbird\tNOUN\nsings\tVERB\n\n" * 9)
+    treebank = "1\tdogs\tdog\tNOUN\tNNS\t_\t2\tnsubj\t_\t_\n2\tsing\tsing\tVERB\tVBP\t_\t0\troot\t_\t_\n\n"
+    (folder / "treebank.conllu").write_text(treebank * 9)
+    sold = (f"{2000 + n // 12}-{n % 12 + 1:02d},{100 + n + 20 * (n % 12) + n * n % 7}\n" for n in range(96))
+    (folder / "sales.csv").write_text("month,sold\n" + "".join(sold))
     for name, count in (("throws.csv", "60"), ("later.csv", "5")):
         subprocess.run([sys.executable, "corpora/ball.py", "--throws", count, "-o", name], cwd=folder, check=True)
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
@@ -165,7 +170,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / DEMO, work / DEMO)
     throws = ["throws.csv", "--task", "forecast", "--group", "throw"]
     tags = ["tags.conll", "--task", "tag"]
-    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws):
+    sales = ["sales.csv", "--task", "forecast"]
+    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws, sales):
         begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):

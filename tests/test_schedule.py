@@ -124,6 +124,8 @@ def test_a_limit_of_time_becomes_steps() -> None:
     assert budget.steps_left(0.0, 10) * (0.5 + 0.11) <= 100
     assert dataclasses.replace(budget, limit=1.7e308).steps_left(0.0) == MOST_STEPS
     assert budget.steps_left(99.0) == 0
+    coarse = TimeBudget(100.0, Speed(0.0), validation_tokens=0, final_tokens=0, save=0.0)
+    assert (coarse.steps_left(0.0), coarse.steps_left(0.0, 10), coarse.steps_left(100.0)) == (MOST_STEPS, MOST_STEPS, 0)
     assert budget.exhausted(99.0)
     assert not budget.exhausted(50.0)
     budget.observe_step(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _after(model: TrainedForecaster, table: Table, asked: Asked) -> Forecasts:
     for count, tail in enumerate(histories(model, table)):
         history = np.array([row.values for row in tail])
         last = tail[-1]
-        when = None if last.date is None else model.sides.spacing.after(last.date)
+        when = next_date(model, last)
         first = None if when is None else [when]
         found = model.forecast(history[np.newaxis], first, horizon, [(asked.seed or 0, count)])
         for step, distribution in enumerate(found):
@@ -112,11 +113,16 @@ def _named(piece: Piece, tail: list[Row]) -> str:
 
 def next_row(model: TrainedForecaster, table: Table, last: Row, step: int) -> Row:
     """The row `step` rows after the last one, without numbers."""
-    time = ""
-    if last.date is not None:
-        try:
-            date = model.sides.spacing.after(last.date, step)
-        except OverflowError:
-            raise CharrnnError("a date to forecast is beyond the year 9999; lower --horizon") from None
-        time = dates.written(date, table.columns.kind, last.time)
+    date = next_date(model, last, step)
+    time = "" if date is None else dates.written(date, table.columns.kind, last.time)
     return Row([], 0, "", time, None, last.group)
+
+
+def next_date(model: TrainedForecaster, last: Row, step: int = 1) -> datetime | None:
+    """The date `step` rows after the last one, None where rows have none. Raises CharrnnError beyond the year 9999."""
+    if last.date is None:
+        return None
+    try:
+        return model.sides.spacing.after(last.date, step)
+    except OverflowError:
+        raise CharrnnError("a date to forecast is beyond the year 9999; lower --horizon") from None

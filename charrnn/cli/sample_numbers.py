@@ -8,7 +8,7 @@ import numpy as np
 
 from charrnn.cli import streams
 from charrnn.cli.numbers import Table, TableWriter, leading
-from charrnn.cli.predict_numbers import histories, next_row
+from charrnn.cli.predict_numbers import histories, next_date, next_row
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_forecaster import TrainedForecaster
@@ -27,8 +27,8 @@ def write(
             last = tail[-1]
             if writer is None:
                 writer = TableWriter(out, [SAMPLE, *leading(table.columns), *model.names], format)
-            when = None if last.date is None else model.sides.spacing.after(last.date)
-            futures = model.paths(np.array([row.values for row in tail]), when, rows, count, (seed, number))
+            history = np.array([row.values for row in tail])
+            futures = model.paths(history, next_date(model, last), rows, count, (seed, number))
             ahead = [next_row(model, table, last, step + 1) for step in range(rows)]
             for index, future in enumerate(futures, 1):
                 for row, values in zip(ahead, future.tolist(), strict=True):

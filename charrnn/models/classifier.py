@@ -45,7 +45,7 @@ class OffsetSoftmax(Softmax):
         def work(begin: int, end: int, thread: int) -> None:
             product(begin, end, thread)
             if self.offsets is not None:
-                with np.errstate(over="ignore"):  # of weights that are too large; what they give is not finite
+                with np.errstate(over="ignore", invalid="ignore"):  # of weights that are too large
                     logits[:, begin:end] += self.offsets[:, begin:end]
 
         return work

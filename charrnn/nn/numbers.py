@@ -123,7 +123,8 @@ class LocationScale(Block):
         kernels.matmul.add_products(self.below.operand, self.packed.panels, out, begin, end)
         self.linear[:, begin:end] = 0
         kernels.matmul.add_products(self.beside_operand, self.packed_direct.panels, self.linear, begin, end)
-        out[:, begin:end, : self.C] += self.linear[:, begin:end]
+        with np.errstate(over="ignore", invalid="ignore"):  # of weights that are too large
+            out[:, begin:end, : self.C] += self.linear[:, begin:end]
 
     def prepare_backward(self) -> None:
         """See `Block.prepare_backward`."""

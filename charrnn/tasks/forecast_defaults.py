@@ -40,6 +40,7 @@ LEAST_LEFT = 8
 FEW = 400  # rows to learn from: below, none is held out unless that is asked for
 HIDDEN, BATCH, DROPOUT, DECAY, WARMUP, PATIENCE = 32, 32, 0.0, 0.1, 50, 8
 STEPS, LEARNING_RATE = 4000, 5e-3
+LARGEST_WEIGHT = 1e30  # to start from
 STEPS_OF_FEW, LEARNING_RATE_OF_FEW = 60, 2e-3
 
 
@@ -158,6 +159,11 @@ def _prepared(
     start = Start(
         *direct_weights(found, scales), baselines.weight.astype(np.float32), baselines.bias.astype(np.float32)
     )  # fmt: skip
+    if max(np.abs(start.direct).max(), np.abs(start.bias).max()) > LARGEST_WEIGHT:
+        raise CharrnnError(
+            "some numbers are many orders of magnitude larger than others of their column, and nothing can be learned "
+            "from such a table; mend these rows"
+        )
     true, predicted = x[found.rows], problem.values(found.predicted)
     before = found.rows - 1
     rolling = {

@@ -44,8 +44,12 @@ def drift(last: Floats, first: Floats, steps: Ints, horizon: int) -> Floats:
     return last[:, np.newaxis] + slope[:, np.newaxis] * np.arange(1, horizon + 1)[np.newaxis, :, np.newaxis]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def linear(history: Floats, weight: Floats, bias: Floats, horizon: int) -> Floats:
-    """The regression with weight (C, lags · C) and bias (C), each prediction the input of the next."""
+    """The regression with weight (C, lags · C) and bias (C), each prediction the input of the next.
+
+    One that grows without bounds becomes infinite or NaN.
+    """
     lags = weight.shape[1] // weight.shape[0]
     window, found = history[:, -lags:], []
     for _ in range(horizon):
@@ -110,6 +114,7 @@ class Sums:
     density: float = 0.0
     covered: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COVERAGES, 0.0))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def add(self, true: Floats, point: Floats, density: Floats, central: Floats) -> None:
         """Add values (N), forecasts, log densities, and 2 |P(value) - 1/2|: how central an interval reaches it."""
         error = np.abs(true - point)
@@ -123,7 +128,7 @@ class Sums:
             self.covered[name] += float((central <= share).sum())
 
     def as_dict(self, mase: float) -> dict[str, Any]:
-        """The figures, None where there is no forecast."""
+        """The figures, None where there is no forecast, or one that is infinite."""
         names = ("mae", "rmse", "mape", "mase", *COVERAGES, "log_density")
         if not self.count:
             return dict.fromkeys(names)
@@ -138,9 +143,11 @@ class Sums:
             *coverage,
             self.density / self.count,
         )
-        return dict(zip(names, values, strict=True))
+        known = [value if value is not None and np.isfinite(value) else None for value in values]
+        return dict(zip(names, known, strict=True))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def normal(true: Floats, point: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """Log densities and how central values are, as in `Sums.add`, of a Gaussian around forecasts."""
     e = (true - point) / noise

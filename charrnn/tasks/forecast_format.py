@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from charrnn.text.series import Columns
 SIDE = {"kind": "columns", "entry": "columns"}
 BASELINES = ("naive", "seasonal_naive", "drift", "linear")
 MOST_HARMONICS = 10
+SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e110  # of numbers that can be read
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,15 @@ def _check(model: ForecasterConfig, sides: ForecastSides) -> None:
         *scales.spreads,
         *scales.changes,
         *scales.noise,
+        *scales.widening,
         *scales.products,
         *sides.errors.noise,
         *sides.errors.mase,
     )
-    if not all(math.isfinite(value) for value in (*positive, *scales.centres)) or not min(positive, default=1) > 0:
-        raise ValueError("a scale of its columns is not a positive finite number")
+    if not all(SMALLEST_SCALE <= value <= LARGEST_SCALE for value in positive):
+        raise ValueError("a scale of its columns is not a positive number of a usual size")
+    if not all(abs(value) <= LARGEST_SCALE for value in scales.centres):
+        raise ValueError("a centre of its columns is out of range")
 
 
 FORECAST = ForecastFormat()

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import CharrnnError
 from charrnn.text import dates
 from charrnn.text.batch import Batch
 
@@ -75,8 +76,12 @@ class Scales:
             return np.zeros((count, 2 * sum(self.harmonics)))
         return dates.features(when, list(zip(self.cycles, self.harmonics, strict=True)))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def read(self, z: Floats, places: Floats) -> tuple[Floats, Floats]:
-        """Inputs (lags, N, C) and features (N, F) of windows z (N, lags + 1, C) and places (N, K) in cycles."""
+        """Inputs (lags, N, C) and features (N, F) of windows z (N, lags + 1, C) and places (N, K) in cycles.
+
+        What is too large comes out infinite or NaN, which `batch_of` refuses.
+        """
         changes = np.diff(z, axis=1) / np.array(self.changes)
         N = len(z)
         level = (z[:, -1] - np.array(self.centres)) / np.array(self.spreads)
@@ -109,13 +114,21 @@ def product_count(series: int) -> int:
     return pairs + pairs * (series + 2) // 3 + pairs * series
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def batch_of(inputs: Floats, beside: Floats, targets: Floats | None) -> Batch:
-    """A batch whose rows are windows: inputs (lags, N, C), beside (N, F), targets (N, C) or None."""
+    """A batch whose rows are windows: inputs (lags, N, C), beside (N, F), targets (N, C) or None.
+
+    Raises CharrnnError for numbers that float32 cannot hold.
+    """
     T, N, C = inputs.shape
     reset, ends = np.zeros((T, N), np.bool_), np.zeros((T, N), np.bool_)
     reset[0] = ends[-1] = True
     wanted = np.zeros((1, N, C)) if targets is None else targets[np.newaxis]
-    return Batch(
-        np.ascontiguousarray(inputs, np.float32), wanted.astype(np.float32), reset, ends,
-        beside=np.ascontiguousarray(beside[np.newaxis], np.float32),
-    )  # fmt: skip
+    numbers, features = np.ascontiguousarray(inputs, np.float32), np.ascontiguousarray(beside[np.newaxis], np.float32)
+    after = wanted.astype(np.float32)
+    if not all(np.isfinite(array).all() for array in (numbers, features, after)):
+        raise CharrnnError(
+            "numbers of a row, or forecasts, are far too large for the model; mend the row, give a shorter `horizon`, "
+            "or train a new model"
+        )
+    return Batch(numbers, after, reset, ends, beside=features)

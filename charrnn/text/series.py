@@ -20,6 +20,7 @@ MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 TIME_NAMES = {"year", "date", "time", "month", "day", "ds", "timestamp", "datetime", "period"}
 SPACE = " "
 SHOWN_NAMES = 8
+LARGEST = 1e100  # whose squares and products can be added up
 
 
 class Row(NamedTuple):
@@ -209,6 +210,11 @@ class TableReader:
                     raise self._no_number(line, name, row[place], first=self._replace)
                 value = before.values[n]
                 self.replaced += 1
+            if abs(value) > LARGEST:
+                raise CharrnnError(
+                    f"{self.name}, line {line}: the column {name!r} has {shown(row[place])}, and {LARGEST:g} is the "
+                    "largest number that can be read; mend the row, or give the column in another unit"
+                )
             values.append(value)
         date, time = None, ""
         if columns.time >= 0:

@@ -90,7 +90,9 @@ class TimeBudget:
         cost = self.speed.step
         if interval is not None:
             cost += (self.validation + self.save) / interval
-        return max(0, int(min((self.limit - self.reserve - elapsed) / cost, MOST_STEPS)))
+        left = max(0.0, self.limit - self.reserve - elapsed)
+        # Of a clock that is too coarse a step takes no time.
+        return int(min(left / cost, MOST_STEPS)) if cost else MOST_STEPS * (left > 0)
 
     def better_total(self, elapsed: float, done: int, total: int, interval: int) -> int:
         """The total of steps to plan for after `done` of `total`: `total` itself as long as it fits the time left."""
