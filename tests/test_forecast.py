@@ -239,12 +239,12 @@ def test_training_starts_from_another_model(data: Path, model: Path, tmp_path: P
 
 def test_numbers_and_dates_that_are_too_large_are_one_error(data: Path, model: Path, tmp_path: Path) -> None:
     lines = data.read_text().splitlines()
-    for command, changed, says in (
-        (("score", "--summary"), f"{lines[20].partition(',')[0]},1e200,1", "line 21: the column 'sold' has '1e200'"),
-        (("score", "--summary"), f"{lines[20].partition(',')[0]},-5,1", "is not positive"),
-    ):
+    month = lines[20].partition(",")[0]
+    for changed, says in (
+        (f"{month},1e200,1", "line 21: the column 'sold' has '1e200'"), (f"{month},-5,1", "is not positive")
+    ):  # fmt: skip
         table = "\n".join([*lines[:20], changed, *lines[21:]]).encode()
-        result = run_command(command[0], "-q", "-c", model, *command[1:], stdin=table)
+        result = run_command("score", "-q", "-c", model, "--summary", stdin=table)
         assert result.status == 1
         assert says in result.err.splitlines()[-1], result.err
     last = "\n".join(line.replace("20", "99", 1) for line in lines).encode()
