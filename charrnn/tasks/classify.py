@@ -10,7 +10,6 @@ import numpy as np
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TextConfig, TrainingConfig
-from charrnn.errors import UsageError
 from charrnn.formats import TextSide
 from charrnn.models.classifier import parameter_layout
 from charrnn.models.ngram_regression import regression_numbers
@@ -64,12 +63,10 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
     ) -> tuple[ClassifierConfig, TrainingConfig]:
         """The given options, and the defaults of `classify_defaults` for the rest."""
         given = request.given
-        if "seq_length" in given:
-            raise UsageError("`seq_length` is for language models: records are read whole; leave it out")
         if model is None:
             units, labels = len(dataset.vocabulary), len(dataset.labels)
             model = classify_defaults.resolve_model(given, dataset.config, units, labels)
-        return model, classify_defaults.resolve_training(given, len(dataset.train))
+        return model, classify_defaults.resolve_training(given)
 
     def network(
         self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus, threads: int

@@ -7,7 +7,6 @@ experiments.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 from itertools import islice
 from pathlib import Path
@@ -15,20 +14,16 @@ from typing import Any
 
 from charrnn.config import TextConfig, TrainingConfig
 from charrnn.errors import UsageError
-from charrnn.runtime.precision import resolve_precision
 from charrnn.task_config import ClassifierConfig, RecordsConfig
+from charrnn.tasks import record_defaults
 from charrnn.tasks.language_defaults import (
-    LEARNING_RATES,
     MAX_WORDS,
     PATIENCE,
-    SEED,
-    VAL_FRACTION,
-    WEIGHT_DECAY,
     resolve_cells,
 )
 from charrnn.text.labelled import RecordReader
 from charrnn.text.reader import Source
-from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
+from charrnn.training.options import Options, given_fields
 from charrnn.training.task import Request
 
 LOOKED_AT = 1000  # records of the first file, to choose the unit
@@ -77,21 +72,9 @@ def resolve_model(given: Options, text: TextConfig, units: int, labels: int) -> 
     return ClassifierConfig(vocabulary_size=units, cells=cells, **(chosen | fields | {"labels": labels}))
 
 
-def resolve_training(given: Options, records: int) -> TrainingConfig:
-    """The training options for a training part of `records`. Raises UsageError for options that are not valid."""
-    optimizer = given.get("optimizer", "adamw")
-    chosen: dict[str, Any] = {
-        "batch_size": BATCH,
-        "seq_length": 1,
-        "learning_rate": LEARNING_RATE if optimizer == "adamw" else LEARNING_RATES.get(optimizer, 3e-3),
-        "weight_decay": WEIGHT_DECAY if optimizer == "adamw" else 0.0,
-        "clip_norm": 1.0,
-        "warmup": 100,
-        "dropout": DROPOUT,
-        "seed": SEED,
-        "val_fraction": VAL_FRACTION,
-    }
-    if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
-        chosen |= {"epochs": EPOCHS, "patience": PATIENCE}
-    config = TrainingConfig(**(chosen | given_fields(TrainingConfig, given)))
-    return dataclasses.replace(config, precision=resolve_precision(given.get("precision", "auto")))
+def resolve_training(given: Options) -> TrainingConfig:
+    """The training options. Raises UsageError for options that are not valid."""
+    budget = {"epochs": EPOCHS, "patience": PATIENCE}
+    return record_defaults.resolve_training(
+        given, learning_rate=LEARNING_RATE, budget=budget, batch_size=BATCH, dropout=DROPOUT
+    )  # fmt: skip

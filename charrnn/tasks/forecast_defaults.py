@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.models.forecaster import Start
 from charrnn.task_config import ForecasterConfig, SeriesConfig
-from charrnn.tasks import forecast_figures
+from charrnn.tasks import forecast_figures, record_defaults
 from charrnn.tasks.forecast_format import ForecastSides
 from charrnn.tasks.forecast_linear import (
     LATEST,
@@ -29,11 +28,11 @@ from charrnn.tasks.forecast_linear import (
     t_scale,
 )
 from charrnn.tasks.forecast_windows import Floats, Ints, Scales, change_products
-from charrnn.tasks.language_defaults import LEARNING_RATES, SEED, VAL_FRACTION, resolve_cells
+from charrnn.tasks.language_defaults import VAL_FRACTION, resolve_cells
 from charrnn.text import dates
 from charrnn.text.series import Columns
 from charrnn.text.series_table import Table
-from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
+from charrnn.training.options import Options, given_fields
 
 LONGEST = 96  # rows of a window that was not given
 LEAST_LEFT = 8
@@ -231,22 +230,12 @@ def resolve_training(given: Options, targets: int, rows: int) -> TrainingConfig:
     """Training options for `targets` rows to predict of `rows`. Raises UsageError for options that are not valid."""
     if given.get("precision") == "bfloat16":
         raise UsageError("`precision` is bfloat16, and numbers are forecast in float32; leave it out")
-    optimizer, few = given.get("optimizer", "adamw"), targets < FEW
-    rate = LEARNING_RATE_OF_FEW if few else LEARNING_RATE
-    chosen: dict[str, Any] = {
-        "batch_size": BATCH,
-        "seq_length": 1,
-        "learning_rate": rate if optimizer in ("adamw", "adam") else LEARNING_RATES.get(optimizer, 3e-3),
-        "weight_decay": DECAY if optimizer == "adamw" else 0.0,
-        "clip_norm": 1.0,
-        "warmup": WARMUP,
-        "dropout": DROPOUT,
-        "seed": SEED,
-        "val_fraction": val_fraction(given, rows),
-    }
-    if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
-        chosen |= {"steps": STEPS_OF_FEW if few else STEPS, "patience": PATIENCE}
-    config = TrainingConfig(**(chosen | given_fields(TrainingConfig, given)))
+    few = targets < FEW
+    config = record_defaults.resolve_training(
+        given, learning_rate=LEARNING_RATE_OF_FEW if few else LEARNING_RATE, weight_decay=DECAY, batch_size=BATCH,
+        budget={"steps": STEPS_OF_FEW if few else STEPS, "patience": PATIENCE}, warmup=WARMUP, dropout=DROPOUT,
+        val_fraction=val_fraction(given, rows),
+    )  # fmt: skip
     return dataclasses.replace(config, precision="float32")
 
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from charrnn.config import TextConfig, TrainingConfig
 from charrnn.errors import UsageError
-from charrnn.runtime.precision import resolve_precision
 from charrnn.task_config import RecordsConfig, TaggerConfig
+from charrnn.tasks import record_defaults
 from charrnn.tasks.language_defaults import (
-    LEARNING_RATES,
     MAX_WORDS,
     PATIENCE,
-    SEED,
-    VAL_FRACTION,
-    WEIGHT_DECAY,
     resolve_cells,
 )
 from charrnn.text.tag_schemes import NONE
 from charrnn.text.tagged_corpus import TaggedCorpus
-from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
+from charrnn.training.options import Options, given_fields
 
 NGRAMS = 3
 HIDDEN, EMBEDDING = 128, 128
 BATCH, EPOCHS = 32, 20
+LEARNING_RATE = 3e-3  # of AdamW
 DROPOUT = 0.5
 
 
@@ -62,21 +58,7 @@ def resolve_model(given: Options, dataset: TaggedCorpus) -> TaggerConfig:
 
 def resolve_training(given: Options) -> TrainingConfig:
     """The training options. Raises UsageError for options that are not valid."""
-    if "seq_length" in given:
-        raise UsageError("`seq_length` is for language models: sentences are read whole; leave it out")
-    optimizer = given.get("optimizer", "adamw")
-    chosen: dict[str, Any] = {
-        "batch_size": BATCH,
-        "seq_length": 1,
-        "learning_rate": LEARNING_RATES.get(optimizer, 3e-3),
-        "weight_decay": WEIGHT_DECAY if optimizer == "adamw" else 0.0,
-        "clip_norm": 1.0,
-        "warmup": 100,
-        "dropout": DROPOUT,
-        "seed": SEED,
-        "val_fraction": VAL_FRACTION,
-    }
-    if not any(given.get(budget) for budget in BUDGETS) or limited_by_time(given):
-        chosen |= {"epochs": EPOCHS, "patience": PATIENCE}
-    config = TrainingConfig(**(chosen | given_fields(TrainingConfig, given)))
-    return dataclasses.replace(config, precision=resolve_precision(given.get("precision", "auto")))
+    budget = {"epochs": EPOCHS, "patience": PATIENCE}
+    return record_defaults.resolve_training(
+        given, learning_rate=LEARNING_RATE, budget=budget, batch_size=BATCH, dropout=DROPOUT
+    )  # fmt: skip

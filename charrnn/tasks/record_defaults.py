@@ -1,0 +1,43 @@
+"""Training options that the tasks of records have in common: those that read each record whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from charrnn.config import TrainingConfig
+from charrnn.errors import UsageError
+from charrnn.runtime.precision import resolve_precision
+from charrnn.tasks.language_defaults import LEARNING_RATES, SEED, VAL_FRACTION, WEIGHT_DECAY
+from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
+
+ADAM = ("adamw", "adam")
+
+
+def resolve_training(
+    given: Options, *, learning_rate: float, budget: Mapping[str, Any], weight_decay: float = WEIGHT_DECAY,
+    **chosen: Any,
+) -> TrainingConfig:  # fmt: skip
+    """Given options, else `chosen`, else what all these tasks have; `learning_rate` is that of Adam, with and without
+    weight decay; `budget` counts where none or only a time is given.
+
+    Raises:
+        UsageError: an option is not valid, or is for texts that are cut into windows.
+    """
+    if "seq_length" in given:
+        raise UsageError("`seq_length` is for language models: records are read whole; leave it out")
+    optimizer = given.get("optimizer", "adamw")
+    common: dict[str, Any] = {
+        "seq_length": 1,
+        "learning_rate": learning_rate if optimizer in ADAM else LEARNING_RATES.get(optimizer, 3e-3),
+        "weight_decay": weight_decay if optimizer == "adamw" else 0.0,
+        "clip_norm": 1.0,
+        "warmup": 100,
+        "seed": SEED,
+        "val_fraction": VAL_FRACTION,
+    }
+    if not any(given.get(name) for name in BUDGETS) or limited_by_time(given):
+        common |= budget
+    config = TrainingConfig(**(common | chosen | given_fields(TrainingConfig, given)))
+    return dataclasses.replace(config, precision=resolve_precision(given.get("precision", "auto")))
