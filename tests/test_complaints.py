@@ -205,6 +205,7 @@ def test_errors_are_no_results(models: dict[str, Path], charrnn: Command, args: 
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_a_compile_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     script = """

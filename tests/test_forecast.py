@@ -162,7 +162,10 @@ def _dates() -> list[Any]:
     return [datetime(2000 + n // 12, n % 12 + 1, 1) for n in range(MONTHS)]
 
 
-@pytest.mark.parametrize("given", [{}, {"cell": ("gru",), "dense": (5,), "dropout": 0.1}])
+@pytest.mark.parametrize(
+    "given",
+    [{}, pytest.param({"cell": ("gru",), "dense": (5,), "dropout": 0.1}, marks=pytest.mark.slow)],
+)
 def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: Path, given: dict[str, Any]) -> None:
     whole, parts = (
         Request([str(data)], tmp_path / f"{name}.safetensors", SMALL | given) for name in ("whole", "parts")

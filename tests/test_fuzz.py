@@ -14,6 +14,7 @@ from tests import fuzz, task_mutations
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.slow
 def test_what_strangers_send_is_refused_or_works() -> None:
     found = fuzz.fuzz(300, seed=0)
     assert {result for _, result in found} == {"refused", "works", "resumes"}

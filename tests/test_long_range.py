@@ -66,6 +66,7 @@ def test_longest_sentences_are_those_with_the_farthest_subject() -> None:
     assert len(tested[long_range_labels.FARTHEST]) >= 50
 
 
+@pytest.mark.slow
 def test_many_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table has a column for each network, and a network that was trained is right where the subject is near."""
     monkeypatch.setattr(long_range_labels, "CELLS", ("gru",))

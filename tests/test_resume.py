@@ -89,6 +89,7 @@ def test_saving_that_takes_long_is_done_more_rarely(text_file: Path, monkeypatch
 # ---- resuming elsewhere
 
 
+@pytest.mark.slow
 def test_another_processor_is_refused_unless_precision_is_named(
     text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
