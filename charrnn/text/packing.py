@@ -60,7 +60,7 @@ class RecordBatches:
     def __init__(self, lengths: Lengths, batch_size: int, seed: int) -> None:
         records = len(lengths)
         if records == 0:
-            raise CharrnnError("there are no records to train on; give more text")
+            raise CharrnnError("there are no records to train on; give more data")
         self.batch_size = min(batch_size, records)
         self.seq_length = -(-int(lengths.sum()) // records)
         self.steps_per_epoch = -(-records // self.batch_size)

@@ -53,7 +53,7 @@ def overfitting(train_loss: float, history: History, best: float, best_step: int
     more_dropout = f", more `dropout` than {dropout:g}" if dropout < MOST_DROPOUT else ""
     return (
         f"overfitting: the training loss is {train_loss:.3f}, the validation loss {last:.3f}, and it was {best:.3f} at "
-        f"step {best_step:,}, whose weights are kept. What helps is more text{more_dropout} or a smaller `hidden_size`"
+        f"step {best_step:,}, whose weights are kept. What helps is more data{more_dropout} or a smaller `hidden_size`"
     )
 
 
