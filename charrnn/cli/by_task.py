@@ -25,7 +25,6 @@ class Asked:
     text_field: int | None = None
     best: int | None = None
     columns: str | None = None
-    encoding: str | None = None
     stream: bool = False
     vs: str | None = None
     per_token: bool = False

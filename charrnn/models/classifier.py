@@ -14,17 +14,15 @@ import numpy.typing as npt
 from charrnn.models.language import BY_ROW_FROM
 from charrnn.models.network import Network
 from charrnn.models.ngram_regression import BIAS, WEIGHT, NgramRegression, table_shape
-from charrnn.nn.bidirectional import Bidirectional
+from charrnn.models.stack import compute_logits, dense_stack, recurrent_stack
 from charrnn.nn.block import Block, Log, Window
-from charrnn.nn.cells import layer_class
-from charrnn.nn.dense import Dense
 from charrnn.nn.embedding import Embedding, OneHot
 from charrnn.nn.parameters import Layout
 from charrnn.nn.pooling import Pooling
 from charrnn.nn.signal import Signal
 from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Ids
-from charrnn.runtime.threads import Job, Work, in_sequence
+from charrnn.runtime.threads import Work
 from charrnn.task_config import ClassifierConfig
 from charrnn.text.batch import Batch
 
@@ -53,23 +51,12 @@ class OffsetSoftmax(Softmax):
 
 def make_blocks(config: ClassifierConfig) -> tuple[list[Block], OffsetSoftmax]:
     """The blocks and the head, before any array is allocated."""
-    V, E, H = config.vocabulary_size, config.embedding_size, config.hidden_size
+    V, E = config.vocabulary_size, config.embedding_size
     blocks: list[Block] = [Embedding(V, E, by_row=V >= BY_ROW_FROM) if E else OneHot(V)]
-    width = E or V
-    for index, cell in enumerate(config.cells):
-        one_hot = not index and not E
-        make = layer_class(cell)
-        layer = make(config, index, width, one_hot=one_hot)
-        if config.bidirectional:
-            blocks.append(Bidirectional(layer, make(config, index, width, one_hot=one_hot, reverse=True)))
-        else:
-            blocks.append(layer)
-        width = 2 * H if config.bidirectional else H
-    blocks.append(Pooling(width, config.pool, bidirectional=config.bidirectional))
-    for index, size in enumerate(config.dense):
-        blocks.append(Dense(index, width, size))
-        width = size
-    return blocks, OffsetSoftmax(config.labels, width)
+    recurrent, width = recurrent_stack(config, E or V, bidirectional=config.bidirectional, one_hot=not E)
+    pooling = Pooling(width, config.pool, bidirectional=config.bidirectional)
+    dense, width = dense_stack(config.dense, width)
+    return [*blocks, *recurrent, pooling, *dense], OffsetSoftmax(config.labels, width)
 
 
 def parameter_layout(config: ClassifierConfig) -> Layout:
@@ -124,16 +111,7 @@ class Classifier(Network):
         Raises:
             CharrnnError: an id is outside [0, V), or the batch does not say where sequences begin and end.
         """
-        with self.lock:
-            K, B = batch.targets.shape
-            state = super().zero_state(B)
-            self.check(batch, state)
-            self.pack()
-            window, pooled = self.open_window(batch)
-            self.begin(window, batch, state)
-            logits = self.context.workspace.get("logits", K, B, self.config.labels)
-            self.context.pool.run([Job(B, 1, in_sequence(self.forward_rows, self.output.logits_rows(pooled, logits)))])
-            values = logits.astype(np.float64)
+        values = compute_logits(self, self.output, batch).astype(np.float64)
         values -= values.max(axis=-1, keepdims=True)
         log_probs: Log = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
         return log_probs

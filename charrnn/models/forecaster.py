@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from charrnn.errors import CharrnnError
 from charrnn.models.network import Network
+from charrnn.models.stack import dense_stack, recurrent_stack
 from charrnn.nn.block import Block
-from charrnn.nn.cells import layer_class
-from charrnn.nn.dense import Dense
 from charrnn.nn.numbers import Density, LocationScale, Numbers
 from charrnn.nn.parameters import Layout, Shape
 from charrnn.nn.pooling import Pooling
@@ -43,17 +42,11 @@ class Start:
 
 def make_blocks(config: ForecasterConfig) -> tuple[list[Block], Density]:
     """The blocks and the head, before any array is allocated."""
-    blocks: list[Block] = [Numbers(config.series)]
-    width = config.series
-    for index, cell in enumerate(config.cells):
-        blocks.append(layer_class(cell)(config, index, width))
-        width = config.hidden_size
-    blocks.append(Pooling(width, "last"))
-    for index, size in enumerate(config.dense):
-        blocks.append(Dense(index, width, size))
-        width = size
-    blocks.append(LocationScale(width, config.features, config.series))
-    return blocks, Density(config.series, config.degrees)
+    recurrent, width = recurrent_stack(config, config.series, bidirectional=False)
+    pooling = Pooling(width, "last")
+    dense, width = dense_stack(config.dense, width)
+    output = LocationScale(width, config.features, config.series)
+    return [Numbers(config.series), *recurrent, pooling, *dense, output], Density(config.series, config.degrees)
 
 
 def parameter_layout(config: ForecasterConfig) -> Layout:

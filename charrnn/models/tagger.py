@@ -12,17 +12,14 @@ import numpy.typing as npt
 from charrnn import kernels
 from charrnn.errors import CharrnnError
 from charrnn.models.network import Network
-from charrnn.nn.bidirectional import Bidirectional
+from charrnn.models.stack import compute_logits, dense_stack, recurrent_stack
 from charrnn.nn.block import Block, Log
-from charrnn.nn.cells import layer_class
 from charrnn.nn.crf import CRF
-from charrnn.nn.dense import Dense
 from charrnn.nn.neighbours import Neighbours
 from charrnn.nn.parameters import Layout
 from charrnn.nn.softmax import Softmax
 from charrnn.nn.word_vectors import WordVectors
 from charrnn.runtime.arrays import Array, Ids, zeros
-from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import TaggerConfig
 from charrnn.text.batch import Batch
 
@@ -31,22 +28,13 @@ FORBIDDEN = -1e9  # score of a transition that no path takes unless all paths ha
 
 def make_blocks(config: TaggerConfig) -> tuple[list[Block], Softmax]:
     """The blocks and the head, before any array is allocated."""
-    E, H = config.embedding_size, config.hidden_size
-    words = WordVectors(config.rows, E)
-    blocks: list[Block] = [words]
-    width = E
-    for index, cell in enumerate(config.cells):
-        make = layer_class(cell)
-        layer = make(config, index, width)
-        blocks.append(Bidirectional(layer, make(config, index, width, reverse=True)) if config.bidirectional else layer)
-        width = 2 * H if config.bidirectional else H
+    words = WordVectors(config.rows, config.embedding_size)
+    recurrent, width = recurrent_stack(config, config.embedding_size, bidirectional=config.bidirectional)
     direct = Neighbours(width, words)
-    blocks.append(direct)
-    width = direct.width
-    for index, size in enumerate(config.dense):
-        blocks.append(Dense(index, width, size))
-        width = size
-    return blocks, CRF(config.labels, width) if config.head == "crf" else Softmax(config.labels, width)
+    dense, width = dense_stack(config.dense, direct.width)
+    return [words, *recurrent, direct, *dense], CRF(config.labels, width) if config.head == "crf" else Softmax(
+        config.labels, width
+    )
 
 
 def parameter_layout(config: TaggerConfig) -> Layout:
@@ -88,21 +76,12 @@ class Tagger(Network):
         super().check(batch, state)
 
     def logits(self, batch: Batch) -> Array:
-        """The logits (T, B, L) of all tags at each step; valid until the next call.
+        """The logits (T, B, L) of all tags at each step.
 
         Raises:
             CharrnnError: the batch does not fit, see `check`.
         """
-        with self.lock:
-            T, B = batch.inputs.shape
-            state = super().zero_state(B)
-            self.check(batch, state)
-            self.pack()
-            window, hidden = self.open_window(batch)
-            self.begin(window, batch, state)
-            logits = self.context.workspace.get("logits", T, B, self.config.labels)
-            self.context.pool.run([Job(B, 1, in_sequence(self.forward_rows, self.output.logits_rows(hidden, logits)))])
-            return logits.copy()
+        return compute_logits(self, self.output, batch)
 
     def log_probs(self, logits: Array, tags: Ids, lengths: npt.NDArray[np.int64]) -> Log:
         """log P(tags | words), in nats, of each of some sequences (sequences), which follow one another.
