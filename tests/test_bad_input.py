@@ -265,6 +265,7 @@ def test_bad_input_in_a_shell(folder: Path, command: str, status: int, says: str
 
 
 @POSIX
+@pytest.mark.slow
 def test_a_closed_stdin_matters_to_those_who_read_it_only(folder: Path) -> None:
     commands = ("sample -q -c m.safetensors -n 20 --seed 1", "score -q -c m.safetensors text", "info m.safetensors")
     for command in commands:

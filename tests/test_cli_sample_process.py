@@ -20,6 +20,7 @@ def charrnn(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-m", "charrnn", *args], capture_output=True, check=False, **options)
 
 
+@pytest.mark.slow
 def test_the_whole_command(tmp_path: Path) -> None:
     path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS, lines=True))
     args = ("sample", "-c", path, "--count", "40", "--seed", "1", "-p", "the")

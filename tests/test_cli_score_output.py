@@ -26,6 +26,7 @@ def test_numbers_have_six_decimals_and_no_negative_zero() -> None:
     assert score_output.number(-10.0, 0) == "-10"
 
 
+@pytest.mark.slow
 def test_a_long_list_of_units_is_written_in_pieces() -> None:
     text = ("the quick 漢 " * 2000).encode()
     for line, ended in ((text, True), (text, False), (b"", False)):

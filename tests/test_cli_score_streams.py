@@ -194,6 +194,7 @@ def test_head_ends_an_endless_pipe(tmp_path: Path) -> None:
         source.wait(60)
 
 
+@pytest.mark.slow
 def test_a_real_model_scores_the_same_alone_in_company_and_on_any_threads(tmp_path: Path) -> None:
     path = toy_checkpoint(tmp_path / "m.safetensors", CHARS)
     text = b"".join(b"the quick brown fox"[: n % 20] * (1 + n % 3) + b"\n" for n in range(200)) + b"lazy " * 300

@@ -244,6 +244,7 @@ def test_a_limit_of_time_prints_the_command_that_repeats_it(
     assert json.loads(again.out)["steps"] == found["steps"]
 
 
+@pytest.mark.slow
 def test_a_limit_of_time_that_compiling_took_is_not_to_be_repeated(
     charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +255,7 @@ def test_a_limit_of_time_that_compiling_took_is_not_to_be_repeated(
     assert "--steps" not in result.err
 
 
+@pytest.mark.slow
 def test_the_command_that_repeats_names_what_a_limit_of_time_chose(
     charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

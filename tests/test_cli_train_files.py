@@ -97,6 +97,7 @@ def test_one_epoch_is_not_epochs(charrnn_train: Any) -> None:
 
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, *([] if os.name == "nt" else [signal.SIGHUP])])
+@pytest.mark.slow
 def test_killed_by_a_signal_it_saves_and_dies_of_it(
     folder: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

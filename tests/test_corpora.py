@@ -73,6 +73,7 @@ def sentences(grammar: Grammar, symbols: tuple[str, ...]) -> Iterator[tuple[str,
             yield text, chance * probability
 
 
+@pytest.mark.slow
 def test_entropy_of_a_small_lexicon_equals_that_of_all_its_sentences() -> None:
     grammar = agreement.build(SMALL)
     # Fewer phrases, or the sentences would be millions.
@@ -182,6 +183,7 @@ def test_a_label_is_the_number_of_the_main_verb() -> None:
         assert agreement.agreements(sentence)[-1].verb == len(start.split())
 
 
+@pytest.mark.slow
 def test_every_verb_agrees_with_its_subject_up_to_20_words_before_it() -> None:
     number = {word: name.split()[-1] for name, words in agreement.LEXICON.items() for word in words}
     kinds = {word: name.split()[0] for name, words in agreement.LEXICON.items() for word in words}

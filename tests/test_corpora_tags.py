@@ -22,6 +22,7 @@ def test_tags_of_a_sentence() -> None:
         agreement.tagged("the cat sleeps")
 
 
+@pytest.mark.slow
 def test_the_best_accuracy_from_the_left_is_that_of_many_sentences() -> None:
     """The best guess of a determiner's number from what stands before it, counted over drawn sentences."""
     grammar, generator = agreement.build(), random.Random(1)

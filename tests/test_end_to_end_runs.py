@@ -111,6 +111,7 @@ def test_same_seed_same_tensors(corpus: Path, options: str) -> None:
 
 
 @POSIX
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_uninterrupted(corpus: Path) -> None:
     options = ["--steps", "1500", "--eval-every", "250", "--dropout", "0.1", "--seed", "3"]
     train(corpus, "whole.safetensors", *options)

@@ -21,6 +21,7 @@ def test_what_strangers_send_is_refused_or_works() -> None:
     assert {name for name, _ in found} == {mutation.__name__ for mutation in task_mutations.MUTATIONS}
 
 
+@pytest.mark.slow
 def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fuzzer is of use only if it notices."""
     file = tmp_path / "m"

@@ -70,6 +70,7 @@ assert before == {name: getattr(config, name) for name in dir(config) if name.is
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_functions_of_other_programs_are_cached_where_they_were(tmp_path: Path, run: Run) -> None:
     (tmp_path / "theirs.py").write_text("import numba\n@numba.njit(cache=True)\ndef f(x):\n    return x + 1\n")
     run(
@@ -82,6 +83,7 @@ def test_functions_of_other_programs_are_cached_where_they_were(tmp_path: Path, 
     assert list((tmp_path / "cache").rglob("inputs.add_to_rows-*.nbc"))
 
 
+@pytest.mark.slow
 def test_compiled_code_is_found_again(tmp_path: Path, run: Run) -> None:
     hits = (
         "print(sum(inputs.add_to_rows.stats.cache_hits.values()), sum(inputs.add_to_rows.stats.cache_misses.values()))"
@@ -104,6 +106,7 @@ def test_damaged_files_of_the_cache_are_replaced(tmp_path: Path, run: Run, suffi
 
 
 @POSIX
+@pytest.mark.slow
 def test_the_cache_is_private(tmp_path: Path, run: Run) -> None:
     folder = Path(run("import os\nos.umask(0)\n" + COMPILE))
     assert folder.parent == tmp_path / "cache" / "kernels"
@@ -114,6 +117,7 @@ def test_the_cache_is_private(tmp_path: Path, run: Run) -> None:
 @POSIX
 @pytest.mark.parametrize("place", ["kernels", "version"])
 @pytest.mark.parametrize("mode", [0o770, pytest.param(0o707, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_cache_that_others_can_write_is_not_used(compiled: Path, run: Run, place: str, mode: int) -> None:
     code = sorted(compiled.rglob("*.nbc"))
     assert code
@@ -124,6 +128,7 @@ def test_a_cache_that_others_can_write_is_not_used(compiled: Path, run: Run, pla
 
 
 @POSIX
+@pytest.mark.slow
 def test_a_cache_of_another_user_is_not_used(compiled: Path, run: Run) -> None:
     other = "import os\nme = os.geteuid()\nos.geteuid = lambda: me + 1\n"
     assert run(other + COMPILE) == "None"
@@ -131,6 +136,7 @@ def test_a_cache_of_another_user_is_not_used(compiled: Path, run: Run) -> None:
 
 
 @POSIX
+@pytest.mark.slow
 def test_a_cache_in_a_folder_that_all_can_write_is_not_used(tmp_path: Path, compiled: Path, run: Run) -> None:
     (tmp_path / "cache").chmod(0o777)
     assert run(COMPILE) == "None"
@@ -150,6 +156,7 @@ def test_entries_of_a_folder_of_another_user_are_replaceable(tmp_path: Path, mon
     assert not is_replaceable(Path("/"))
 
 
+@pytest.mark.slow
 def test_old_versions_are_pruned(tmp_path: Path, run: Run) -> None:
     versions = tmp_path / "cache" / "kernels"
     for age in range(1, 6):

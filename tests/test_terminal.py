@@ -77,6 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("model", ["chars", "words", "bytes"])
 @pytest.mark.parametrize("format", ["text", pytest.param("jsonl", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_sample(folder: Path, model: str, format: str) -> None:
     status, written = shown(
         folder, "sample", "-c", f"{model}.safetensors", "-n", "400", "--seed", "1", "-t", "3", "--format", format,
@@ -103,6 +104,7 @@ def test_score(folder: Path, model: str, format: str) -> None:
     assert b"\x1b[38;5;" not in written
 
 
+@pytest.mark.slow
 def test_info(folder: Path) -> None:
     for model in ("chars", "words", "described"):
         for flags in ((), ("--json",)):
@@ -139,6 +141,7 @@ def test_errors(folder: Path, debug: str) -> None:
         assert ("Traceback" in text) == (debug == "1")
 
 
+@pytest.mark.slow
 def test_train(folder: Path) -> None:
     """The live display shows text that the model writes, and paths; a plain one does too."""
     corpus = folder / f"c{TITLE}.txt"
