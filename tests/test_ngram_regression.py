@@ -69,6 +69,17 @@ def test_the_regression_on_ngrams_learns_and_its_logits_are_cross_fitted() -> No
     assert (others != logits).any()
 
 
+def test_records_of_unknown_label_get_logits_and_teach_nothing() -> None:
+    part = labelled()
+    more = part.followed_by(LabelledPart(part.ids[:9], np.array([0, 4, 9]), np.full(2, -1, np.int32)))
+    regression, logits = fit(part, 2, 2, 0, ThreadPool(1))
+    again, others = fit(more, 2, 2, 0, ThreadPool(1))
+    assert others.shape == (len(part) + 2, 2)
+    np.testing.assert_array_equal(others[: len(part)], logits)
+    np.testing.assert_allclose(again.weight, regression.weight, rtol=1e-6)
+    assert np.all(others[len(part) :] != 0)
+
+
 def test_a_classifier_adds_the_logits_of_its_regression() -> None:
     part = labelled()
     regression, _ = fit(part, 2, 2, 0, ThreadPool(1))

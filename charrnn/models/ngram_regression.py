@@ -5,7 +5,8 @@
 It is what counting knows: Joulin et al. 2017, "Bag of tricks for efficient text classification", arXiv:1607.01759. It
 is fitted first, and its logits are added to those of the network, which learns what they lack. For the records that it
 was fitted on they would be too good to be true: there the network gets logits of regressions that were fitted without
-the record (cross-fitting: Wolpert 1992, "Stacked generalization", doi:10.1016/S0893-6080(05)80023-1).
+the record (cross-fitting: Wolpert 1992, "Stacked generalization", doi:10.1016/S0893-6080(05)80023-1). So no records
+need be kept from the regression to validate with.
 """
 
 from __future__ import annotations
@@ -135,11 +136,12 @@ def fit(
     """Fit a regression to the records of `part`; returns it, and the cross-fitted logits (records, labels).
 
     Records are divided into folds by their units, so that equal ones share a fold. The number of epochs is that with
-    the lowest loss of records of a fold in the regressions that were fitted to the others.
+    the lowest loss of records of a fold in the regressions that were fitted to the others. Records whose label is
+    unknown get logits only.
     """
     bags = Bags.of(part, longest, table_shape(labels)[0])
-    folds = _folds(part)
-    fits = [_Fit(bags, part, np.flatnonzero(folds != fold), labels, (seed, fold)) for fold in range(FOLDS)]
+    folds, known = _folds(part), part.labels >= 0
+    fits = [_Fit(bags, part, np.flatnonzero(known & (folds != fold)), labels, (seed, fold)) for fold in range(FOLDS)]
     left_out = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
     current, best = np.zeros((2, len(part), labels), np.float32)
     least, epochs = np.inf, 0
@@ -154,13 +156,13 @@ def fit(
     most = max(1, min(EPOCHS, MOST_WORK // (FOLDS * len(bags.rows) * labels)))
     for epoch in range(1, most + 1):
         pool.run([Job(FOLDS, len(bags.rows) * labels, work)])
-        loss = kernels.ngrams.summed_log_loss(current, part.labels)
+        loss = kernels.ngrams.summed_log_loss(current[known], part.labels[known])
         if loss < least:
             least, epochs = loss, epoch
             best[:] = current
         elif epoch - epochs >= PATIENCE:
             break
-    whole = _Fit(bags, part, np.arange(len(part)), labels, (seed, FOLDS))
+    whole = _Fit(bags, part, np.flatnonzero(known), labels, (seed, FOLDS))
     for _ in range(epochs):
         whole.epoch()
     return NgramRegression(longest, whole.weight, whole.bias), best

@@ -71,10 +71,11 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
     def network(
         self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus, threads: int
     ) -> Classifier:
-        """A classifier, all zeros but for the regression on n-grams, which is fitted to the training part.
+        """A classifier, all zeros but for the regression on n-grams, which is fitted to all records of the training
+        files, those that are held out included.
 
-        Its cross-fitted logits become part of the dataset. Raises CharrnnError when there is too little memory to train
-        the network.
+        Cross-fitted logits become part of the dataset: in training and validation no record meets a regression that has
+        seen it. Raises CharrnnError when there is too little memory to train the network.
         """
         size = parameter_layout(model).size
         require_memory(
@@ -87,9 +88,13 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
 
         network = Classifier(model, threads=threads, bfloat16=config.precision == "bfloat16")
         if model.ngrams:
+            train, held_out = dataset.train, dataset.validation if dataset.split_off else None
+            known = train if held_out is None else train.followed_by(held_out)
             pool = network.context.pool
-            network.regression, logits = fit(dataset.train, model.labels, model.ngrams, config.seed, pool)
-            dataset.train = dataclasses.replace(dataset.train, logits=logits)
+            network.regression, logits = fit(known, model.labels, model.ngrams, config.seed, pool)
+            dataset.train = dataclasses.replace(train, logits=logits[: len(train)])
+            if held_out is not None:
+                dataset.validation = dataclasses.replace(held_out, logits=logits[len(train) :])
         return network
 
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:

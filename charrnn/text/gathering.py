@@ -31,6 +31,7 @@ class LabelledPart:
 
     ids (tokens): of the smallest unsigned integer type. offsets (records + 1): record n is ids[offsets[n] :
     offsets[n + 1]], one unit or more. labels (records) int32: the numbers of the labels, -1 where they are unknown.
+    logits (records, labels): those of another model, to which a network adds its own; None: there is no other.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -46,6 +47,14 @@ class LabelledPart:
     def lengths(self) -> NDArray[np.int64]:
         """The number of units of each record (records)."""
         return np.diff(self.offsets)
+
+    def followed_by(self, other: LabelledPart) -> LabelledPart:
+        """The records of both parts, without logits."""
+        return LabelledPart(
+            np.concatenate([self.ids, other.ids]),
+            np.append(self.offsets, other.offsets[1:] + self.offsets[-1]),
+            np.append(self.labels, other.labels),
+        )
 
     def sizes(self) -> dict[str, Any]:
         """Records, tokens, and records of unknown labels, for logs and checkpoints."""

@@ -36,7 +36,8 @@ MANY_LABELS = 50
 class LabelledCorpus:
     """Records cut into units as `config` says. `labels` are in the order of their numbers, `notes` for the user.
 
-    `columns` and `max_length` are those that it was read with.
+    `columns` and `max_length` are those that it was read with. `split_off`: the validation part is a part of the
+    training files, not a file of its own.
 
     `digest` is the SHA-256 of the decompressed bytes; of several files, that of their digests, one a line.
     """
@@ -50,6 +51,7 @@ class LabelledCorpus:
     notes: list[str] = field(default_factory=list)
     columns: tuple[str | int, ...] = ()
     max_length: int = 0
+    split_off: bool = False
 
     def sizes(self) -> dict[str, Any]:
         """The digest and the sizes of each part, for logs and checkpoints."""
@@ -134,6 +136,7 @@ def load_labelled(
         notes,
         tuple(columns or ()),
         max_length,
+        split_off=held_out is None and validation is not None,
     )
 
 

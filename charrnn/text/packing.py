@@ -80,7 +80,7 @@ class RecordBatches:
 
 
 class PackedBatches(RecordBatches):
-    """The records of `part` in batches, each packed into rows; see `RecordBatches`. Its logits, if any, are offsets."""
+    """The records of `part` in batches, each packed into rows; see `RecordBatches`."""
 
     def __init__(self, part: LabelledPart, batch_size: int, seed: int) -> None:
         super().__init__(part.lengths, batch_size, seed)
@@ -88,13 +88,7 @@ class PackedBatches(RecordBatches):
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step `step`, counted from 0 through all epochs: a function of the step alone."""
-        records = self.records(step)
-        batch, places = pack_records(self._part, records)
-        if self._part.logits is None:
-            return batch
-        offsets = np.zeros((*batch.targets.shape, self._part.logits.shape[1]), np.float32)
-        offsets[places[:, 0], places[:, 1]] = self._part.logits[records]
-        return dataclasses.replace(batch, offsets=offsets)
+        return pack_records(self._part, self.records(step))[0]
 
 
 def evaluation_batches(
@@ -126,9 +120,17 @@ def by_length(lengths: Lengths, positions: int = POSITIONS) -> Iterator[NDArray[
 
 
 def pack_records(part: LabelledPart, records: NDArray[np.int64]) -> tuple[Batch, Places]:
-    """Pack the records of `part` with the numbers `records` (N) into a batch; places (N, 2) as in `pack`."""
+    """Pack the records of `part` with the numbers `records` (N) into a batch; places (N, 2) as in `pack`.
+
+    The logits of the part, if it has any, become the offsets of the batch.
+    """
     starts, lengths = part.offsets[:-1][records], part.lengths[records]
-    return _pack(part.ids[ranges(starts, lengths)], lengths, part.labels[records])
+    batch, places = _pack(part.ids[ranges(starts, lengths)], lengths, part.labels[records])
+    if part.logits is None:
+        return batch, places
+    offsets = np.zeros((*batch.targets.shape, part.logits.shape[1]), np.float32)
+    offsets[places[:, 0], places[:, 1]] = part.logits[records]
+    return dataclasses.replace(batch, offsets=offsets), places
 
 
 def pack(sequences: Sequence[NDArray[Any]], labels: Sequence[int] | NDArray[Any] | None) -> tuple[Batch, Places]:
