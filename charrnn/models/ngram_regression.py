@@ -31,6 +31,7 @@ WEIGHT, BIAS = "ngrams.weight", "ngrams.bias"
 EDGE = 1  # the id that stands before and after a sequence: end of line
 MOST_ROWS, MOST_WEIGHTS, LEAST_ROWS = 1 << 17, 1 << 22, 1 << 10
 FOLDS = 5
+AVERAGED = 3  # regressions on all records, each with an order of its own: what the order does to one is chance
 RATE = 0.2  # of AdaGrad
 EPOCHS, PATIENCE = 24, 3
 MOST_WORK = 1 << 34  # multiply-adds of all epochs of all folds: some ten seconds; larger data need fewer epochs
@@ -49,7 +50,7 @@ def table_shape(labels: int) -> tuple[int, int]:
 def regression_numbers(part: LabelledPart, labels: int, longest: int) -> int:
     """About how many numbers of 4 bytes `fit` needs."""
     rows, _ = table_shape(labels)
-    return 2 * (FOLDS + 1) * rows * labels + (2 * labels + 2 * longest) * len(part) + 2 * longest * len(part.ids)
+    return 2 * (FOLDS + AVERAGED) * rows * labels + (2 * labels + 2 * longest) * len(part) + 2 * longest * len(part.ids)
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,16 @@ def fit(
             best[:] = current
         elif epoch - epochs >= PATIENCE:
             break
-    whole = _Fit(bags, part, np.flatnonzero(known), labels, (seed, FOLDS))
-    for _ in range(epochs):
-        whole.epoch()
-    return NgramRegression(longest, whole.weight, whole.bias), best
+    whole = [_Fit(bags, part, np.flatnonzero(known), labels, (seed, FOLDS + n)) for n in range(AVERAGED)]
+
+    def fit_whole(first: int, last: int, thread: int) -> None:
+        for n in range(first, last):
+            for _ in range(epochs):
+                whole[n].epoch()
+
+    pool.run([Job(AVERAGED, epochs * len(bags.rows) * labels, fit_whole)])
+    weight, bias = (np.mean(found, axis=0) for found in zip(*((fit.weight, fit.bias) for fit in whole), strict=True))
+    return NgramRegression(longest, weight, bias), best
 
 
 def _folds(part: LabelledPart) -> NDArray[np.uint32]:
