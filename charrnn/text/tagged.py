@@ -97,6 +97,11 @@ class ColumnFormat:
         return bool(self.conllu) or (bool(self._tabs) and TAB not in line)
 
     @property
+    def tabs(self) -> bool:
+        """Whether TABs separate columns."""
+        return bool(self._tabs)
+
+    @property
     def separator(self) -> str:
         """What separates columns."""
         return TAB if self._tabs else " "
