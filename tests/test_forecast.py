@@ -209,6 +209,19 @@ def test_an_option_changes_what_is_learned(data: Path, tmp_path: Path, option: d
     assert (model, data_side) != before
 
 
+def test_what_is_read_is_said(data: Path, tmp_path: Path) -> None:
+    lines = data.read_text().splitlines()
+    table = write(tmp_path / "t.csv", [f"{line},{'note' if n == 0 else 'x'}" for n, line in enumerate(lines)])
+    given = ("--task", "forecast", "--window", "500", "--horizon", "3", "--steps", "1", "-o", tmp_path / "m")
+    said = run_command("train", table, *given).err
+    assert f"{table}: columns that are not read: 'note' (text: 'x')" in said
+    assert "--window is 500, and sequences of up to 120 rows to learn from allow 60" in said
+    rows = load(tmp_path / "m").rows
+    assert f"forecasts of 3 rows, from {rows} rows before, chosen among windows of up to 60" in said
+    again = run_command("train", data, *given[:2], "--window", "20", "--steps", "1", "-o", tmp_path / "n").err
+    assert "--window is" not in again
+
+
 def test_sequences_of_a_table(tmp_path: Path) -> None:
     table, path = write(tmp_path / "throws.csv", throws()), tmp_path / "m.safetensors"
     result = run_command("train", table, *OPTIONS, "--group", "throw", "--json", "-o", path)
@@ -216,7 +229,11 @@ def test_sequences_of_a_table(tmp_path: Path) -> None:
     assert json.loads(result.out)["series"] == 1
     assert run_command("train", "--resume", "-o", path, "--steps", "25", "-q").status == 0
     shown = run_command("info", path)
-    assert (shown.status, "forecast" in shown.out.decode()) == (0, True)
+    lines = shown.out.decode().splitlines()
+    assert (shown.status, lines[2]) == (0, "task        forecast: the next row of 1 column, from 5 rows before")
+    assert lines[3] == "columns     height; sequences by throw"
+    assert lines[4].startswith("numbers     changes from row to row, no season, ")
+    assert lines[5].startswith("baselines   height, rmse of the next row in the training part: the last value ")
     found = json.loads(run_command("score", "-q", "-c", path, "-i", table, "--summary").out)
     assert (found["rows"], found["forecasts"]) == (480, 80)
     figures = found["series"]["height"]["1"]

@@ -134,6 +134,7 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
             first = series_table.split(table, forecast_defaults.val_fraction(request.given, len(table.values)))
         train = table.rows(0, first)
         prepared = forecast_defaults.prepare(train, loaded.columns, config) if initial is None else _started(initial)
+        notes += _reduced(prepared, int(train.lengths.max()))
         rows = prepared.sides.rows
         place = forecast_defaults.places(table)
         ready = np.flatnonzero(place >= rows)
@@ -245,6 +246,14 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
 
 def _dates(table: Table, rows: Ints) -> list[Any] | None:
     return None if table.dates is None else [table.dates[n] for n in rows.tolist()]
+
+
+def _reduced(prepared: Prepared, longest: int) -> list[str]:
+    """A remark where sequences, of which the longest has so many rows, allow less than `window` asks for."""
+    asked, most = prepared.sides.config.window, prepared.most
+    if not 0 < most < asked:
+        return []
+    return [f"`window` is {asked:,}, and sequences of up to {longest:,} rows to learn from allow {most:,}"]
 
 
 def _started(run: Checkpoint) -> Prepared:

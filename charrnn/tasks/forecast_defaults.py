@@ -45,13 +45,17 @@ STEPS_OF_FEW, LEARNING_RATE_OF_FEW = 60, 2e-3
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a model is made from: columns and scales, where it starts, and what the training part showed."""
+    """What a model is made from: columns and scales, where it starts, and what the training part showed.
+
+    `most`: the rows that a window could have.
+    """
 
     sides: ForecastSides
     start: Start
     degrees: float
     found: Average | None
     rolling: dict[str, float]
+    most: int = 0
 
 
 def series(given: Options) -> SeriesConfig:
@@ -169,7 +173,7 @@ def _prepared(
         "mae": float(np.abs(true - predicted).mean()), "rmse": float(np.sqrt(np.mean((true - predicted) ** 2))),
         "naive_rmse": float(np.sqrt(np.mean((true - x[before]) ** 2))), "rows": float(len(true)),
     }  # fmt: skip
-    return Prepared(sides, start, degrees, found, rolling)
+    return Prepared(sides, start, degrees, found, rolling, problem.most)
 
 
 def _left(table: Table, problem: Problem, found: Average, scales: Scales, degrees: float) -> Floats:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from charrnn.settings import counted
+from charrnn.settings import counted, listed
 from charrnn.task_config import ForecasterConfig
 from charrnn.tasks.forecast_defaults import Prepared
+from charrnn.tasks.forecast_format import BASELINES
 
 NAMES = {"naive": "the last value", "seasonal_naive": "the value a season ago", "drift": "drift",
          "linear": "linear autoregression"}  # fmt: skip
@@ -18,21 +19,35 @@ def start_lines(
 ) -> tuple[tuple[str, str], ...]:
     """Sizes, and what was chosen by the training part."""
     sides, scales = prepared.sides, prepared.sides.scales
-    names = ", ".join(sides.columns.names[:SHOWN]) + ", …" * (len(sides.columns.names) > SHOWN)
+    names = listed(sides.columns.names, SHOWN)
     time = f", dates in {sides.columns.time_name}" if sides.columns.time >= 0 else ""
-    season = f"a season of {sides.season} rows" if sides.season else "no season"
-    cycles = f", cycles of dates: {', '.join(scales.cycles)}" if scales.cycles else ""
-    kind = f"Student's t, {config.degrees:g} degrees of freedom" if config.degrees else "Gaussian"
+    most = f", chosen among windows of up to {prepared.most}" if prepared.most else ""
     curved = ", and products of changes" if scales.curved else ""
     return (
         ("rows", f"{rows:,} to learn from, {held:,} held out, {config.series:,} series: {names}{time}"),
-        ("numbers", f"{'logarithms, ' if scales.log else ''}changes from row to row, {season}{cycles}, {kind}"),
+        ("forecasts", f"of {counted(sides.config.horizon, 'row')}, from {counted(sides.rows, 'row')} before{most}"),
+        ("numbers", numbers(scales.log, sides.season, scales.cycles, config.degrees)),
         (
             "model",
             f"{', '.join(config.cells)} of {config.hidden_size} over {counted(sides.rows, 'row')}, beside "
             f"least squares over them{curved}, {size:,} parameters",
         ),
     )  # fmt: skip
+
+
+def numbers(log: bool, season: int, cycles: Sequence[str], degrees: float) -> str:
+    """How numbers are read, and their distribution."""
+    seasons = f"a season of {season} rows" if season else "no season"
+    dates = f", cycles of dates: {', '.join(cycles)}" if cycles else ""
+    kind = f"Student's t, {degrees:g} degrees of freedom" if degrees else "Gaussian"
+    return f"{'logarithms, ' if log else ''}changes from row to row, {seasons}{dates}, {kind}"
+
+
+def baseline_errors(names: Sequence[str], noise: Sequence[float], horizon: int) -> Iterator[tuple[str, str]]:
+    """The errors of all baselines one row ahead, in words, for each of the first series; noise as in `Errors`."""
+    errors = [noise[b * horizon * len(names) :][: len(names)] for b in range(len(BASELINES))]
+    for n, name in enumerate(names[:SHOWN]):
+        yield name, ", ".join(f"{NAMES[who]} {error[n]:.4g}" for who, error in zip(BASELINES, errors, strict=True))
 
 
 def verdict(figures: Mapping[str, float] | None, rolling: Mapping[str, float]) -> str:

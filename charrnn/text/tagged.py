@@ -151,7 +151,7 @@ class SentenceReader:
 
     def _lines(self) -> Iterator[str]:
         blocks = hashed(self._source.blocks(), self.digest)
-        text = read_text(blocks, self.name, self._config.encoding, self._config.errors, self._findings)
+        text = read_text(blocks, self.name, self._config.encoding, self._config.errors, self._findings, units=False)
         for piece in whole_lines(text):
             yield from piece[:-1].split(LINE_END)
 
