@@ -106,7 +106,17 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     assert found["labels"] == 2
     assert 0 <= found["val_macro_f1"] <= 1
     shown = run_command("info", path)
-    assert (shown.status, "classify" in shown.out.decode()) == (0, True)
+    assert shown.status == 0
+    lines = shown.out.decode().splitlines()
+    assert lines[2:7] == [
+        "task        classify: one of 2 labels for a text",
+        "labels      'more a', 'more b' (the most frequent first)",
+        "text        char; 6 units",
+        "model       lstm, 1 layer of 8 in both directions, embedding of 6, max pooling, beside n-grams of up to 4 "
+        "units",
+        f"parameters  {found['parameters']:,}",
+    ]
+    assert any(line.startswith("figures     accuracy ") for line in lines)
     assert checkpoint.task_of(path) == "classify"
     assert tasks.load_checkpoint(path).data.labels == ("more a", "more b")
     resumed = run_command("train", "--resume", "-o", path, "--steps", "25")

@@ -160,7 +160,11 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     assert 0 <= found["val_f1"] <= 1
     assert any(json.loads(line)["event"] == "validation" for line in log.read_text().splitlines())
     shown = run_command("info", path)
-    assert (shown.status, "task        tag" in shown.out.decode()) == (0, True)
+    lines = shown.out.decode().splitlines()
+    assert (shown.status, lines[2]) == (0, "task        tag: one of 5 tags for each word")
+    assert lines[3].endswith("; they are spans (IOB2)")
+    assert lines[4].endswith(", and of their n-grams of up to 2 characters")
+    assert lines[5] == "model       lstm, 1 layer of 8 in both directions, each tag for itself"
     assert tasks.load_checkpoint(path).data.tagset.scheme == "iob2"
     resumed = run_command("train", "--resume", "-o", path, "--steps", "25")
     assert resumed.status == 0, resumed.err

@@ -69,17 +69,19 @@ def end_lines(end: events.End) -> Iterator[str]:
     )
     if end.val_loss is not None:
         yield (
-            f"result    validation loss {end.val_loss:.4f}, {_figures(end.val_figures)}best at step {end.best_step:,}"
+            f"result    validation loss {end.val_loss:.4f}, "
+            + (f"{figures}, " if (figures := figures_text(end.val_figures)) else "")
+            + f"best at step {end.best_step:,}"
         )
     yield f"written   {end.checkpoint}"
 
 
-def _figures(figures: Mapping[str, float | None]) -> str:
-    """The metrics of a validation, each followed by a comma; of bits only those per byte."""
+def figures_text(figures: Mapping[str, float | None]) -> str:
+    """The metrics of a validation, those that there are; of bits only those per byte."""
     known = {name: value for name, value in figures.items() if value is not None}
     if "bits_per_byte" in known:
-        return f"{known['bits_per_byte']:.3f} bits per byte, "
-    return "".join(f"{name.replace('_', ' ')} {value:.4g}, " for name, value in known.items())
+        return f"{known['bits_per_byte']:.3f} bits per byte"
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
 
 
 class Display:
