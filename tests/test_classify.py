@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_it_learns_and_its_figures_are_those_of_its_predictions(data: Path, tmp_
     best = model.predict(texts[:5], count=2)
     assert [one.probability for one in best] == pytest.approx([float(np.exp(max(row))) for row in values[:5]])
     assert all(len(one.labels) == 2 and one.label == one.labels[0] for one in best)
+
+
+def test_unknown_labels_count_as_read(data: Path, tmp_path: Path) -> None:
+    """The speed of a validation is that of all records, also where few labels are known."""
+    asked = request(data, tmp_path, "m")
+    dataset = TASK.read(asked, None)
+    network = TASK.network(*TASK.configure(asked, dataset, None), dataset, 1)
+    part = dataset.validation
+    assert part is not None
+    known = TASK.evaluate(network, part)
+    labels = np.where(np.arange(len(part)) % 20 == 0, part.labels, -1).astype(np.int32)
+    few = TASK.evaluate(network, dataclasses.replace(part, labels=labels))
+    assert (known.tokens, few.tokens) == (len(part), len(part))
+    none = TASK.evaluate(network, dataclasses.replace(part, labels=np.full_like(labels, -1)))
+    assert [none.tokens, none.loss] == [len(part), pytest.approx(np.log(2))]
 
 
 @pytest.mark.parametrize("given", [{}, {"unit": "word", "pool": "attention", "cell": ("gru",), "dense": (5,)}])

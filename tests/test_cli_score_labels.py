@@ -89,10 +89,11 @@ def test_summary(path: Path) -> None:
     assert {label: one["support"] for label, one in found["labels"].items()} == {"more a": 2, "more b": 3}
     assert found["macro_f1"] == pytest.approx(np.mean([one["f1"] for one in found["labels"].values()]))
     empty = run_command("score", "-c", path, "--summary", stdin=b"")
-    assert (empty.status, json.loads(empty.out)["records"]) == (0, 0)
+    nothing = {"records": 0, "unknown_labels": 0, "labels": {}}
+    assert (empty.status, json.loads(empty.out)) == (0, dict.fromkeys(found) | nothing)
     assert "the input is empty" in empty.err
     unknown = json.loads(score(path, "--summary", stdin=b"x\ta\n").out)
-    assert (unknown["accuracy"], unknown["log_loss"]) == (0, pytest.approx(math.log(2)))
+    assert (unknown["accuracy"], unknown["log_loss"], unknown["unknown_labels"]) == (0, None, 1)
 
 
 @pytest.mark.parametrize("options", [("--stream",), ("--per-token",), ("--format", "table"), ("--vs", "x")])

@@ -181,7 +181,11 @@ def test_tags_that_are_no_spans(charrnn: Command, folder: Path) -> None:
         *("sentences", "tokens", "accuracy", "baseline_accuracy", "unknown_words", "accuracy_unknown")
     ]
     empty = charrnn("score", "-c", path, "--summary", stdin=b"")
-    assert json.loads(empty.out)["sentences"] == 0
+    found = json.loads(empty.out)
+    assert {name: value for name, value in found.items() if value is not None} == {
+        "sentences": 0, "tokens": 0, "unknown_words": 0
+    }  # fmt: skip
+    assert "the input is empty: nothing was scored" in empty.err
     assert charrnn("predict", "-q", "-c", path, stdin=b"").out == b""
 
 

@@ -63,21 +63,23 @@ class LabelSummary:
         self._predicted.append(np.array([score.predicted for score in scores], np.int32))
 
     def as_dict(self, log_unit: float) -> dict[str, Any]:
-        """A JSON object. `log_loss` is over the records whose label is known; where there are none, that of chance."""
+        """A JSON object. `log_loss` is over the records whose label is known. What no record says is None."""
         none = np.zeros(0, np.int32)
         true, predicted = np.concatenate([none, *self._true]), np.concatenate([none, *self._predicted])
         count = len(self.labels)
         names = ("accuracy", "macro_f1", "baseline_accuracy")
-        figures = label_figures.figures(true, predicted, count) if len(true) else dict.fromkeys(names, 0.0)
+        figures: dict[str, Any] = dict.fromkeys(names)
+        if self.records:
+            figures = {**label_figures.figures(true, predicted, count)}
         known = self.records - self.unknown
         return {
             "records": self.records,
             "accuracy": figures["accuracy"],
             "macro_f1": figures["macro_f1"],
-            "log_loss": (-self.logprob / known if known else math.log(count)) / log_unit + 0.0,
+            "log_loss": -self.logprob / known / log_unit + 0.0 if known else None,
             "baseline_accuracy": figures["baseline_accuracy"],
             "unknown_labels": self.unknown,
-            "labels": label_figures.by_label(true, predicted, self.labels),
+            "labels": label_figures.by_label(true, predicted, self.labels) if self.records else {},
         }
 
 
@@ -103,7 +105,7 @@ def write(model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked) 
             text = json.dumps(found, ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
     if asked.summary and not total.records:
-        streams.note("the input is empty: nothing was scored, and the zeros say nothing")
+        streams.note("the input is empty: nothing was scored")
     if total.unknown:
         streams.warn(f"records whose label the model does not know: {total.unknown:,}")
 

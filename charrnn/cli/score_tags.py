@@ -50,7 +50,7 @@ def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> N
             text = json.dumps(figures.as_dict(), ensure_ascii=False, allow_nan=False)
             out.write((visible(text) if out.terminal else text) + "\n")
     if asked.summary and not figures.sentences:
-        streams.note("the input is empty: nothing was scored, and the zeros say nothing")
+        streams.note("the input is empty: nothing was scored")
     if unknown:
         streams.warn(f"sentences with a tag that the model does not know: {unknown:,}")
 

@@ -123,7 +123,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         found, chances = np.concatenate(true), np.concatenate(logprobs)
         figures = label_figures.figures(found, np.concatenate(predicted), network.config.labels)
         loss = -float(chances.mean()) if chances.size else float(np.log(network.config.labels))
-        return Metrics(loss, max(1, chances.size), figures)
+        return Metrics(loss, len(found), figures)
 
     def record(self, dataset: LabelledCorpus) -> ClassifierSides:
         """Vocabulary and labels."""

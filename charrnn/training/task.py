@@ -114,8 +114,9 @@ class Batches(Protocol):
 class Metrics:
     """The evaluation of a network on a part of a dataset.
 
-    `loss` is the mean over `tokens` targets, in nats; the lowest is the best, unless there is an `error`: then that
-    decides, and the loss where two are equal. `figures` are the task's other metrics.
+    `loss` is the mean over those of `tokens` targets whose value is known to the model, in nats; the lowest is the
+    best, unless there is an `error`: then that decides, and the loss where two are equal. `figures` are the task's
+    other metrics.
     """
 
     loss: float
