@@ -36,7 +36,7 @@ class Blocks:
 
     def __init__(self, chunks: Iterable[list[Line]], name: str, columns: Sequence[str], *, tagged: bool) -> None:
         self.form = ColumnFormat(name)
-        self._chunks, self._tagged = chunks, tagged
+        self._chunks, self._name, self._tagged = chunks, name, tagged
         self._columns = parse_columns(columns)
         self._token: int | None = None  # the column of tokens, once a line was read, and how many there are
         self._width = self._tokens = 0
@@ -79,7 +79,9 @@ class Blocks:
             self._hint()
         if self._token >= len(fields) or not (token := fields[self._token].strip(SPACES)):
             column = self._token + 1
-            raise CharrnnError(f"line {number} has no token in column {column}: {shown(text)}; mend it or leave it out")
+            raise CharrnnError(
+                f"{self._name}, line {number} has no token in column {column}: {shown(text)}; mend it or leave it out"
+            )
         if self._tagged:
             block.tags.append(self._tag(fields, number, text))
         block.lines.append((data, len(block.tokens)))
@@ -104,7 +106,7 @@ class Blocks:
             tag = fields[place].strip(SPACES)
         if not tag:
             raise CharrnnError(
-                f"line {number} has no tag, or other columns than the lines before: {shown(text)}; a line is a "
-                "token and its tag (charrnn predict needs no tags)"
+                f"{self._name}, line {number} has no tag, or other columns than the lines before: {shown(text)}; a "
+                "line is a token and its tag (charrnn predict needs no tags)"
             )
         return tag

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from charrnn.cli.curve import curve
 from charrnn.cli.info_lines import MODELS, another
 from charrnn.cli.model import find_checkpoint, require_file
 from charrnn.cli.options import CheckpointOption, QuietOption, option
-from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 from charrnn.settings import counted
 
@@ -50,8 +48,7 @@ def info(
     description = describe(str(file), read_contents(file))
     with streams.Output() as out:
         if as_json:
-            text = json.dumps(description, ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
+            out.show_json(description)
         else:
             for line in as_text(description, shutil.get_terminal_size().columns):
                 out.write(streams.printable(line) + "\n")

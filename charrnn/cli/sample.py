@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from contextlib import nullcontext
@@ -24,7 +23,7 @@ from charrnn.cli.options import (
 from charrnn.cli.parsers import length as parse_length
 from charrnn.cli.parsers import unescape, whole_number
 from charrnn.cli.table import given, with_settings
-from charrnn.cli.visible import TerminalFilter, visible
+from charrnn.cli.visible import TerminalFilter
 from charrnn.config import DEFAULT_LENGTH, DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.settings import listed
@@ -263,5 +262,4 @@ def _write_json(
             "stopped_by": piece.stopped_by,
         }
         parts = []
-        text = json.dumps(record, ensure_ascii=False)
-        out.write((visible(text) if out.terminal else text) + "\n")
+        out.show_json(record)

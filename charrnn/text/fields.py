@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Generic, TypeVar
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.settings import listed
 from charrnn.text.encoding import Digest, hashed
 from charrnn.text.reader import BYTES_AS_TEXT, Findings, Source, read_text, whole_lines
 from charrnn.text.units import LINE_END
@@ -23,6 +25,20 @@ SHOWN = 40  # characters of a line that a message shows
 LABEL_NAMES = 8  # column names that a message shows, at most
 
 Columns = Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class LineStream:
+    """Lines of the input `name`, without their ends, to be read as they come: none is taken before it is needed.
+
+    Each character stands for a byte; `invalid` is how labels and names that are not UTF-8 are decoded.
+    """
+
+    name: str
+    lines: Iterator[str]
+    invalid: str = "replace"
+
+
 Record = TypeVar("Record")
 
 
@@ -43,13 +59,18 @@ class FieldReader(Generic[Record]):
     fields = "two fields"
     sides = ("the first", "the second")
 
-    def __init__(self, source: Source, config: TextConfig, columns: Columns | None = None) -> None:
+    def __init__(self, source: Source | LineStream, config: TextConfig, columns: Columns | None = None) -> None:
         self.name = source.name
         self.digest = Digest()  # of the bytes that were read
         self.blank = 0  # lines
         self._source, self._config = source, config
         self._columns = None if columns is None else parse_columns(columns, self.sides)
         self._findings = Findings()
+        self._invalid: str | None = None  # how bytes are decoded, None where they were
+        if isinstance(source, LineStream):
+            self._invalid = source.invalid
+        elif config.unit == "byte":
+            self._invalid = "backslashreplace"
 
     def line_record(self, line: str, number: int) -> Record:
         """The record of a line that is not blank. Raises CharrnnError where it is malformed."""
@@ -66,15 +87,22 @@ class FieldReader(Generic[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         found = False
-        for record in self._by_line() if self._columns is None else self._table(*self._columns):
+        for record in self.records():
             found = True
             yield record
         if not found:
             what = "has no records" if self.digest.size else "is empty"
             raise CharrnnError(f"{self.name} {what}; give a file of records, each {self.fields}")
 
+    def records(self) -> Iterator[Record]:
+        """The records, of which there may be none."""
+        return self._by_line() if self._columns is None else self._table(*self._columns)
+
     def _lines(self) -> Iterator[str]:
         """The lines, without their ends."""
+        if isinstance(self._source, LineStream):
+            yield from self._source.lines
+            return
         encoding = BYTES_AS_TEXT if self._config.unit == "byte" else self._config.encoding
         blocks = hashed(self._source.blocks(), self.digest)
         for piece in whole_lines(read_text(blocks, self.name, encoding, self._config.errors, self._findings)):
@@ -167,7 +195,7 @@ class FieldReader(Generic[Record]):
                 )
             return column - 1
         if header.count(column) != 1:
-            found = ", ".join(map(shown, header[:LABEL_NAMES])) + ", …" * (len(header) > LABEL_NAMES)
+            found = listed([*map(shown, header)], LABEL_NAMES)
             what = "twice" if column in header else "not"
             raise CharrnnError(
                 f"{self.name}, line {line}: the header has the column {column!r} {what}, it has {found}; "
@@ -177,9 +205,7 @@ class FieldReader(Generic[Record]):
 
     def decoded(self, field: str) -> str:
         """A field as text; of bytes, from UTF-8."""
-        if self._config.unit != "byte":
-            return field
-        return field.encode(BYTES_AS_TEXT).decode("utf-8", "backslashreplace")
+        return field if self._invalid is None else field.encode(BYTES_AS_TEXT).decode("utf-8", self._invalid)
 
     def malformed(self, number: int, line: str, what: str, need: str) -> CharrnnError:
         """The error of a malformed line: what it has, and what is needed."""

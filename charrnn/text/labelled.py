@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from charrnn.text.fields import SHOWN, SPACES, TAB, FieldReader
+from charrnn.text.fields import SHOWN, SPACES, TAB, FieldReader, LineStream
 
 PREFIX = "__label__"  # of a label in fastText's format
 FIRST_WORD = re.compile(r"[ \t\r\v\f]*([^ \t\r\v\f]*)[ \t\r\v\f]*(.*)", re.DOTALL)
@@ -27,7 +27,8 @@ class Record(NamedTuple):
 class RecordReader(FieldReader[Record]):
     """The records of a source, see `FieldReader`; `columns` are those of text and label.
 
-    A line is fastText's `__label__x text` if the first one begins with `__label__`, else `label TAB text`.
+    A line is fastText's `__label__x text` if the first one begins with `__label__`, else `label TAB text`; of a stream
+    of lines each may be either.
     """
 
     fields = "a label and a text"
@@ -36,7 +37,7 @@ class RecordReader(FieldReader[Record]):
 
     def line_record(self, line: str, number: int) -> Record:
         """See `FieldReader`."""
-        if self._prefixed is None:
+        if self._prefixed is None or isinstance(self._source, LineStream):
             self._prefixed = line.lstrip(SPACES).startswith(PREFIX)
         return self._fasttext(line, number) if self._prefixed else self._tabbed(line, number)
 
