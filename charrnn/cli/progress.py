@@ -36,9 +36,12 @@ def start_lines(start: events.Start) -> Iterator[str]:
     training = start.training
     for name, line in start.lines:
         yield f"{name:9} {line}"
+    batch = f"batch of {start.batch_size} {start.examples}"
+    if not start.examples:
+        batch = f"batch {start.batch_size} x {start.seq_length}"
     yield (
         f"training  {training['optimizer']}, learning rate {training['learning_rate']:g}, {training['schedule']}, "
-        f"batch {start.batch_size} x {start.seq_length}, dropout {training['dropout']:g}, "
+        f"{batch}, dropout {training['dropout']:g}, "
         f"weight decay {training['weight_decay']:g}, clip norm {training['clip_norm']:g}, seed {training['seed']}"
     )
     yield (

@@ -13,8 +13,10 @@ from charrnn.cli.by_task import Asked
 from charrnn.cli.numbers import Piece, Table
 from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.tasks.forecast_figures import Sums, normal
+from charrnn.settings import counted
+from charrnn.tasks.forecast_figures import SHOWN, Sums, normal
 from charrnn.tasks.forecast_format import BASELINES
+from charrnn.tasks.forecast_words import compared
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_forecaster import Rolled, Rolling, TrainedForecaster
 
@@ -48,8 +50,8 @@ def write(model: TrainedForecaster, chunks: Iterable[list[Line]], asked: Asked) 
         raise CharrnnError(f"{asked.name} has no rows; give a table like the one the model was trained on")
     if missing:
         streams.note(f"rows without a forecast: {missing:,} (a forecast reads the {model.rows} rows before)")
-    if asked.summary and (beaten := total.beaten()):
-        streams.note(beaten)
+    for line in total.comparisons() if asked.summary else ():
+        streams.note(line)
 
 
 def _whole(table: Table) -> Iterator[Piece]:
@@ -141,12 +143,10 @@ class NumberSummary:
             "season": self._model.sides.season, "series": series,
         }  # fmt: skip
 
-    def beaten(self) -> str | None:
-        """A sentence for the series for which a baseline is better, None where there is none."""
-        found = []
-        for n, name in enumerate(self._model.names):
+    def comparisons(self) -> Iterator[str]:
+        """A sentence for each of the first series: whether the model or a baseline is better one row ahead."""
+        for n, name in enumerate(self._model.names[:SHOWN]):
             own = self._sums[MODEL, 0, n]
-            best = min(BASELINES, key=lambda who: self._sums[who, 0, n].squared)
-            if own.count and self._sums[best, 0, n].squared <= own.squared:
-                found.append(f"{name} ({best})")
-        return f"the network does not beat the best baseline: {', '.join(found)}" if found else None
+            if own.count:
+                others = {who: self._sums[who, 0, n].rmse for who in BASELINES}
+                yield f"{name}, on {counted(own.count, 'row')}: {compared(own.rmse, others)}"

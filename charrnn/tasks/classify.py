@@ -148,7 +148,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
             ),
         )
         counts = {"vocabulary": len(dataset.vocabulary), "labels": len(dataset.labels)}
-        return Description(counts, {"text": dataclasses.asdict(text)}, lines)
+        return Description(counts, {"text": dataclasses.asdict(text)}, lines, "records")
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedClassifier:
         """The classifier of a checkpoint; see `Task.trained`."""

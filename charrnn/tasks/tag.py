@@ -145,7 +145,7 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
             ),
         )
         counts = {"vocabulary": len(dataset.vocabulary), "labels": config.labels}
-        return Description(counts, {"text": dataclasses.asdict(dataset.config)}, lines)
+        return Description(counts, {"text": dataclasses.asdict(dataset.config)}, lines, "sentences")
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedTagger:
         """The tagger of a checkpoint; see `Task.trained`."""

@@ -154,12 +154,14 @@ class Description:
     """The description of data and network in the events at the start and the end of a run.
 
     `counts` are sizes that both have, `records` are options that the start has besides those of model and training, and
-    `lines` are for people: a label and a sentence each.
+    `lines` are for people: a label and a sentence each. `examples` is what a batch has whole ones of, as a plural;
+    without, a batch is of windows of a fixed length.
     """
 
     counts: dict[str, int]
     records: dict[str, Any] = field(default_factory=dict)
     lines: tuple[tuple[str, str], ...] = ()
+    examples: str = ""
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,9 @@ class Task(Protocol[D, N]):
         """The description of data and network for the user and the log."""
 
     # Optional
+
+    fitted_at_start: bool = False
+    """Whether the weights before the first step may be the best of a run: they are validated, too."""
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> Any:
         """The model of a checkpoint, to be used with `threads` and `precision`. Raises CharrnnError when it has none.
