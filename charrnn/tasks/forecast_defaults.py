@@ -137,6 +137,8 @@ def _prepared(
         degrees, noise = 0.0, np.maximum(np.sqrt(np.mean(errors**2, axis=0)), _positive(np.zeros(C), z))
     if config.distribution == "student" and not degrees:
         degrees = 20.0
+    # A scale that n errors tell is uncertain: what follows is Student's t with n degrees, of this standard deviation.
+    noise = noise * np.sqrt(len(errors) / max(len(errors) - 2, 1))
     used = any(one.candidate.curved for _, one in found.members)
     dated = any(one.candidate.cycles for _, one in found.members)
     lags = _lags_used(found)
