@@ -15,11 +15,11 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError
 from charrnn.tasks.forecast import TASK
 from charrnn.tasks.trained_forecaster import Rolling, TrainedForecaster
-from charrnn.training import events, setup
+from charrnn.training import setup
 from charrnn.training.loop import train
 from charrnn.training.task import Request
 from tests.conftest import run_command
-from tests.runs import assert_same_tensors, interrupt
+from tests.task_runs import assert_interruption_changes_no_bit, assert_threads_change_no_bit
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "batch_size": 16, "steps": 40, "eval_every": 10, "val_fraction": 0.2}
 OPTIONS = ("--task", "forecast", "--hidden-size", "8", "--steps", "20", "--threads", "1", "-q")
@@ -172,27 +172,12 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: P
     whole, parts = (
         Request([str(data)], tmp_path / f"{name}.safetensors", SMALL | given) for name in ("whole", "parts")
     )
-    list(train(*setup.prepare(TASK, whole, lambda: 0.0)))
-    training = train(*setup.prepare(TASK, parts, lambda: 0.0))
-    for _ in range(6):
-        next(training)
-    interrupt(training)
-    saved = checkpoint.load(parts.output, TASK.format, with_training=True)
-    end = list(train(*setup.resume(TASK, Request([], parts.output, {}), saved, lambda: 0.0)))[-1]
-    assert isinstance(end, events.End)
+    end = assert_interruption_changes_no_bit(TASK, whole, parts, 6)
     assert end.result()["val_linear_rmse"] > 0
-    assert_same_tensors(*(checkpoint.load(one.output, TASK.format, with_training=True) for one in (whole, parts)))
 
 
 def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
-    found = []
-    for threads in (1, 2, 3):
-        asked = Request([str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 8}, threads=threads)
-        list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
-        found.append(checkpoint.load(asked.output, TASK.format).weights)
-    for other in found[1:]:
-        for name, tensor in found[0].items():
-            np.testing.assert_array_equal(tensor, other[name])
+    assert_threads_change_no_bit(TASK, Request([str(data)], tmp_path / "m", SMALL | {"steps": 8}))
 
 
 @pytest.mark.parametrize(

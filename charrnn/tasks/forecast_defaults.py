@@ -28,7 +28,7 @@ from charrnn.tasks.forecast_linear import (
     t_scale,
 )
 from charrnn.tasks.forecast_windows import Floats, Ints, Scales, change_products
-from charrnn.tasks.language_defaults import VAL_FRACTION, resolve_cells
+from charrnn.tasks.language_defaults import VAL_FRACTION
 from charrnn.text import dates
 from charrnn.text.series import Columns
 from charrnn.text.series_table import Table
@@ -219,17 +219,14 @@ def direct_weights(found: Average, scales: Scales) -> tuple[Floats, Floats]:
 
 def resolve_model(given: Options, prepared: Prepared) -> ForecasterConfig:
     """The network. Raises UsageError for given options that are not valid together."""
-    fields = given_fields(ForecasterConfig, given)
-    if fields.get("dense") == "none":
-        fields["dense"] = ()
+    fields = record_defaults.model_fields(ForecasterConfig, given)
     scales, weight = prepared.sides.scales, prepared.start.baseline_weight
     C = len(scales.noise)
     made = {
         "vocabulary_size": 2, "series": C, "lags": scales.lags, "features": scales.width, "degrees": prepared.degrees,
         "baseline_lags": weight.shape[1] // C,
     }  # fmt: skip
-    cells = resolve_cells(given, words=False)
-    return ForecasterConfig(cells=cells, **({"hidden_size": HIDDEN} | fields | made))
+    return ForecasterConfig(**({"hidden_size": HIDDEN} | fields | made))
 
 
 def resolve_training(given: Options, targets: int, rows: int) -> TrainingConfig:
