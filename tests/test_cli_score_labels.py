@@ -106,6 +106,9 @@ def test_the_columns_of_training_are_the_default(tmp_path: Path) -> None:
     path = train(tmp_path, "t", "--columns", "2,1")
     piped = score(path, stdin=b"more a,aab\n")
     assert piped.out.decode().split("\t", 1)[1] == "1\tmore a,aab\n"
+    assert score(path, stdin=b"aab\n").err.endswith(
+        "(2,1 are those of training; --columns 2,1 reads a label, a TAB and a text)\n"
+    )
     assert score(path, "more a\taab").out.split(b"\t")[0] == piped.out.split(b"\t")[0]
 
 

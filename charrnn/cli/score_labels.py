@@ -141,7 +141,8 @@ def _records(
                 yield line.data.decode(BYTES_AS_TEXT)
 
     invalid = "backslashreplace" if model.vocabulary.unit == "byte" else "replace"  # as in training
-    reader = RecordReader(LineStream(asked.name, lines(), invalid), TextConfig(), _columns(model, asked))
+    columns = _columns(model, asked)
+    reader = RecordReader(LineStream(asked.name, lines(), invalid), TextConfig(), columns)
     found: list[tuple[Line, bytes, str]] = []
     try:
         for record in reader.records():
@@ -155,7 +156,10 @@ def _records(
     except CharrnnError as error:
         if found:
             yield found
-        raise CharrnnError(f"{error} (charrnn predict needs no label)") from None
+        hint = "charrnn predict needs no label"
+        if columns is not None and asked.columns is None:
+            hint = f"{','.join(columns)} are those of training; --columns 2,1 reads a label, a TAB and a text"
+        raise CharrnnError(f"{error} ({hint})") from None
     if found:
         yield found
     for remark in reader.remarks():
