@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -88,6 +88,11 @@ def range_words(low: float | None, high: float | None, *, above: bool = False) -
 def counted(number: float, noun: str) -> str:
     """`1 step`, `2,000 steps`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(texts: Sequence[str], most: int) -> str:
+    """The first texts, at most `most`, with commas between them and `…` in place of the others."""
+    return ", ".join([*texts[:most], *["…"] * (len(texts) > most)])
 
 
 def in_range(value: float, low: float | None, high: float | None, *, above: bool = False) -> bool:

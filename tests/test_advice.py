@@ -160,3 +160,12 @@ def test_what_a_run_says_about_its_losses() -> None:
     assert topics(2.0, [3.0, 2.4, 2.2, 2.0]) == ["underfitting"]
     assert topics(1.9, [3.0, 2.02, 2.01, 2.0]) == []
     assert topics(1.9, []) == []
+
+
+def test_log_densities_have_no_shares() -> None:
+    """A loss of numbers may be negative, and then nothing can be said of how far two of them are apart."""
+    config = TrainingConfig(batch_size=1, seq_length=1, learning_rate=0.1, steps=30)
+    for train, best, last, said in ((0.5, 1.0, 1.3, ["overfitting"]), (-7.6, -7.5, -7.3, [])):
+        progress = Progress(step=30, train_loss=train, best=Metrics(best, 10), best_step=10)
+        progress.history = [[10, 1.1, best], [20, 0.8, last], [30, train, last]]
+        assert [topic for topic, _ in advice.at_end(progress, config, "steps")] == said

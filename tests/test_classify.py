@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -18,7 +19,11 @@ from charrnn.training import events, setup
 from charrnn.training.loop import train
 from charrnn.training.task import Request
 from tests.conftest import run_command
-from tests.runs import assert_same_tensors, interrupt
+from tests.task_runs import (
+    assert_interruption_changes_no_bit,
+    assert_options_change_what_is_learned,
+    assert_threads_change_no_bit,
+)
 
 SMALL = {"hidden_size": 8, "embedding_size": 6, "batch_size": 8, "steps": 60, "eval_every": 20, "dropout": 0.1}
 OPTIONS = ("--task", "classify", "--hidden-size", "8", "--embedding-size", "6", "--batch-size", "8", "--threads", "1")
@@ -73,29 +78,29 @@ def test_it_learns_and_its_figures_are_those_of_its_predictions(data: Path, tmp_
     assert all(len(one.labels) == 2 and one.label == one.labels[0] for one in best)
 
 
+def test_unknown_labels_count_as_read(data: Path, tmp_path: Path) -> None:
+    """The speed of a validation is that of all records, also where few labels are known."""
+    asked = request(data, tmp_path, "m")
+    dataset = TASK.read(asked, None)
+    network = TASK.network(*TASK.configure(asked, dataset, None), dataset, 1)
+    part = dataset.validation
+    assert part is not None
+    known = TASK.evaluate(network, part)
+    labels = np.where(np.arange(len(part)) % 20 == 0, part.labels, -1).astype(np.int32)
+    few = TASK.evaluate(network, dataclasses.replace(part, labels=labels))
+    assert (known.tokens, few.tokens) == (len(part), len(part))
+    none = TASK.evaluate(network, dataclasses.replace(part, labels=np.full_like(labels, -1)))
+    assert [none.tokens, none.loss] == [len(part), pytest.approx(np.log(2))]
+
+
 @pytest.mark.parametrize("given", [{}, {"unit": "word", "pool": "attention", "cell": ("gru",), "dense": (5,)}])
 def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: Path, given: dict[str, object]) -> None:
     whole, parts = (request(data, tmp_path, name, **given) for name in ("whole", "parts"))
-    list(train(*setup.prepare(TASK, whole, lambda: 0.0)))
-    training = train(*setup.prepare(TASK, parts, lambda: 0.0))
-    for _ in range(7):
-        next(training)
-    interrupt(training)
-    saved = checkpoint.load(parts.output, TASK.format, with_training=True)
-    again = Request([], parts.output, {})
-    list(train(*setup.resume(TASK, again, saved, lambda: 0.0)))
-    assert_same_tensors(*(checkpoint.load(one.output, TASK.format, with_training=True) for one in (whole, parts)))
+    assert_interruption_changes_no_bit(TASK, whole, parts, 7)
 
 
 def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
-    weights = []
-    for threads in (1, 2, 3):
-        asked = Request([str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 10}, threads=threads)
-        list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
-        weights.append(checkpoint.load(asked.output, TASK.format))
-    for other in weights[1:]:
-        for name, tensor in weights[0].weights.items():
-            np.testing.assert_array_equal(tensor, other.weights[name])
+    assert_threads_change_no_bit(TASK, request(data, tmp_path, "m", steps=10))
 
 
 def test_the_command(data: Path, tmp_path: Path) -> None:
@@ -106,7 +111,17 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     assert found["labels"] == 2
     assert 0 <= found["val_macro_f1"] <= 1
     shown = run_command("info", path)
-    assert (shown.status, "classify" in shown.out.decode()) == (0, True)
+    assert shown.status == 0
+    lines = shown.out.decode().splitlines()
+    assert lines[2:7] == [
+        "task        classify: one of 2 labels for a text",
+        "labels      'more a', 'more b' (the most frequent first)",
+        "text        char; 6 units",
+        "model       lstm, 1 layer of 8 in both directions, embedding of 6, max pooling, beside n-grams of up to 4 "
+        "units",
+        f"parameters  {found['parameters']:,}",
+    ]
+    assert any(line.startswith("figures     accuracy ") for line in lines)
     assert checkpoint.task_of(path) == "classify"
     assert tasks.load_checkpoint(path).data.labels == ("more a", "more b")
     resumed = run_command("train", "--resume", "-o", path, "--steps", "25")
@@ -121,13 +136,8 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     ["--no-bidirectional", "--pool last", "--pool mean", "--pool attention", "--dense 5,4", "--ngrams 0", "--ngrams 3"],
 )
 def test_it_changes_what_is_learned(data: Path, tmp_path: Path, option: str) -> None:
-    results: list[float] = []
-    for options in ((), option.split()):
-        path = tmp_path / f"{len(results)}.safetensors"
-        result = run_command("train", data, *OPTIONS, *options, "--steps", "12", "-q", "--json", "-o", path)
-        assert result.status == 0, result.err
-        results.append(json.loads(result.out)["val_loss"])
-    assert results[0] != results[1]
+    small = (data, *OPTIONS, "--steps", "12")
+    assert_options_change_what_is_learned(small, (*small, *option.split()), folder=tmp_path)
 
 
 def test_a_table_and_a_longest_text(data: Path, tmp_path: Path) -> None:

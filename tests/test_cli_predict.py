@@ -99,4 +99,4 @@ def test_records_are_scored(charrnn: Command, model: Path) -> None:
     one = json.loads(charrnn("score", "-q", "-c", model, "--format", "jsonl", "more a\taaa").out)
     assert one == {"logprob": pytest.approx(float(rows[1][0]), abs=1e-6), "tokens": 1, "label": "more a", "text": "aaa"}
     failed = charrnn("score", "-q", "-c", model, "no tab")
-    assert (failed.status, "line 1 has no" in failed.err) == (1, True), failed.err
+    assert (failed.status, "the text, line 1: 'no tab' has no TAB" in failed.err) == (1, True), failed.err

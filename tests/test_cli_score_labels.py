@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +69,62 @@ def test_records_of_fasttext_and_blank_lines(path: Path) -> None:
         refused = score(path, stdin=wrong)
         assert (refused.status, refused.out.count(b"\n")) == (1, 1)
         assert refused.err.endswith("(charrnn predict needs no label)\n")
-        assert "line 2 has no " in refused.err
+        assert re.search("standard input, line 2: .* has (no TAB|an empty label);", refused.err)
+
+
+TABLE = "Текст,n,label\n" + "".join(f'"{text}",{n},{label}\n' for n, (label, text) in enumerate(RECORDS))
+
+
+def test_columns_of_a_table(path: Path, tmp_path: Path) -> None:
+    """The records of a table are scored as those of lines are, each with its row."""
+    plain = [line.split("\t", 2)[0] for line in score(path, stdin=TSV).out.decode().splitlines()]
+    file = tmp_path / "records.csv"
+    file.write_text(TABLE)
+    rows = TABLE.splitlines()[1:]
+    for args, stdin in ((("-i", file), b""), ((), TABLE.encode()), ((), TABLE.replace("\n", "\r\n").encode())):
+        for columns in ("Текст,label", "1,label"):
+            result = score(path, "--columns", columns, *args, stdin=stdin)
+            assert [line.split("\t", 2) for line in result.out.decode().splitlines()] == [
+                [logprob, "1", row] for logprob, row in zip(plain, rows, strict=True)
+            ]
+    found = json.loads(score(path, "--columns", "1,3", "--summary", stdin=TABLE.encode()).out)
+    assert (found["records"], found["unknown_labels"]) == (len(RECORDS) + 1, 2)  # numbers: no header
+    several = 'label,text\n"more a","a\nb"\n\n"more b",b\n'
+    lines = score(path, "--columns", "text,label", stdin=several.encode()).out.decode().splitlines()
+    assert [line.split("\t")[2] for line in lines] == ['"more a","a\\nb"', '"more b",b']
+    wrong = score(path, "--columns", "text,label", "-i", file)
+    assert (wrong.status, wrong.out) == (1, b"")
+    assert f"{file}, line 1: the header has the column 'text' not, it has 'Текст', 'n', 'label'" in wrong.err
+    short = score(path, "--columns", "1,label", stdin=b"text,label\nab,more a\nb\n")
+    assert (short.status, short.out.count(b"\n")) == (1, 1)
+    assert "standard input, line 3: 'b' has 1 columns, and the first line has 2" in short.err
+    both = score(path, "--columns", "1,2", "--text-field", "1", stdin=b"")
+    assert (both.status, "leave one of them out" in both.err) == (2, True)
+
+
+def test_the_columns_of_training_are_the_default(tmp_path: Path) -> None:
+    path = train(tmp_path, "t", "--columns", "2,1")
+    piped = score(path, stdin=b"more a,aab\n")
+    assert piped.out.decode().split("\t", 1)[1] == "1\tmore a,aab\n"
+    assert score(path, stdin=b"aab\n").err.endswith(
+        "(2,1 are those of training; --columns 2,1 reads a label, a TAB and a text)\n"
+    )
+    assert score(path, "more a\taab").out.split(b"\t")[0] == piped.out.split(b"\t")[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_rows_of_an_endless_table_are_answered_as_they_come(path: Path) -> None:
+    command = [sys.executable, "-m", "charrnn", "score", "-q", "-c", str(path), "--columns", "text,label"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for data, rows in ((b"text,label\nab,more a\n", 1), (b'"a\n', 0), (b'b",more b\nb,more b\n\n', 2)):
+            process.stdin.write(data)
+            process.stdin.flush()
+            for _ in range(rows):
+                assert process.stdout.readline().count(b"\t") == 2
+        process.stdin.close()
+        assert (process.stdout.read(), process.wait()) == (b"", 0)
 
 
 def test_summary(path: Path) -> None:
@@ -89,10 +148,11 @@ def test_summary(path: Path) -> None:
     assert {label: one["support"] for label, one in found["labels"].items()} == {"more a": 2, "more b": 3}
     assert found["macro_f1"] == pytest.approx(np.mean([one["f1"] for one in found["labels"].values()]))
     empty = run_command("score", "-c", path, "--summary", stdin=b"")
-    assert (empty.status, json.loads(empty.out)["records"]) == (0, 0)
+    nothing = {"records": 0, "unknown_labels": 0, "labels": {}}
+    assert (empty.status, json.loads(empty.out)) == (0, dict.fromkeys(found) | nothing)
     assert "the input is empty" in empty.err
     unknown = json.loads(score(path, "--summary", stdin=b"x\ta\n").out)
-    assert (unknown["accuracy"], unknown["log_loss"]) == (0, pytest.approx(math.log(2)))
+    assert (unknown["accuracy"], unknown["log_loss"], unknown["unknown_labels"]) == (0, None, 1)
 
 
 @pytest.mark.parametrize("options", [("--stream",), ("--per-token",), ("--format", "table"), ("--vs", "x")])

@@ -53,6 +53,21 @@ def test_columns_come_back_with_a_tag(charrnn: Command, model: Path) -> None:
     assert tags == [line.split()[-1] for line in expected if line.split()]
 
 
+@pytest.mark.parametrize(
+    ("data", "hinted"),
+    [
+        (b"aba in Tamo\nTali aba\naba\n", True), (b"aba in Tamo Tali\n", True), (b"aba O\nin O\n\nTamo B-LOC\n", False),
+        (b"aba\nin\n", False), (b"aba x\n", False), (b"aba\tO\tx\nin\tO\n", False),
+    ],
+)  # fmt: skip
+def test_sentences_that_are_read_as_columns_are_noted_once(
+    charrnn: Command, model: Path, data: bytes, hinted: bool
+) -> None:
+    said = charrnn("predict", "-c", model, stdin=data).err
+    assert said.count("look like sentences; for a sentence a line: --format tsv") == hinted
+    assert "look like" not in charrnn("predict", "-c", model, "--format", "tsv", stdin=data).err
+
+
 def test_universal_dependencies(charrnn: Command, model: Path, folder: Path) -> None:
     lines = CONLLU.splitlines()
     for options, data in (
@@ -166,7 +181,11 @@ def test_tags_that_are_no_spans(charrnn: Command, folder: Path) -> None:
         *("sentences", "tokens", "accuracy", "baseline_accuracy", "unknown_words", "accuracy_unknown")
     ]
     empty = charrnn("score", "-c", path, "--summary", stdin=b"")
-    assert json.loads(empty.out)["sentences"] == 0
+    found = json.loads(empty.out)
+    assert {name: value for name, value in found.items() if value is not None} == {
+        "sentences": 0, "tokens": 0, "unknown_words": 0
+    }  # fmt: skip
+    assert "the input is empty: nothing was scored" in empty.err
     assert charrnn("predict", "-q", "-c", path, stdin=b"").out == b""
 
 

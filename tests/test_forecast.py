@@ -15,11 +15,11 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError
 from charrnn.tasks.forecast import TASK
 from charrnn.tasks.trained_forecaster import Rolling, TrainedForecaster
-from charrnn.training import events, setup
+from charrnn.training import setup
 from charrnn.training.loop import train
 from charrnn.training.task import Request
 from tests.conftest import run_command
-from tests.runs import assert_same_tensors, interrupt
+from tests.task_runs import assert_interruption_changes_no_bit, assert_threads_change_no_bit
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "batch_size": 16, "steps": 40, "eval_every": 10, "val_fraction": 0.2}
 OPTIONS = ("--task", "forecast", "--hidden-size", "8", "--steps", "20", "--threads", "1", "-q")
@@ -73,7 +73,9 @@ def load(path: Path) -> TrainedForecaster:
 
 
 def test_it_beats_the_last_value_and_a_season(data: Path, model: Path) -> None:
-    found = json.loads(run_command("score", "-q", "-c", model, "-i", data, "--last", "24", "--summary").out)
+    result = run_command("score", "-c", model, "-i", data, "--last", "24", "--summary")
+    assert "sold, on 24 rows: the model is better than " in result.err
+    found = json.loads(result.out)
     assert (found["rows"], found["forecasts"], found["season"]) == (24, 24, 12)
     for horizon in ("1", "3"):
         figures = found["series"]["sold"][horizon]
@@ -170,27 +172,12 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: P
     whole, parts = (
         Request([str(data)], tmp_path / f"{name}.safetensors", SMALL | given) for name in ("whole", "parts")
     )
-    list(train(*setup.prepare(TASK, whole, lambda: 0.0)))
-    training = train(*setup.prepare(TASK, parts, lambda: 0.0))
-    for _ in range(6):
-        next(training)
-    interrupt(training)
-    saved = checkpoint.load(parts.output, TASK.format, with_training=True)
-    end = list(train(*setup.resume(TASK, Request([], parts.output, {}), saved, lambda: 0.0)))[-1]
-    assert isinstance(end, events.End)
+    end = assert_interruption_changes_no_bit(TASK, whole, parts, 6)
     assert end.result()["val_linear_rmse"] > 0
-    assert_same_tensors(*(checkpoint.load(one.output, TASK.format, with_training=True) for one in (whole, parts)))
 
 
 def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
-    found = []
-    for threads in (1, 2, 3):
-        asked = Request([str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 8}, threads=threads)
-        list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
-        found.append(checkpoint.load(asked.output, TASK.format).weights)
-    for other in found[1:]:
-        for name, tensor in found[0].items():
-            np.testing.assert_array_equal(tensor, other[name])
+    assert_threads_change_no_bit(TASK, Request([str(data)], tmp_path / "m", SMALL | {"steps": 8}))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +203,11 @@ def test_sequences_of_a_table(tmp_path: Path) -> None:
     assert json.loads(result.out)["series"] == 1
     assert run_command("train", "--resume", "-o", path, "--steps", "25", "-q").status == 0
     shown = run_command("info", path)
-    assert (shown.status, "forecast" in shown.out.decode()) == (0, True)
+    lines = shown.out.decode().splitlines()
+    assert (shown.status, lines[2]) == (0, "task        forecast: the next row of 1 column, from 5 rows before")
+    assert lines[3] == "columns     height; sequences by throw"
+    assert lines[4].startswith("numbers     changes from row to row, no season, ")
+    assert lines[5].startswith("baselines   height, rmse of the next row in the training part: the last value ")
     found = json.loads(run_command("score", "-q", "-c", path, "-i", table, "--summary").out)
     assert (found["rows"], found["forecasts"]) == (480, 80)
     figures = found["series"]["height"]["1"]

@@ -14,6 +14,7 @@ from charrnn.config import OPTIMIZERS, TrainingConfig
 from charrnn.kernels import optimizers as kernels
 from charrnn.nn.init import zeros
 from charrnn.nn.parameters import Layout, Parameter
+from charrnn.runtime.threads import ThreadPool
 from charrnn.training.optimizer import MOMENTS, Optimizer
 
 Views = dict[str, np.ndarray]
@@ -46,7 +47,7 @@ def run(
     settings_: TrainingConfig, gradients: list[np.ndarray], dtype: Any = np.float64, threads: int = 1
 ) -> np.ndarray:
     flat, views = make_parameters(dtype)
-    optimizer = Optimizer(settings_, flat, segments(views), threads=threads)
+    optimizer = Optimizer(settings_, flat, segments(views), pool=ThreadPool(threads))
     for n, gradient in enumerate(gradients):
         optimizer.update(gradient, optimizer.gradient_norm(gradient), 0.01 / (1 + n))
     return flat
@@ -119,7 +120,8 @@ def test_same_bits_at_any_number_of_threads(optimizer: str, monkeypatch: pytest.
     results = []
     for threads in (1, 2, 3):
         flat, views = make_parameters(np.float32, rows=11_000)  # several chunks, the last one odd
-        learner = Optimizer(config(optimizer, weight_decay=0.01, clip_norm=1.0), flat, segments(views), threads=threads)
+        chosen = config(optimizer, weight_decay=0.01, clip_norm=1.0)
+        learner = Optimizer(chosen, flat, segments(views), pool=ThreadPool(threads))
         for n in range(3):
             gradient = np.random.default_rng(n).normal(size=flat.size).astype(np.float32)
             learner.update(gradient, learner.gradient_norm(gradient), 0.01)

@@ -22,7 +22,11 @@ from charrnn.training import events, setup
 from charrnn.training.loop import train
 from charrnn.training.task import Request
 from tests.conftest import run_command
-from tests.runs import assert_same_tensors, interrupt
+from tests.task_runs import (
+    assert_interruption_changes_no_bit,
+    assert_options_change_what_is_learned,
+    assert_threads_change_no_bit,
+)
 
 SMALL = {"hidden_size": 8, "embedding_size": 6, "batch_size": 8, "steps": 60, "eval_every": 20, "dropout": 0.1}
 OPTIONS = (
@@ -122,28 +126,12 @@ def test_predictions_do_not_depend_on_neighbours(data: Path, tmp_path: Path, mon
 )
 def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: Path, given: dict[str, object]) -> None:
     whole, parts = (request(data, tmp_path, name, **given) for name in ("whole", "parts"))
-    list(train(*setup.prepare(TASK, whole, lambda: 0.0)))
-    training = train(*setup.prepare(TASK, parts, lambda: 0.0))
-    for _ in range(7):
-        next(training)
-    interrupt(training)
-    saved = checkpoint.load(parts.output, TASK.format, with_training=True)
-    list(train(*setup.resume(TASK, Request([], parts.output, {}), saved, lambda: 0.0)))
-    assert_same_tensors(*(checkpoint.load(one.output, TASK.format, with_training=True) for one in (whole, parts)))
+    assert_interruption_changes_no_bit(TASK, whole, parts, 7)
 
 
 @pytest.mark.parametrize("head", ["softmax", "crf"])
 def test_threads_change_no_bit(data: Path, tmp_path: Path, head: str) -> None:
-    weights = []
-    for threads in (1, 2, 3):
-        asked = Request(
-            [str(data)], tmp_path / f"{threads}.safetensors", SMALL | {"steps": 8, "head": head}, threads=threads
-        )
-        list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
-        weights.append(checkpoint.load(asked.output, TASK.format))
-    for other in weights[1:]:
-        for name, tensor in weights[0].weights.items():
-            np.testing.assert_array_equal(tensor, other.weights[name])
+    assert_threads_change_no_bit(TASK, request(data, tmp_path, "m", steps=8, head=head))
 
 
 def test_the_command(data: Path, tmp_path: Path) -> None:
@@ -160,7 +148,11 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     assert 0 <= found["val_f1"] <= 1
     assert any(json.loads(line)["event"] == "validation" for line in log.read_text().splitlines())
     shown = run_command("info", path)
-    assert (shown.status, "task        tag" in shown.out.decode()) == (0, True)
+    lines = shown.out.decode().splitlines()
+    assert (shown.status, lines[2]) == (0, "task        tag: one of 5 tags for each word")
+    assert lines[3].endswith("; they are spans (IOB2)")
+    assert lines[4].endswith(", and of their n-grams of up to 2 characters")
+    assert lines[5] == "model       lstm, 1 layer of 8 in both directions, each tag for itself"
     assert tasks.load_checkpoint(path).data.tagset.scheme == "iob2"
     resumed = run_command("train", "--resume", "-o", path, "--steps", "25")
     assert resumed.status == 0, resumed.err
@@ -178,13 +170,8 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     ["--no-bidirectional", "--head softmax", "--dense 5", "--char-ngrams 0", "--char-ngrams 2", "--cell gru"],
 )
 def test_it_changes_what_is_learned(data: Path, tmp_path: Path, option: str) -> None:
-    results: list[float] = []
-    for options in ((), option.split()):
-        path = tmp_path / f"{len(results)}.safetensors"
-        result = run_command("train", data, *OPTIONS, *options, "--steps", "12", "-q", "--json", "-o", path)
-        assert result.status == 0, result.err
-        results.append(json.loads(result.out)["val_loss"])
-    assert results[0] != results[1]
+    small = (data, *OPTIONS, "--steps", "12")
+    assert_options_change_what_is_learned(small, (*small, *option.split()), folder=tmp_path)
 
 
 def test_the_head_follows_the_tags(data: Path, tmp_path: Path) -> None:

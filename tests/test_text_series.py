@@ -46,6 +46,17 @@ def test_columns_are_found(text: str, names: tuple[str, ...], values: list[list[
     assert (columns.names, [row.values for row in rows], columns.kind) == (names, values, kind)
 
 
+def test_columns_that_are_not_read_are_named_with_the_reason() -> None:
+    text = "d,a,note,end,empty\n2020-01-01,1,x,2021-05-01,\n2020-01-02,3,y,2021-06-01,\n"
+    for chosen, unused in (
+        ((), ["'note' (text: 'x')", "'end' (dates are those of 'd')", "'empty' (no numbers)"]),
+        (("a",), []),
+    ):
+        reader = TableReader(enumerate(text.split("\n"), 1), "x", chosen=chosen)
+        assert len(list(reader)) == 2
+        assert reader.unused == unused
+
+
 def test_columns_are_chosen() -> None:
     text = "d,a,b,g\n2020-01-01,1,2,x\n2020-01-02,3,4,x\n2020-01-01,5,6,y\n"
     columns, rows = read(text, chosen=("b", "2"), group="g")

@@ -148,6 +148,38 @@ def test_an_interruption_while_signals_are_held_back_restores_all(
         assert [signal.getsignal(number) for number in TERMINATION_SIGNALS] == before
 
 
+@pytest.mark.parametrize("first", TERMINATION_SIGNALS, ids=lambda number: number.name)
+def test_a_signal_between_two_restorations_loses_no_handler(
+    monkeypatch: pytest.MonkeyPatch, first: signal.Signals
+) -> None:
+    """Its exception leaves the other handlers where they are, and they receive their signals all the same."""
+    received: list[int] = []
+    install = signal.signal
+
+    def handle(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    def restore(number: int, handler: Any) -> Any:
+        before = install(number, handler)
+        if number == first and handler is handle and not received:
+            signal.raise_signal(number)
+        return before
+
+    before = [install(number, handle) for number in TERMINATION_SIGNALS]
+    try:
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            monkeypatch.setattr(signal, "signal", restore)
+        assert received == [first]
+        for number in TERMINATION_SIGNALS:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        assert received == [first, *TERMINATION_SIGNALS]
+    finally:
+        for number, handler in zip(TERMINATION_SIGNALS, before, strict=True):
+            install(number, handler)
+
+
 def test_what_is_held_back_is_what_the_command_line_handles() -> None:
     """One list: a signal that only one of the two knew could tear a step."""
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}

@@ -63,15 +63,14 @@ PREDICT = {
     ),
 }
 SCORE = {
-    "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field",)),
+    "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field", "columns")),
     "tag": Writer("charrnn.cli.score_tags", ("tsv", "jsonl"), ("columns",)),
     "forecast": Writer("charrnn.cli.score_numbers", ("tsv", "jsonl"), ("horizon", "last", "seed")),
 }
 
+OF_LANGUAGE = ("stream", "vs", "per_token")
 # Options that a task must name to have them.
-OF_TASKS = (
-    "text_field", "best", "columns", "stream", "vs", "per_token", "horizon", "interval", "rolling", "last", "seed",
-)  # fmt: skip
+OF_TASKS = {*OF_LANGUAGE, *(name for writers in (PREDICT, SCORE) for one in writers.values() for name in one.options)}
 
 
 def formats(writers: dict[str, Writer]) -> tuple[str, ...]:

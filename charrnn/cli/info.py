@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.curve import curve
+from charrnn.cli.info_lines import MODELS, another
 from charrnn.cli.model import find_checkpoint, require_file
 from charrnn.cli.options import CheckpointOption, QuietOption, option
-from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 from charrnn.settings import counted
 
@@ -49,8 +48,7 @@ def info(
     description = describe(str(file), read_contents(file))
     with streams.Output() as out:
         if as_json:
-            text = json.dumps(description, ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
+            out.show_json(description)
         else:
             for line in as_text(description, shutil.get_terminal_size().columns):
                 out.write(streams.printable(line) + "\n")
@@ -87,7 +85,8 @@ def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
     """
     yield f"{description['checkpoint']}: {_bytes(description['file_size'])}, format {description['format_version']}"
     yield ""
-    yield from _network(description) if "vocabulary" in description else _another(description)
+    for label, line in MODELS.get(description["task"], another)(description):
+        yield f"{label:11} {line}"
     yield ""
     yield from _training(description)
     progress = _dict(description["training"].get("progress"))
@@ -110,34 +109,6 @@ def _data(checkpoint: Checkpoint) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name != "model"}
 
 
-def _another(description: dict[str, Any]) -> Iterator[str]:
-    """The lines for a model of any other task."""
-    yield f"task        {description['task']}"
-    yield f"parameters  {description['parameters']:,}"
-    for part in ("model", "input", "output"):
-        values = ", ".join(f"{name} {_value(value)}" for name, value in _dict(description[part]).items())
-        yield f"{part:11} {values}"
-
-
-def _network(description: dict[str, Any]) -> Iterator[str]:
-    """The lines for a language model."""
-    model, text, vocabulary = description["model"], description["text"], description["vocabulary"]
-    cells = model["cells"]
-    kind = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
-    yield f"model       {kind}, {counted(len(cells), 'layer')} of {model['hidden_size']:,}"
-    yield f"input       {_input(model)}"
-    unusual = ("peepholes", False), ("rms_norm", False), ("reset_gate", "after"), ("activation", "tanh")
-    for name, usual in (*unusual, ("tie_weights", False)):
-        if model[name] != usual:
-            yield f"{name.replace('_', '-'):11} {_value(model[name])}"
-    if model["cutoffs"]:
-        yield f"output      adaptive softmax, clusters from unit {', '.join(f'{cut:,}' for cut in model['cutoffs'])}"
-    yield f"parameters  {description['parameters']:,}"
-    words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
-    yield f"text        {', '.join(words)}; {counted(vocabulary['size'], 'unit')}"
-    yield f"frequent    {' '.join(_unit(unit) for unit in vocabulary['most_frequent'])}"
-
-
 def _training(description: dict[str, Any]) -> Iterator[str]:
     """The lines for the training: corpus, losses and length."""
     from charrnn.cli.progress import duration_text, epochs_text
@@ -148,9 +119,11 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         yield f"corpus      {', '.join('standard input' if name == '-' else str(name) for name in names)}"
     for label, part in (("learned", "training"), ("held out", "validation")):
         sizes = _dict(_dict(training.get("corpus")).get(part))
-        if (tokens := _number(sizes.get("tokens"))) is not None:
+        counts = [(name, _number(sizes.get(f"{name}s"))) for name in ("record", "sentence", "row", "token")]
+        found = [counted(count, name) for name, count in counts if count is not None]
+        if found:
             size = _number(sizes.get("bytes"))
-            yield f"{label:11} {counted(tokens, 'token')}{f', {_bytes(size)}' if size is not None else ''}"
+            yield f"{label:11} {', '.join(found)}{f', {_bytes(size)}' if size is not None else ''}"
     progress = _dict(training.get("progress"))
     best, result = _dict(progress.get("best")), _dict(training.get("result"))
     if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be
@@ -162,6 +135,7 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
             + (f", {bits:.3f} bits per byte" if bits is not None else "")
             + (f", at step {step:,}" if step is not None else "")
         )
+        yield from _figures(result)
     elif (loss := _number(progress.get("train_loss"))) is not None:
         yield f"best        training loss {loss:.4f}; nothing was held out"
     step, epochs, seconds = (
@@ -175,6 +149,16 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
     if any(lengths):
         yield f"length      {', '.join(filter(None, lengths))}"
     yield f"training    {_ending(training, description['training_state_bytes'])}"
+
+
+def _figures(result: dict[str, Any]) -> Iterator[str]:
+    """The task's own figures on the held-out part; of text there is none but the bits, which stand beside the loss."""
+    from charrnn.cli.progress import figures_text
+
+    found = {name.removeprefix("val_"): value for name, value in result.items() if name.startswith("val_")}
+    numbers = {name: _number(value) for name, value in found.items() if name != "loss" and "bits" not in name}
+    if text := figures_text(numbers):
+        yield f"figures     {text}"
 
 
 def _ending(training: dict[str, Any], state: int) -> str:
@@ -210,20 +194,8 @@ def _frequent(vocabulary: Vocabulary) -> list[str]:
     return list(vocabulary.units[2 : 2 + FREQUENT_UNITS])
 
 
-def _unit(unit: str) -> str:
-    return repr(unit) if " " in unit else streams.printable(unit)
-
-
-def _input(model: dict[str, Any]) -> str:
-    return f"embedding of {model['embedding_size']:,}" if model["embedding_size"] else "one-hot"
-
-
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _value(value: Any) -> str:
-    return "yes" if value is True else str(value)
 
 
 def _number(value: Any) -> float | None:

@@ -44,7 +44,7 @@ ColumnsOption: TypeAlias = Annotated[
         "--columns",
         metavar="A,B",
         group="Input",
-        help="Columns of token and tag, by number from 1 or by their names in CoNLL-U (tag).",
+        help="Columns of token and tag, by number from 1 or by name in CoNLL-U; for score also of text and label.",
         default="those of training",
     ),
 ]

@@ -99,7 +99,7 @@ def open_input(
     source = nullcontext(iter([lines_of_arguments(texts)])) if texts else open_lines(path or "-", transcoded(encoding))
     with source as read:
         chunks = without_byte_order_mark(read)
-        yield chunks if text_field is None else text_fields(chunks, text_field)
+        yield chunks if text_field is None else text_fields(chunks, text_field, described(texts, path, hint=False)[0])
 
 
 def transcoded(encoding: str | None) -> str | None:
@@ -118,8 +118,8 @@ def without_byte_order_mark(chunks: Iterable[list[Line]]) -> Iterator[list[Line]
         yield chunk
 
 
-def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line]]:
-    """The field with this number, counted from 1, of each line of tab-separated fields.
+def text_fields(chunks: Iterable[list[Line]], number: int, name: str) -> Iterator[list[Line]]:
+    """The field with this number, counted from 1, of each line of tab-separated fields of the input `name`.
 
     Raises `CharrnnError` at a line with fewer fields, after the lines before it have been yielded.
     """
@@ -134,8 +134,8 @@ def text_fields(chunks: Iterable[list[Line]], number: int) -> Iterator[list[Line
                     yield found
                 have = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
                 raise CharrnnError(
-                    f"line {count} has {have} separated by tabs, and --text-field is {number}; mend the line or leave "
-                    "it out"
+                    f"{name}, line {count} has {have} separated by tabs, and --text-field is {number}; mend the "
+                    "line or leave it out"
                 )
             start = sum(map(len, fields[: number - 1])) + number - 1
             found.append(Line(fields[number - 1], line.ended, line.data, start))

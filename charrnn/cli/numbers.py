@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cli import streams
-from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_forecaster import TrainedForecaster
@@ -115,7 +113,7 @@ class TableWriter:
         if self._format == "jsonl":
             record = {name: values.get(name) for name in self._names}
             record = {k: float(number(v)) if isinstance(v, float) else v for k, v in record.items()}
-            self._send(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            self._out.show_json(record)
             return
         found = (values.get(name) for name in self._names)
         self._line(["" if v is None else number(v) if isinstance(v, float) else str(v) for v in found])
@@ -123,10 +121,7 @@ class TableWriter:
     def _line(self, fields: Sequence[str]) -> None:
         buffer = io.StringIO()
         csv.writer(buffer, delimiter="\t" if self._format == "tsv" else ",", lineterminator="\n").writerow(fields)
-        self._send(buffer.getvalue())
-
-    def _send(self, text: str) -> None:
-        self._out.write(visible(text, keep="\t\n") if self._out.terminal else text)
+        self._out.show(buffer.getvalue())
 
 
 def leading(columns: Columns) -> list[str]:

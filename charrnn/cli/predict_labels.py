@@ -10,7 +10,6 @@ from typing import Any
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.score_output import json_text, number
-from charrnn.cli.visible import visible
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import Prediction, TrainedClassifier
 
@@ -29,7 +28,7 @@ def write(model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked) 
             for line, found in records:
                 pieces = draw(line, found, asked.best is not None)
                 for piece in pieces:
-                    out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
+                    out.show(piece)
             out.flush()
 
 

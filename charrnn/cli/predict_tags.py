@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.conll_lines import DOCUMENT, ECHO, Block, Blocks
-from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_tagger import TrainedTagger
@@ -40,7 +39,7 @@ def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> N
                     data = streams.encode(_sentence(block.tokens, found, format))
                 else:
                     continue
-                out.write(visible(data.decode("utf-8", "replace"), keep="\t\n") if out.terminal else data)
+                out.show(data)
             out.flush()
 
 

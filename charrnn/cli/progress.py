@@ -36,9 +36,12 @@ def start_lines(start: events.Start) -> Iterator[str]:
     training = start.training
     for name, line in start.lines:
         yield f"{name:9} {line}"
+    batch = f"batch of {start.batch_size} {start.examples}"
+    if not start.examples:
+        batch = f"batch {start.batch_size} x {start.seq_length}"
     yield (
         f"training  {training['optimizer']}, learning rate {training['learning_rate']:g}, {training['schedule']}, "
-        f"batch {start.batch_size} x {start.seq_length}, dropout {training['dropout']:g}, "
+        f"{batch}, dropout {training['dropout']:g}, "
         f"weight decay {training['weight_decay']:g}, clip norm {training['clip_norm']:g}, seed {training['seed']}"
     )
     yield (
@@ -69,17 +72,19 @@ def end_lines(end: events.End) -> Iterator[str]:
     )
     if end.val_loss is not None:
         yield (
-            f"result    validation loss {end.val_loss:.4f}, {_figures(end.val_figures)}best at step {end.best_step:,}"
+            f"result    validation loss {end.val_loss:.4f}, "
+            + (f"{figures}, " if (figures := figures_text(end.val_figures)) else "")
+            + f"best at step {end.best_step:,}"
         )
     yield f"written   {end.checkpoint}"
 
 
-def _figures(figures: Mapping[str, float | None]) -> str:
-    """The metrics of a validation, each followed by a comma; of bits only those per byte."""
+def figures_text(figures: Mapping[str, float | None]) -> str:
+    """The metrics of a validation, those that there are; of bits only those per byte."""
     known = {name: value for name, value in figures.items() if value is not None}
     if "bits_per_byte" in known:
-        return f"{known['bits_per_byte']:.3f} bits per byte, "
-    return "".join(f"{name.replace('_', ' ')} {value:.4g}, " for name, value in known.items())
+        return f"{known['bits_per_byte']:.3f} bits per byte"
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
 
 
 class Display:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from contextlib import nullcontext
@@ -24,9 +23,10 @@ from charrnn.cli.options import (
 from charrnn.cli.parsers import length as parse_length
 from charrnn.cli.parsers import unescape, whole_number
 from charrnn.cli.table import given, with_settings
-from charrnn.cli.visible import TerminalFilter, visible
+from charrnn.cli.visible import TerminalFilter
 from charrnn.config import DEFAULT_LENGTH, DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
+from charrnn.settings import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -221,7 +221,7 @@ def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> bool:
 
     unknown = dict.fromkeys(unit for prompt in prompts for unit in encode_prompt(vocabulary, prompt)[1])
     if unknown:
-        shown = ", ".join(map(repr, list(unknown)[:5])) + (", …" if len(unknown) > 5 else "")
+        shown = listed([*map(repr, unknown)], 5)
         kind = "word" if vocabulary.unit == "word" else "character"
         these = f"a {kind}" if len(unknown) == 1 else f"{len(unknown)} {kind}s"
         streams.warn(f"the prompt has {these} that the model does not know: {shown}; read as the unknown token")
@@ -262,5 +262,4 @@ def _write_json(
             "stopped_by": piece.stopped_by,
         }
         parts = []
-        text = json.dumps(record, ensure_ascii=False)
-        out.write((visible(text) if out.terminal else text) + "\n")
+        out.show_json(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,17 +14,17 @@ from numpy.typing import NDArray
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.predict_labels import warn_of_long
-from charrnn.cli.score_output import json_text, number
-from charrnn.cli.visible import visible
-from charrnn.errors import CharrnnError
+from charrnn.cli.score_output import json_text
+from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
+from charrnn.config import TextConfig
+from charrnn.errors import CharrnnError, UsageError
 from charrnn.tasks import label_figures
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
+from charrnn.text.fields import LineStream
 from charrnn.text.gathering import UNKNOWN_LABEL
-from charrnn.text.labelled import FIRST_WORD, PREFIX, SPACES, TAB, shown
-
-HEADER = b"logprob\ttokens\trecord\n"
-_ANY_BYTE = "latin-1"  # a character for each byte: ASCII white space is found, whatever the encoding
+from charrnn.text.labelled import RecordReader
+from charrnn.text.reader import BYTES_AS_TEXT
 
 
 class LabelScore(NamedTuple):
@@ -63,21 +62,23 @@ class LabelSummary:
         self._predicted.append(np.array([score.predicted for score in scores], np.int32))
 
     def as_dict(self, log_unit: float) -> dict[str, Any]:
-        """A JSON object. `log_loss` is over the records whose label is known; where there are none, that of chance."""
+        """A JSON object. `log_loss` is over the records whose label is known. What no record says is None."""
         none = np.zeros(0, np.int32)
         true, predicted = np.concatenate([none, *self._true]), np.concatenate([none, *self._predicted])
         count = len(self.labels)
         names = ("accuracy", "macro_f1", "baseline_accuracy")
-        figures = label_figures.figures(true, predicted, count) if len(true) else dict.fromkeys(names, 0.0)
+        figures: dict[str, Any] = dict.fromkeys(names)
+        if self.records:
+            figures = {**label_figures.figures(true, predicted, count)}
         known = self.records - self.unknown
         return {
             "records": self.records,
             "accuracy": figures["accuracy"],
             "macro_f1": figures["macro_f1"],
-            "log_loss": (-self.logprob / known if known else math.log(count)) / log_unit + 0.0,
+            "log_loss": -self.logprob / known / log_unit + 0.0 if known else None,
             "baseline_accuracy": figures["baseline_accuracy"],
             "unknown_labels": self.unknown,
-            "labels": label_figures.by_label(true, predicted, self.labels),
+            "labels": label_figures.by_label(true, predicted, self.labels) if self.records else {},
         }
 
 
@@ -87,33 +88,26 @@ def write(model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked) 
     Raises CharrnnError at a line that is no record, after the lines before it have been written.
     """
     total = LabelSummary(model.labels)
-    with streams.Output() as out:
-        if asked.header:
-            out.write(HEADER)
-        for scores in _scored(model, chunks):
+    draw = _json_line if asked.format == "jsonl" else _tsv
+
+    def lines() -> Iterator[Iterable[bytes | str]]:
+        for scores in _scored(model, _records(model, chunks, asked)):
             total.add(scores)
-            if asked.summary:
-                continue
-            for score in scores:
-                piece = _json_line(score, asked.log_unit) if asked.format == "jsonl" else _tsv(score, asked.log_unit)
-                out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
-            out.flush()
-        if asked.summary:
-            found = total.as_dict(asked.log_unit)
-            text = json.dumps(found, ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
-    if asked.summary and not total.records:
-        streams.note("the input is empty: nothing was scored, and the zeros say nothing")
+            yield (draw(score, asked.log_unit) for score in scores)
+
+    write_scores(lines(), lambda: total.as_dict(asked.log_unit), asked)
+    note_empty(asked, total.records)
     if total.unknown:
         streams.warn(f"records whose label the model does not know: {total.unknown:,}")
 
 
-def _scored(model: TrainedClassifier, chunks: Iterable[list[Line]]) -> Iterator[list[LabelScore]]:
-    """The scores of each chunk of records."""
+def _scored(
+    model: TrainedClassifier, chunks: Iterable[list[tuple[Line, bytes, str]]]
+) -> Iterator[list[LabelScore]]:  # fmt: skip
+    """The scores of each chunk of records: line, text and label."""
     numbers = {label: number for number, label in enumerate(model.labels)}
     warned = False
-    invalid = "backslashreplace" if model.vocabulary.unit == "byte" else "replace"  # as in training
-    for found in _parsed(chunks, invalid):
+    for found in chunks:
         texts = [text for _, text, _ in found]
         warned = warned or warn_of_long(model, texts)
         values = model.log_probs(texts)
@@ -126,61 +120,67 @@ def _scored(model: TrainedClassifier, chunks: Iterable[list[Line]]) -> Iterator[
         yield scores
 
 
-def _parsed(chunks: Iterable[list[Line]], invalid: str) -> Iterator[list[tuple[Line, bytes, str]]]:
-    """Line, text and label of each record; `invalid` is how bytes of labels that are not UTF-8 are decoded.
+def _records(
+    model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked
+) -> Iterator[list[tuple[Line, bytes, str]]]:  # fmt: skip
+    """Line, text and label of the records that each chunk ends, read as in training; blank lines are skipped.
 
-    Blank lines are skipped, as in training.
+    The line of a record of several is all of them, with escapes between.
     """
-    count = blank = 0
-    for chunk in chunks:
-        found: list[tuple[Line, bytes, str]] = []
-        for line in chunk:
-            count += 1
-            data = line.data.decode(_ANY_BYTE)
-            if not data.strip(SPACES):
-                blank += 1
-                continue
-            split = _prefixed(data) if data.lstrip(SPACES).startswith(PREFIX) else _tabbed(data)
-            if split is None:
-                if found:
-                    yield found
-                what = "has no TAB" if TAB not in data else "has no label"
-                raise CharrnnError(
-                    f"line {count} {what}: {shown(line.data.decode('utf-8', 'replace'))}; a record is a label, a TAB "
-                    f"and a text, or {PREFIX}x and a text (charrnn predict needs no label)"
-                )
-            label, text = (part.encode(_ANY_BYTE) for part in split)
-            found.append((line, text, label.decode("utf-8", invalid)))
+    count = last = 0  # lines that were read, and the last one of the chunk that is not blank
+    waiting: dict[int, Line] = {}
+
+    def lines() -> Iterator[str]:
+        nonlocal count, last
+        for chunk in chunks:
+            filled = [n for n, line in enumerate(chunk, count + 1) if line.data.strip()]
+            last = filled[-1] if filled else last
+            for line in chunk:
+                count += 1
+                waiting[count] = line
+                yield line.data.decode(BYTES_AS_TEXT)
+
+    invalid = "backslashreplace" if model.vocabulary.unit == "byte" else "replace"  # as in training
+    columns = _columns(model, asked)
+    reader = RecordReader(LineStream(asked.name, lines(), invalid), TextConfig(), columns)
+    found: list[tuple[Line, bytes, str]] = []
+    try:
+        for record in reader.records():
+            own = [waiting[n] for n in range(record.line, count + 1)]
+            waiting.clear()
+            line = own[0] if len(own) == 1 else Line(b"\\n".join(part.data for part in own))
+            found.append((line, record.text.encode(BYTES_AS_TEXT), record.label))
+            if count >= last:
+                yield found
+                found = []
+    except CharrnnError as error:
         if found:
             yield found
-    if blank:
-        streams.note(f"blank lines were skipped: {blank:,}")
+        hint = "charrnn predict needs no label"
+        if columns is not None and asked.columns is None:
+            hint = f"{','.join(columns)} are those of training; --columns 2,1 reads a label, a TAB and a text"
+        raise CharrnnError(f"{error} ({hint})") from None
+    if found:
+        yield found
+    for remark in reader.remarks():
+        streams.note(remark)
 
 
-def _tabbed(line: str) -> tuple[str, str] | None:
-    """Label and text of `label TAB text`."""
-    label, tab, text = line.partition(TAB)
-    return (label.strip(SPACES), text) if tab and label.strip(SPACES) else None
-
-
-def _prefixed(line: str) -> tuple[str, str] | None:
-    """Label and text of `__label__x text`."""
-    match = FIRST_WORD.fullmatch(line)
-    assert match is not None
-    label, text = match.groups()
-    return (label[len(PREFIX) :], text) if label != PREFIX else None
+def _columns(model: TrainedClassifier, asked: Asked) -> list[str] | None:
+    """The columns of text and label that were given, else those of training; TEXT and a field are lines without."""
+    if asked.columns is not None:
+        if asked.text_field is not None:
+            raise UsageError("--text-field is for lines, and --columns are those of a table; leave one of them out")
+        return asked.columns.split(",")
+    return None if asked.from_text or asked.text_field else list(model.sides.records.columns) or None
 
 
 def _tsv(score: LabelScore, log_unit: float) -> bytes:
-    """One line of fields, the record last; without a logprob the first is empty. The label is the one token."""
-    logprob = "" if score.logprob is None else number(score.logprob / log_unit)
-    whole = score.line.data if score.line.whole is None else score.line.whole
-    return f"{logprob}\t1\t".encode() + whole + b"\n"
+    """One line of fields, the record last. The label is the one token."""
+    return tsv(score.logprob, 1, score.line.data if score.line.whole is None else score.line.whole, log_unit)
 
 
 def _json_line(score: LabelScore, log_unit: float) -> bytes:
-    """One JSON object on a line; the logprob of an unknown label is null."""
-    logprob = None if score.logprob is None else score.logprob / log_unit + 0.0
-    values = {"logprob": logprob, "tokens": 1, "label": score.label}
-    members = streams.encode(json.dumps(values, ensure_ascii=False, allow_nan=False)[:-1])
+    """One JSON object on a line."""
+    members = streams.encode(json_line(score.logprob, 1, log_unit, label=score.label)[:-2])
     return b"".join(chain((members, b', "text": '), json_text(score.text), (b"}\n",)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,15 +11,15 @@ import numpy as np
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.numbers import Piece, Table
-from charrnn.cli.score_output import number
-from charrnn.cli.visible import visible
+from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.tasks.forecast_figures import Sums, normal
+from charrnn.settings import counted
+from charrnn.tasks.forecast_figures import SHOWN, Sums, normal
 from charrnn.tasks.forecast_format import BASELINES
+from charrnn.tasks.forecast_words import compared
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_forecaster import Rolled, Rolling, TrainedForecaster
 
-HEADER = b"logprob\ttokens\trecord\n"
 MODEL = "model"  # beside the names of baselines
 
 
@@ -36,31 +35,23 @@ def write(model: TrainedForecaster, chunks: Iterable[list[Line]], asked: Asked) 
     total = NumberSummary(model, horizon)
     pieces = table.pieces() if asked.last is None else _whole(table)
     written = missing = 0
-    with streams.Output() as out:
-        if asked.header:
-            out.write(HEADER)
+
+    def lines() -> Iterator[Iterable[bytes | str]]:
+        nonlocal written, missing
         for piece, rolled in _scored(model, pieces, horizon if asked.summary else 1, asked.seed or 0):
             start = 0 if asked.last is None else max(0, len(piece.rows) - asked.last)
             missing += total.add(piece, rolled, start)
             written += len(piece.rows) - start
-            if asked.summary:
-                continue
-            densities = rolled.steps[0].log_density(piece.values)
-            for n in range(start, len(piece.rows)):
-                density = float(densities[n]) if rolled.known[0][n] else None
-                out.write(_line(model, piece, n, density, asked, terminal=out.terminal))
-            out.flush()
-        if asked.summary:
-            text = json.dumps(total.as_dict(asked.log_unit), ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
-    if not written and asked.summary:
-        streams.note("the input is empty: nothing was scored")
-    elif not written:
+            yield _lines(model, piece, rolled, start, asked)
+
+    write_scores(lines(), lambda: total.as_dict(asked.log_unit), asked)
+    note_empty(asked, written)
+    if not written and not asked.summary:
         raise CharrnnError(f"{asked.name} has no rows; give a table like the one the model was trained on")
     if missing:
         streams.note(f"rows without a forecast: {missing:,} (a forecast reads the {model.rows} rows before)")
-    if asked.summary and (beaten := total.beaten()):
-        streams.note(beaten)
+    for line in total.comparisons() if asked.summary else ():
+        streams.note(line)
 
 
 def _whole(table: Table) -> Iterator[Piece]:
@@ -83,20 +74,23 @@ def _scored(
             yield piece, rolling.add(piece.values, piece.dates)
 
 
-def _line(
-    model: TrainedForecaster, piece: Piece, n: int, density: float | None, asked: Asked, *, terminal: bool
-) -> str:
-    """One row: its log density, how many numbers that is of, and the row; no density where it has no forecast."""
-    row, tokens = piece.rows[n], 0 if density is None else len(model.names)
-    value = None if density is None else density / asked.log_unit
-    if value is not None and not np.isfinite(value):
-        raise CharrnnError(f"line {row.line} has a number that the model says is impossible: it is not positive")
-    if asked.format == "jsonl":
-        record = {"logprob": value, "tokens": tokens, "record": row.text}
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
-    else:
-        text = f"{'' if value is None else number(value)}\t{tokens}\t{row.text}\n"
-    return visible(text, keep="\t\n") if terminal else text
+def _lines(
+    model: TrainedForecaster, piece: Piece, rolled: Rolled, start: int, asked: Asked
+) -> Iterator[bytes | str]:  # fmt: skip
+    """Each row from `start` on: its log density, how many numbers that is of, and the row; no density where it has no
+    forecast."""
+    densities = rolled.steps[0].log_density(piece.values)
+    for n in range(start, len(piece.rows)):
+        row, density = piece.rows[n], float(densities[n]) if rolled.known[0][n] else None
+        if density is not None and not np.isfinite(density):
+            raise CharrnnError(
+                f"{asked.name}, line {row.line} has a number that the model says is impossible: it is not positive"
+            )
+        tokens = 0 if density is None else len(model.names)
+        if asked.format == "jsonl":
+            yield json_line(density, tokens, asked.log_unit, record=row.text)
+        else:
+            yield tsv(density, tokens, row.text, asked.log_unit)
 
 
 class NumberSummary:
@@ -149,12 +143,10 @@ class NumberSummary:
             "season": self._model.sides.season, "series": series,
         }  # fmt: skip
 
-    def beaten(self) -> str | None:
-        """A sentence for the series for which a baseline is better, None where there is none."""
-        found = []
-        for n, name in enumerate(self._model.names):
+    def comparisons(self) -> Iterator[str]:
+        """A sentence for each of the first series: whether the model or a baseline is better one row ahead."""
+        for n, name in enumerate(self._model.names[:SHOWN]):
             own = self._sums[MODEL, 0, n]
-            best = min(BASELINES, key=lambda who: self._sums[who, 0, n].squared)
-            if own.count and self._sums[best, 0, n].squared <= own.squared:
-                found.append(f"{name} ({best})")
-        return f"the network does not beat the best baseline: {', '.join(found)}" if found else None
+            if own.count:
+                others = {who: self._sums[who, 0, n].rmse for who in BASELINES}
+                yield f"{name}, on {counted(own.count, 'row')}: {compared(own.rmse, others)}"

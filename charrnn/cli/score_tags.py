@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -12,16 +10,13 @@ from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.conll_lines import Block, Blocks
 from charrnn.cli.predict_tags import columns_of
-from charrnn.cli.score_output import number
-from charrnn.cli.visible import visible
+from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.tasks.trained_tagger import Analysis, TrainedTagger
-from charrnn.text.labelled import shown
+from charrnn.text.fields import shown
 from charrnn.text.tagged import split_spaces
-
-HEADER = b"logprob\ttokens\trecord\n"
 
 
 def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> None:
@@ -31,9 +26,10 @@ def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> N
     """
     figures, unknown = TagFigures(model.tagset), 0
     source = _slashed(chunks) if asked.from_text else Blocks(chunks, asked.name, columns_of(model, asked), tagged=True)
-    with streams.Output() as out:
-        if asked.header:
-            out.write(HEADER)
+    draw = _json_line if asked.format == "jsonl" else _tsv
+
+    def lines() -> Iterator[Iterable[bytes | str]]:
+        nonlocal unknown
         for read in source:
             blocks = [block for block in read if block.tokens]
             tags = [model.as_read(block.tags) for block in blocks]
@@ -41,16 +37,10 @@ def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> N
             unknown += sum(score.logprob is None for score in scores)
             if asked.summary:
                 _add(model, figures, tags, scores)
-                continue
-            for block, own, score in zip(blocks, tags, scores, strict=True):
-                piece = (_json_line if asked.format == "jsonl" else _tsv)(model, block, own, score, asked.log_unit)
-                out.write(visible(piece, keep="\t\n") if out.terminal else streams.encode(piece))
-            out.flush()
-        if asked.summary:
-            text = json.dumps(figures.as_dict(), ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
-    if asked.summary and not figures.sentences:
-        streams.note("the input is empty: nothing was scored, and the zeros say nothing")
+            yield (draw(model, *one, asked.log_unit) for one in zip(blocks, tags, scores, strict=True))
+
+    write_scores(lines(), figures.as_dict, asked)
+    note_empty(asked, figures.sentences)
     if unknown:
         streams.warn(f"sentences with a tag that the model does not know: {unknown:,}")
 
@@ -95,18 +85,14 @@ def _record(block: Block, tags: list[str]) -> str:
     return " ".join(f"{token}/{tag}" for token, tag in zip(block.tokens, tags, strict=True))
 
 
-def _tsv(model: TrainedTagger, block: Block, tags: list[str], score: Analysis, log_unit: float) -> str:
-    """One line of fields, the sentence last; without a logprob the first is empty."""
-    logprob = "" if score.logprob is None else number(score.logprob / log_unit)
-    return f"{logprob}\t{len(block.tokens)}\t{_record(block, tags)}\n"
+def _tsv(model: TrainedTagger, block: Block, tags: list[str], score: Analysis, log_unit: float) -> bytes:
+    """One line of fields, the sentence last."""
+    return tsv(score.logprob, len(block.tokens), _record(block, tags), log_unit)
 
 
 def _json_line(model: TrainedTagger, block: Block, tags: list[str], score: Analysis, log_unit: float) -> str:
-    """One JSON object on a line; the logprob of a sentence with an unknown tag is null."""
-    logprob = None if score.logprob is None else score.logprob / log_unit + 0.0
-    assert logprob is None or math.isfinite(logprob)
+    """One JSON object on a line."""
     predicted = [model.labels[tag] for tag in score.best.tolist()]
-    values = {
-        "logprob": logprob, "tokens": len(block.tokens), "words": block.tokens, "tags": tags, "predicted": predicted
-    }  # fmt: skip
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_line(
+        score.logprob, len(block.tokens), log_unit, words=block.tokens, tags=tags, predicted=predicted
+    )  # fmt: skip

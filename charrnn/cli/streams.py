@@ -6,12 +6,14 @@ command quietly; a standard error that went away is ignored, so that it never st
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import time
 from typing import IO, TYPE_CHECKING, Any
 
+from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError
 
 if TYPE_CHECKING:
@@ -195,6 +197,16 @@ class Output:
         self._size += len(piece)
         if self.terminal or self._size >= PIECE_BYTES or time.monotonic() - self._flushed >= PIECE_SECONDS:
             self.flush()
+
+    def show(self, data: bytes | str) -> None:
+        """Add `data`; on a terminal, control characters other than TAB and line end are written as escapes."""
+        if self.terminal:
+            data = visible(data.decode("utf-8", "replace") if isinstance(data, bytes) else data, keep="\t\n")
+        self.write(data)
+
+    def show_json(self, values: dict[str, Any]) -> None:
+        """Add a JSON object on a line."""
+        self.show(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
 
     def flush(self) -> None:
         """Write what is buffered, for example before waiting for more input.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import tempfile
 import time
@@ -17,7 +16,6 @@ from charrnn.cli import train_options as options
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
 from charrnn.cli.table import given, with_settings
 from charrnn.cli.train_files import check_names, choose_output
-from charrnn.cli.visible import visible
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.lock import only_writer
@@ -91,6 +89,5 @@ def train(
             result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:
-            text = json.dumps(result, ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
+            out.show_json(result)
     streams.note(shlex.join(["charrnn", verb, "-c", result["checkpoint"]]))

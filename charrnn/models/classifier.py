@@ -80,6 +80,7 @@ class Classifier(Network):
     ) -> None:  # fmt: skip
         blocks, self.output = make_blocks(config)
         self.config = config
+        self.pooling = next(block for block in blocks if isinstance(block, Pooling))
         self.regression: NgramRegression | None = None  # of the n-grams, if the configuration has any
         super().__init__(blocks, self.output, threads=threads, dtype=dtype, bfloat16=bfloat16)
 
@@ -92,7 +93,7 @@ class Classifier(Network):
         super().begin(window, batch, state, key)
         offsets = batch.offsets
         if offsets is None and self.regression is not None:
-            offsets = self.regression.logits(batch)
+            offsets = self.regression.logits(batch.inputs, self.pooling.first, self.pooling.last)
         self.output.offsets = offsets
 
     def tensors(self) -> dict[str, Array]:

@@ -23,7 +23,6 @@ from charrnn import kernels
 from charrnn.errors import CharrnnError
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, ThreadPool
-from charrnn.text.batch import Batch
 from charrnn.text.gathering import LabelledPart
 from charrnn.text.shuffle import keyed_generator
 
@@ -75,17 +74,11 @@ class NgramRegression:
         """Weight and bias by their names in a checkpoint."""
         return {WEIGHT: self.weight, BIAS: self.bias}
 
-    def logits(self, batch: Batch) -> Array:
-        """The logits (K, B, L) of the sequences of a batch with `reset` and `ends`; zeros where there is none."""
-        K, B = batch.targets.shape
-        assert batch.reset is not None
-        assert batch.ends is not None
-        first, last = np.empty((K, B), np.int32), np.empty((K, B), np.int32)
-        masks = [np.ascontiguousarray(~flags).astype(np.float32) for flags in (batch.reset, batch.ends)]
-        kernels.pooling.find_sequences(masks[0], masks[1], first, last, 0, B)
-        bags = Bags(batch.inputs, first, last, self.longest, len(self.weight))
-        out = np.empty((K, B, len(self.bias)), np.float32)
-        bags.logits(np.arange(K * B), self.weight, self.bias, out.reshape(K * B, -1))
+    def logits(self, inputs: Ids, first: Ids, last: Ids) -> Array:
+        """The logits (K, B, L) of sequences, whose steps are first to last (K, B) of inputs (T, B), see `Pooling`."""
+        bags = Bags(inputs, first, last, self.longest, len(self.weight))
+        out = np.empty((*first.shape, len(self.bias)), np.float32)
+        bags.logits(np.arange(first.size), self.weight, self.bias, out.reshape(first.size, -1))
         return out
 
 

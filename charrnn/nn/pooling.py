@@ -75,10 +75,15 @@ class Pooling(Block):
         return self.signal
 
     def begin(self) -> None:
-        """Raise `CharrnnError` if a row has more sequences than outputs."""
+        """Find the sequences: the first and the last step (K, B) of each, `first` and `last`.
+
+        Raises `CharrnnError` if a row has more sequences than outputs.
+        """
         most = int((self.window.reverse_mask == 0).sum(axis=0).max(initial=0))
         if most > self.window.outputs:
             raise CharrnnError(f"a row of the batch has {most} sequences; it has {self.window.outputs} targets")
+        masks = self.window.mask, self.window.reverse_mask
+        kernels.pooling.find_sequences(*masks, self.first, self.last, 0, self.first.shape[1])
 
     def forward_call(self) -> Call:
         """The kernel that computes the output, and its arguments but for the rows."""
@@ -92,9 +97,8 @@ class Pooling(Block):
         return pooling.attention_forward, (x, self.first, self.last, self.q, self.shares, out)
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
-        """Find the sequences, pool them, and store the output's gemm input; see `Block`."""
-        window, signal, (kernel, arguments) = self.window, self.signal, self._forward
-        kernels.pooling.find_sequences(window.mask, window.reverse_mask, self.first, self.last, begin, end)
+        """Pool the sequences, and store the output's gemm input; see `Block`."""
+        signal, (kernel, arguments) = self.signal, self._forward
         kernel(*arguments, begin, end)
         kernels.rounding.store_operands(signal.value, signal.operand, begin, end)
 

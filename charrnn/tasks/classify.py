@@ -15,7 +15,7 @@ from charrnn.models.classifier import parameter_layout
 from charrnn.models.ngram_regression import regression_numbers
 from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ClassifierConfig, RecordsConfig
-from charrnn.tasks import classify_defaults, label_figures
+from charrnn.tasks import classify_defaults, label_figures, record_defaults
 from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFormat
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
 from charrnn.text.gathering import LabelledPart
@@ -45,7 +45,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
             require_same(given, units, request.init_from or str(request.output), "leave it out")
             given = {**units, **given}
         request = dataclasses.replace(request, given=given)
-        records = classify_defaults.records(given)
+        records = record_defaults.records(given)
         return load_labelled(
             request.corpora,
             classify_defaults.resolve_text(request),
@@ -128,7 +128,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         found, chances = np.concatenate(true), np.concatenate(logprobs)
         figures = label_figures.figures(found, np.concatenate(predicted), network.config.labels)
         loss = -float(chances.mean()) if chances.size else float(np.log(network.config.labels))
-        return Metrics(loss, max(1, chances.size), figures)
+        return Metrics(loss, len(found), figures)
 
     def record(self, dataset: LabelledCorpus) -> ClassifierSides:
         """Vocabulary and labels."""
@@ -153,7 +153,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
             ),
         )
         counts = {"vocabulary": len(dataset.vocabulary), "labels": len(dataset.labels)}
-        return Description(counts, {"text": dataclasses.asdict(text)}, lines)
+        return Description(counts, {"text": dataclasses.asdict(text)}, lines, "records")
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedClassifier:
         """The classifier of a checkpoint; see `Task.trained`."""

@@ -14,13 +14,9 @@ from typing import Any
 
 from charrnn.config import TextConfig, TrainingConfig
 from charrnn.errors import UsageError
-from charrnn.task_config import ClassifierConfig, RecordsConfig
+from charrnn.task_config import ClassifierConfig
 from charrnn.tasks import record_defaults
-from charrnn.tasks.language_defaults import (
-    MAX_WORDS,
-    PATIENCE,
-    resolve_cells,
-)
+from charrnn.tasks.language_defaults import MAX_WORDS, PATIENCE
 from charrnn.text.labelled import RecordReader
 from charrnn.text.reader import Source
 from charrnn.training.options import Options, given_fields
@@ -32,11 +28,6 @@ HIDDEN, EMBEDDING = 128, 64
 BATCH, EPOCHS = 32, 12
 LEARNING_RATE = 1e-3  # of AdamW: the regression on n-grams knows most from the start
 DROPOUT = 0.5
-
-
-def records(given: Options) -> RecordsConfig:
-    """How records are read. Raises UsageError for options that are not valid."""
-    return RecordsConfig(**given_fields(RecordsConfig, given))
 
 
 def resolve_text(request: Request) -> TextConfig:
@@ -55,7 +46,7 @@ def _unit(request: Request) -> str:
     if request.corpora[:1] in ([], ["-"]):
         return "word"
     config = TextConfig(**{name: request.given[name] for name in ("encoding", "errors") if name in request.given})
-    columns = records(request.given).columns or None
+    columns = record_defaults.records(request.given).columns or None
     with contextlib.closing(Source(request.corpora[0], Path(tempfile.gettempdir()))) as source:
         texts = [record.text for record in islice(RecordReader(source, config, columns), LOOKED_AT)]
     return "word" if sum(len(text.split()) for text in texts) >= WORDS_FROM * len(texts) else "char"
@@ -65,11 +56,8 @@ def resolve_model(given: Options, text: TextConfig, units: int, labels: int) -> 
     """The network. Raises UsageError for given options that are not valid together."""
     ngrams = 2 if text.unit == "word" else 4
     chosen: dict[str, Any] = {"hidden_size": HIDDEN, "embedding_size": EMBEDDING, "ngrams": ngrams}
-    fields = given_fields(ClassifierConfig, given)
-    if fields.get("dense") == "none":
-        fields["dense"] = ()
-    cells = resolve_cells(given, words=False)
-    return ClassifierConfig(vocabulary_size=units, cells=cells, **(chosen | fields | {"labels": labels}))
+    fields = record_defaults.model_fields(ClassifierConfig, given)
+    return ClassifierConfig(vocabulary_size=units, **(chosen | fields | {"labels": labels}))
 
 
 def resolve_training(given: Options) -> TrainingConfig:

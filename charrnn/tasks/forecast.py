@@ -19,7 +19,8 @@ from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ForecasterConfig, SeriesConfig
 from charrnn.tasks import forecast_defaults
 from charrnn.tasks.forecast_defaults import Prepared
-from charrnn.tasks.forecast_format import FORECAST, ForecastFormat, ForecastSides
+from charrnn.tasks.forecast_figures import errors_by_name
+from charrnn.tasks.forecast_format import BASELINES, FORECAST, ForecastFormat, ForecastSides
 from charrnn.tasks.forecast_windows import Floats, Ints, batch_of
 from charrnn.text import series_table
 from charrnn.text.batch import Batch
@@ -111,9 +112,9 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
     """The task of forecasting; its dataset is a table of numbers. For the methods see `Task`."""
 
     format: ForecastFormat = FORECAST
-    figures = ("mae", "rmse", *(f"{name}_{figure}" for name in ("naive", "seasonal_naive", "drift", "linear")
-                                for figure in ("mae", "rmse")))  # fmt: skip
+    figures = ("mae", "rmse", *(f"{name}_{figure}" for name in BASELINES for figure in ("mae", "rmse")))
     verbs = ("predict", "score", "sample")
+    fitted_at_start = True  # by least squares
     settings = (SeriesConfig, ForecasterConfig, TrainingConfig)
 
     def read(self, request: Request, initial: Checkpoint | None) -> SeriesDataset:
@@ -134,6 +135,7 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
             first = series_table.split(table, forecast_defaults.val_fraction(request.given, len(table.values)))
         train = table.rows(0, first)
         prepared = forecast_defaults.prepare(train, loaded.columns, config) if initial is None else _started(initial)
+        notes += _reduced(prepared, int(train.lengths.max()))
         rows = prepared.sides.rows
         place = forecast_defaults.places(table)
         ready = np.flatnonzero(place >= rows)
@@ -186,15 +188,18 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         return WindowBatches(dataset.train, config.batch_size, config.seed)
 
     def evaluate(self, network: Forecaster, part: SeriesPart, *, limit: int | None = None) -> Metrics:
-        """Errors and those of baselines, means over the series; the loss is -log density of a row, in nats."""
+        """Errors and those of baselines; the loss is -log density of a row, in nats.
+
+        Of several series the errors are means over them, each in units of its mean change, see
+        `forecast_format.Errors`; beside them are those of the first series in their own units.
+        """
         from charrnn.tasks.trained_forecaster import TrainedForecaster
 
         targets = part.targets
         if limit is not None and limit < len(targets):
             targets = targets[np.linspace(0, len(targets) - 1, max(1, limit)).astype(np.int64)]
         model = TrainedForecaster(network, part.sides)
-        names = ("", *(f"{name}_" for name in ("naive", "seasonal_naive", "drift", "linear")))
-        absolute, squared, density = np.zeros(len(names)), np.zeros(len(names)), 0.0
+        absolute, squared, density = np.zeros((5, len(model.names))), np.zeros((5, len(model.names))), 0.0
         for start in range(0, len(targets), EVALUATED):
             some = targets[start : start + EVALUATED]
             true = part.table.values[some]
@@ -203,12 +208,10 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
             first = part.table.values[some - part.place[some]]
             others = model.baselines.all(part.windows(some, model.sides.rows), first, part.place[some] - 1, 1)[:, :, 0]
             error = np.concatenate([found.point[np.newaxis], others]) - true
-            absolute += np.abs(error).mean(axis=2).sum(axis=1)
-            squared += (error**2).mean(axis=2).sum(axis=1)
-        count = len(targets)
-        figures = {f"{name}mae": float(value / count) for name, value in zip(names, absolute, strict=True)}
-        figures |= {f"{name}rmse": float(np.sqrt(value / count)) for name, value in zip(names, squared, strict=True)}
-        return Metrics(-density / count, count, figures)
+            absolute += np.abs(error).sum(axis=1)
+            squared += (error**2).sum(axis=1)
+        figures = errors_by_name(absolute / len(targets), squared / len(targets), model.names, part.sides.errors.mase)
+        return Metrics(-density / len(targets), len(targets), figures)
 
     def record(self, dataset: SeriesDataset) -> ForecastSides:
         """Columns and scales."""
@@ -220,9 +223,11 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
 
         config = network.config
         counts = {"series": config.series}
-        return Description(counts, {"series": dataclasses.asdict(dataset.prepared.sides.config)}, start_lines(
+        lines = start_lines(
             dataset.prepared, len(dataset.train), len(dataset.validation or ()), config, network.parameters.size
-        ))  # fmt: skip
+        )
+        options = {"series": dataclasses.asdict(dataset.prepared.sides.config)}
+        return Description(counts, options, lines, "rows to predict")
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedForecaster:
         """The forecaster of a checkpoint; see `Task.trained`."""
@@ -236,15 +241,24 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
 
     def advise_at_end(self, spec: RunSpec, final: Metrics | None) -> Iterator[Advice]:
         """Whether the network beats the baselines."""
-        from charrnn.tasks.forecast_words import verdict
+        from charrnn.tasks.forecast_words import verdicts
 
         dataset = spec.dataset
         assert isinstance(dataset, SeriesDataset)
-        yield "baselines", verdict(None if final is None else final.figures, dataset.prepared.rolling)
+        for line in verdicts(final, dataset.prepared):
+            yield "baselines", line
 
 
 def _dates(table: Table, rows: Ints) -> list[Any] | None:
     return None if table.dates is None else [table.dates[n] for n in rows.tolist()]
+
+
+def _reduced(prepared: Prepared, longest: int) -> list[str]:
+    """A remark where sequences, of which the longest has so many rows, allow less than `window` asks for."""
+    asked, most = prepared.sides.config.window, prepared.most
+    if not 0 < most < asked:
+        return []
+    return [f"`window` is {asked:,}, and sequences of up to {longest:,} rows to learn from allow {most:,}"]
 
 
 def _started(run: Checkpoint) -> Prepared:

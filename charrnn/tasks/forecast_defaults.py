@@ -28,7 +28,7 @@ from charrnn.tasks.forecast_linear import (
     t_scale,
 )
 from charrnn.tasks.forecast_windows import Floats, Ints, Scales, change_products
-from charrnn.tasks.language_defaults import VAL_FRACTION, resolve_cells
+from charrnn.tasks.language_defaults import VAL_FRACTION
 from charrnn.text import dates
 from charrnn.text.series import Columns
 from charrnn.text.series_table import Table
@@ -45,13 +45,17 @@ STEPS_OF_FEW, LEARNING_RATE_OF_FEW = 60, 2e-3
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a model is made from: columns and scales, where it starts, and what the training part showed."""
+    """What a model is made from: columns and scales, where it starts, and what the training part showed.
+
+    `most`: the rows that a window could have.
+    """
 
     sides: ForecastSides
     start: Start
     degrees: float
     found: Average | None
     rolling: dict[str, float]
+    most: int = 0
 
 
 def series(given: Options) -> SeriesConfig:
@@ -133,6 +137,8 @@ def _prepared(
         degrees, noise = 0.0, np.maximum(np.sqrt(np.mean(errors**2, axis=0)), _positive(np.zeros(C), z))
     if config.distribution == "student" and not degrees:
         degrees = 20.0
+    # A scale that n errors tell is uncertain: what follows is Student's t with n degrees, of this standard deviation.
+    noise = noise * np.sqrt(len(errors) / max(len(errors) - 2, 1))
     used = any(one.candidate.curved for _, one in found.members)
     dated = any(one.candidate.cycles for _, one in found.members)
     lags = _lags_used(found)
@@ -169,7 +175,7 @@ def _prepared(
         "mae": float(np.abs(true - predicted).mean()), "rmse": float(np.sqrt(np.mean((true - predicted) ** 2))),
         "naive_rmse": float(np.sqrt(np.mean((true - x[before]) ** 2))), "rows": float(len(true)),
     }  # fmt: skip
-    return Prepared(sides, start, degrees, found, rolling)
+    return Prepared(sides, start, degrees, found, rolling, problem.most)
 
 
 def _left(table: Table, problem: Problem, found: Average, scales: Scales, degrees: float) -> Floats:
@@ -213,17 +219,14 @@ def direct_weights(found: Average, scales: Scales) -> tuple[Floats, Floats]:
 
 def resolve_model(given: Options, prepared: Prepared) -> ForecasterConfig:
     """The network. Raises UsageError for given options that are not valid together."""
-    fields = given_fields(ForecasterConfig, given)
-    if fields.get("dense") == "none":
-        fields["dense"] = ()
+    fields = record_defaults.model_fields(ForecasterConfig, given)
     scales, weight = prepared.sides.scales, prepared.start.baseline_weight
     C = len(scales.noise)
     made = {
         "vocabulary_size": 2, "series": C, "lags": scales.lags, "features": scales.width, "degrees": prepared.degrees,
         "baseline_lags": weight.shape[1] // C,
     }  # fmt: skip
-    cells = resolve_cells(given, words=False)
-    return ForecasterConfig(cells=cells, **({"hidden_size": HIDDEN} | fields | made))
+    return ForecasterConfig(**({"hidden_size": HIDDEN} | fields | made))
 
 
 def resolve_training(given: Options, targets: int, rows: int) -> TrainingConfig:

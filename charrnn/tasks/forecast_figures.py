@@ -7,6 +7,7 @@ coverage_P  the share of values within the central interval of probability P
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
@@ -18,6 +19,7 @@ from charrnn.tasks.forecast_linear import least_squares
 from charrnn.tasks.forecast_windows import Floats, Ints
 
 COVERAGES = {"coverage_80": 0.8, "coverage_95": 0.95}
+SHOWN = 6  # series whose names and errors are shown
 LATEST = 4000  # rows of the training part by which baselines' errors are measured
 
 
@@ -102,6 +104,23 @@ def fitted_baselines(x: Floats, place: Ints, lags: int, season: int) -> Baseline
     return Baselines(weight.astype(np.float64), bias.astype(np.float64), season)
 
 
+def errors_by_name(
+    absolute: Floats, squared: Floats, names: Sequence[str], units: Sequence[float]
+) -> dict[str, float]:  # fmt: skip
+    """The figures of mean absolute and squared errors (1 + baselines, C), those of the model first.
+
+    Of several series `mae` and `rmse` are means in `units` (C), which differ; `mae NAME` are those of one in its own.
+    """
+    found: dict[str, float] = {}
+    scale = np.array(units if len(names) > 1 else (1.0,))
+    columns = [f" {name}" for name in names[:SHOWN]] if len(names) > 1 else []
+    for who, mae, mse in zip(("", *(f"{name}_" for name in BASELINES)), absolute, squared, strict=True):
+        found |= {f"{who}mae": float((mae / scale).mean()), f"{who}rmse": float(np.sqrt((mse / scale**2).mean()))}
+        for n, column in enumerate(columns):
+            found |= {f"{who}mae{column}": float(mae[n]), f"{who}rmse{column}": float(np.sqrt(mse[n]))}
+    return found
+
+
 @dataclass
 class Sums:
     """Sums over forecasts of one series at one horizon, of which a few numbers are kept however many there are."""
@@ -127,6 +146,11 @@ class Sums:
         for name, share in COVERAGES.items():
             self.covered[name] += float((central <= share).sum())
 
+    @property
+    def rmse(self) -> float:
+        """The root mean square error; there must be forecasts."""
+        return float(np.sqrt(self.squared / self.count))
+
     def as_dict(self, mase: float) -> dict[str, Any]:
         """The figures, None where there is no forecast, or one that is infinite."""
         names = ("mae", "rmse", "mape", "mase", *COVERAGES, "log_density")
@@ -137,7 +161,7 @@ class Sums:
         coverage = [self.covered[name] / self.count for name in COVERAGES]
         values = (
             mae,
-            float(np.sqrt(self.squared / self.count)),
+            self.rmse,
             mape,
             mae / mase,
             *coverage,

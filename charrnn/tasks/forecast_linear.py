@@ -203,14 +203,11 @@ def average(problem: Problem, found: list[Fitted], lags: int | None = None) -> A
     first = max(int(np.ceil(ORIGIN * R)), R - LATEST)
     asked = np.arange(first, R)
     asked = asked[problem.place[asked] >= problem.most]
-    power = max(2.0, len(asked) / ROWS_A_POWER)
-    weights = np.exp(-power * (np.array([one.error for one in found]) - found[0].error))
-    kept = weights >= LEAST_WEIGHT * weights.max()
-    chosen = [one for one, keep in zip(found, kept, strict=True) if keep]
-    weights = weights[kept] / weights[kept].sum()
+    weights = error_weights(np.array([one.error for one in found]), len(asked))
+    chosen = [one for one, weight in zip(found, weights, strict=True) if weight]
+    weights = weights[weights > 0]
     M, K, P = problem.most, problem.cycles.shape[1], change_products(np.zeros((1, 2, C))).shape[1]
     levels, cycles, products, constant = np.zeros((M + 1, C, C)), np.zeros((K, C)), np.zeros((P, C)), np.zeros(C)
-    predicted = np.zeros((len(asked), C))
     for weight, one in zip(weights, chosen, strict=True):
         candidate, polynomial = one.candidate, one.candidate.polynomial(problem.season)
         X, w, _ = design(problem, candidate)
@@ -226,12 +223,41 @@ def average(problem: Problem, found: list[Fitted], lags: int | None = None) -> A
             cycles += weight * rest
         if candidate.curved:
             products += weight * rest
-        predicted += weight * one.predicted
     # Σ_m G_m z_{t-m} - z_{t-1} in terms of z_{t-1} and the changes d_{t-j} = z_{t-j} - z_{t-j-1}.
     level = levels[1:].sum(axis=0) - np.eye(C)
     changes = np.stack([-levels[j + 1 :].sum(axis=0) for j in range(1, M)]) if M > 1 else np.zeros((0, C, C))
     members = list(zip(weights.tolist(), chosen, strict=True))
+    predicted = left_out(problem, found, asked)
     return Average(level, changes, cycles, products, constant, asked, predicted, members)
+
+
+def error_weights(errors: Floats, rows: int) -> Floats:
+    """The weights of candidates, which fall with their errors (log mse) in so many rows; 0 where they are small."""
+    power = max(2.0, rows / ROWS_A_POWER)
+    weights: Floats = np.exp(-power * (errors - errors.min()))
+    weights[weights < LEAST_WEIGHT] = 0.0
+    weights /= weights.sum()
+    return weights
+
+
+def left_out(problem: Problem, found: list[Fitted], rows: Ints) -> Floats:
+    """What averages predict for z of the rows (N): those of each of FOLDS parts with weights by the errors in the
+    others.
+
+    Weights by all errors fit these rows better than later ones: the errors of what they predict are too small (Stone
+    1974, "Cross-validatory choice and assessment of statistical predictions").
+    """
+    true, scale = problem.values(problem.z)[rows], _spread(problem.values(problem.z)[rows])
+    squares = np.stack([((true - problem.values(one.predicted)) / scale) ** 2 for one in found])
+    predicted = np.zeros_like(true)
+    for a, b in pairwise(np.linspace(0, len(rows), min(FOLDS, len(rows)) + 1).astype(np.int64).tolist()):
+        others = np.concatenate([squares[:, :a], squares[:, b:]], axis=1)
+        if not others.shape[1]:
+            others = squares
+        errors = np.log(others.mean(axis=1) + 1e-12).mean(axis=1)
+        for weight, one in zip(error_weights(errors, len(rows)), found, strict=True):
+            predicted[a:b] += weight * one.predicted[a:b]
+    return predicted
 
 
 def likely_season(z: Floats, most: int) -> int:

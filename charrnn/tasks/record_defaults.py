@@ -9,10 +9,24 @@ from typing import Any
 from charrnn.config import TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.precision import resolve_precision
-from charrnn.tasks.language_defaults import LEARNING_RATES, SEED, VAL_FRACTION, WEIGHT_DECAY
+from charrnn.task_config import RecordsConfig
+from charrnn.tasks.language_defaults import LEARNING_RATES, SEED, VAL_FRACTION, WEIGHT_DECAY, resolve_cells
 from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
 
 ADAM = ("adamw", "adam")
+
+
+def records(given: Options) -> RecordsConfig:
+    """How records are read. Raises UsageError for options that are not valid."""
+    return RecordsConfig(**given_fields(RecordsConfig, given))
+
+
+def model_fields(kind: type[Any], given: Options) -> dict[str, Any]:
+    """The given fields of a network's record `kind`, and its cells. Raises UsageError where they contradict."""
+    fields = given_fields(kind, given)
+    if fields.get("dense") == "none":
+        fields["dense"] = ()
+    return {"cells": resolve_cells(given, words=False)} | fields
 
 
 def resolve_training(

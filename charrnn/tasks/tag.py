@@ -117,7 +117,7 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
             scored += int(lengths[known].sum())
         loss = total / scored if scored else float(np.log(config.labels))
         brief = figures.brief()
-        return Metrics(loss, max(1, scored), brief, 1 - brief.get("f1", brief["accuracy"]))
+        return Metrics(loss, figures.tokens, brief, 1 - brief.get("f1", brief["accuracy"]))
 
     def record(self, dataset: TaggedCorpus) -> TaggerSides:
         """Vocabulary and tags."""
@@ -145,7 +145,7 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
             ),
         )
         counts = {"vocabulary": len(dataset.vocabulary), "labels": config.labels}
-        return Description(counts, {"text": dataclasses.asdict(dataset.config)}, lines)
+        return Description(counts, {"text": dataclasses.asdict(dataset.config)}, lines, "sentences")
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedTagger:
         """The tagger of a checkpoint; see `Task.trained`."""

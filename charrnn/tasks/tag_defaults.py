@@ -8,11 +8,7 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.task_config import RecordsConfig, TaggerConfig
 from charrnn.tasks import record_defaults
-from charrnn.tasks.language_defaults import (
-    MAX_WORDS,
-    PATIENCE,
-    resolve_cells,
-)
+from charrnn.tasks.language_defaults import MAX_WORDS, PATIENCE
 from charrnn.text.tag_schemes import NONE
 from charrnn.text.tagged_corpus import TaggedCorpus
 from charrnn.training.options import Options, given_fields
@@ -28,7 +24,7 @@ def records(given: Options) -> RecordsConfig:
     """How records are read. Raises UsageError for options that are not valid."""
     if given.get("max_length"):
         raise UsageError("`max_length` is not for sentences of tokens: they are read whole; leave it out")
-    return RecordsConfig(**given_fields(RecordsConfig, given))
+    return record_defaults.records(given)
 
 
 def resolve_text(given: Options) -> TextConfig:
@@ -46,14 +42,12 @@ def resolve_model(given: Options, dataset: TaggedCorpus) -> TaggerConfig:
     tagset = dataset.tagset
     head = "softmax" if tagset.scheme == NONE else "crf"
     chosen: dict[str, Any] = {"hidden_size": HIDDEN, "embedding_size": EMBEDDING, "head": head}
-    fields = given_fields(TaggerConfig, given)
-    if fields.get("dense") == "none":
-        fields["dense"] = ()
+    fields = record_defaults.model_fields(TaggerConfig, given)
     sizes = {
         "vocabulary_size": len(dataset.vocabulary), "labels": len(tagset.labels), "buckets": dataset.buckets,
         "char_ngrams": dataset.longest,
     }  # fmt: skip
-    return TaggerConfig(cells=resolve_cells(given, words=False), **(chosen | fields | sizes))
+    return TaggerConfig(**(chosen | fields | sizes))
 
 
 def resolve_training(given: Options) -> TrainingConfig:

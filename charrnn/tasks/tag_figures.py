@@ -95,13 +95,12 @@ class TagFigures:
         return {name: found[name] for name in ("accuracy", "f1", "baseline_accuracy") if name in found}
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures, for people and for JSON."""
-        tokens = max(self.tokens, 1)
+        """All figures, for people and for JSON; what no token says is None."""
         found: dict[str, Any] = {
             "sentences": self.sentences,
             "tokens": self.tokens,
-            "accuracy": self.right / tokens,
-            "baseline_accuracy": self.baseline / tokens,
+            "accuracy": self.right / self.tokens if self.tokens else None,
+            "baseline_accuracy": self.baseline / self.tokens if self.tokens else None,
             "unknown_words": self.unknown,
             "accuracy_unknown": self.unknown_right / self.unknown if self.unknown else None,
         }
@@ -112,7 +111,8 @@ class TagFigures:
             kind: {**ratios(*counts.tolist()), "support": int(counts[2])}
             for kind, counts in sorted(self._counts.items())
         }
-        return {**found, **ratios(*total), "spans": by_kind}
+        overall: dict[str, Any] = ratios(*total) if self.tokens else dict.fromkeys(ratios(*total))
+        return {**found, **overall, "spans": by_kind}
 
 
 def tag_names(tagset: TagSet, numbers: Sequence[int]) -> list[str]:

@@ -101,10 +101,13 @@ class Source:
         return size, digest.hexdigest()
 
 
-def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, findings: Findings) -> Iterator[str]:
+def read_text(
+    blocks: Iterator[bytes], name: str, encoding: str, errors: str, findings: Findings, *, units: bool = True
+) -> Iterator[str]:  # fmt: skip
     """Decode `blocks`: without a byte order mark, each line, also the last, with "\\n" at its end, otherwise unchanged.
 
-    Yields pieces that are not empty and end anywhere. Updates `findings`.
+    Yields pieces that are not empty and end anywhere. Updates `findings`. `units`: whether the reader can have bytes as
+    its units instead, for an error to say so.
 
     Raises:
         CharrnnError: the bytes are not valid in `encoding`, and `errors` is "strict".
@@ -112,7 +115,7 @@ def read_text(blocks: Iterator[bytes], name: str, encoding: str, errors: str, fi
     codec = codecs.lookup(encoding).name
     mark = b"\xef\xbb\xbf".decode(codec) if codec == "iso8859-1" else "\ufeff"
     first, last, held = True, "", ""
-    for decoded in _decode(blocks, name, codec, errors):
+    for decoded in _decode(blocks, name, codec, errors, units):
         piece = held + decoded
         held = ""
         if first and piece.startswith(mark):
@@ -180,7 +183,7 @@ def _before_last_space(text: str) -> int:
     return len(text[: space + 1].rstrip()) if space > 0 else 0
 
 
-def _decode(blocks: Iterator[bytes], name: str, codec: str, errors: str) -> Iterator[str]:
+def _decode(blocks: Iterator[bytes], name: str, codec: str, errors: str, units: bool) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(codec)(errors)
     may_hold_surrogates = not codec.startswith(("utf-8", "iso8859", "cp", "ascii"))
     offset = 0
@@ -193,9 +196,11 @@ def _decode(blocks: Iterator[bytes], name: str, codec: str, errors: str) -> Iter
         except UnicodeDecodeError as error:
             position = offset - len(pending) + error.start
             found = f"byte 0x{error.object[error.start]:02x} at offset {position} is not valid {codec.upper()}"
-            raise CharrnnError(f"{name}: {found}; {_ways_out(codec, head)}") from error
+            raise CharrnnError(f"{name}: {found}; {_ways_out(codec, head, units)}") from error
         except UnicodeError as error:
-            raise CharrnnError(f"{name}: not valid {codec.upper()} ({error}); {_ways_out(codec, head)}") from error
+            raise CharrnnError(
+                f"{name}: not valid {codec.upper()} ({error}); {_ways_out(codec, head, units)}"
+            ) from error
         offset += len(block)
         if may_hold_surrogates:
             text = without_surrogates(text)
@@ -203,10 +208,11 @@ def _decode(blocks: Iterator[bytes], name: str, codec: str, errors: str) -> Iter
             yield text
 
 
-def _ways_out(codec: str, head: bytes) -> str:
+def _ways_out(codec: str, head: bytes, units: bool) -> str:
+    byte = "`unit` byte or " * units
     if codec == "utf-8" and head in UTF16_MARKS:
-        return "it looks like UTF-16: add `encoding` utf-16 (or use `unit` byte or `errors` replace)"
-    return "use `unit` byte, or `errors` replace to read U+FFFD there (or name the text's `encoding`)"
+        return f"it looks like UTF-16: add `encoding` utf-16 (or use {byte}`errors` replace)"
+    return f"use {byte.replace(' or', ', or')}`errors` replace to read U+FFFD there (or name the text's `encoding`)"
 
 
 def _mark_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -12,8 +12,9 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from charrnn.errors import CharrnnError
+from charrnn.settings import listed
 from charrnn.text import dates
-from charrnn.text.labelled import COMMA, COMPRESSED_ENDINGS, DELIMITERS, TAB, shown
+from charrnn.text.fields import COMMA, COMPRESSED_ENDINGS, DELIMITERS, TAB, shown
 
 LOOKED_AT = 100  # rows at the start, to tell numbers from text
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
@@ -69,6 +70,7 @@ class TableReader:
         self.name, self.replaced = name, 0
         self._lines, self._chosen, self._group, self._replace, self._known = lines, chosen, group, replace, known
         self.columns: Columns | None = None
+        self.unused: list[str] = []  # of the columns that are not read, which and why, unless they were chosen
         self.delimiter = COMMA
 
     def __iter__(self) -> Iterator[Row]:
@@ -160,6 +162,11 @@ class TableReader:
                 f"{self.name} has no column of numbers; a table for forecasting has a row a step of time, and a column "
                 "of numbers a series"
             )
+        if not chosen:
+            self.unused = [
+                f"{shown(names[place])} ({_why_not(samples[place], kinds[place], names[time])})"
+                for place in range(len(fields)) if place not in (group, time, *places)
+            ]  # fmt: skip
         return Columns(
             tuple(names[place] for place in places), tuple(places), header, time, names[time] if time >= 0 else "",
             kinds[time] or "" if time >= 0 else "", group, names[group] if group >= 0 else "",
@@ -190,7 +197,7 @@ class TableReader:
             return names.index(column)
         if column.isdecimal() and 1 <= int(column) <= len(names):
             return int(column) - 1
-        found = ", ".join(map(shown, names[:SHOWN_NAMES])) + ", …" * (len(names) > SHOWN_NAMES)
+        found = listed([*map(shown, names)], SHOWN_NAMES)
         what = "twice" if column in names else "not"
         raise CharrnnError(
             f"{self.name}, line {line}: the table has the column {column!r} {what}, it has {found}; a column is its "
@@ -250,6 +257,13 @@ def number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _why_not(sample: str, kind: str | None, time: str) -> str:
+    """Why a column is not read that has such a field, a date of this kind if it is one; `time` has the dates."""
+    if not sample:
+        return "no numbers"
+    return f"dates are those of {shown(time)}" if kind else f"text: {shown(sample)}"
 
 
 def missing(text: str) -> bool:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
+from charrnn.settings import listed
 from charrnn.text.corpus import combined_digest, require_readable_once
 from charrnn.text.encoding import Digest, hashed
 from charrnn.text.reader import Findings, Source, read_text, whole_lines
-from charrnn.text.series import Columns, Row, TableReader
+from charrnn.text.series import SHOWN_NAMES, Columns, Row, TableReader
 
 LEAST_ROWS = 16
 MANY_SEQUENCES = 10  # from so many on, whole sequences are held out
@@ -90,6 +91,8 @@ def load_table(
             found = found or reader.columns
             starts.append(len(rows))
             notes += [f"{source.name}: {remark}" for remark in findings.remarks()]
+            if reader.unused:
+                notes.append(f"{source.name}: columns that are not read: {listed(reader.unused, SHOWN_NAMES)}")
             if reader.replaced:
                 notes.append(f"{source.name}: missing numbers are those of the row before: {reader.replaced:,}")
             digests.append(digest.sha256.hexdigest())
@@ -108,7 +111,7 @@ def load_table(
 def _lines(source: Source, config: TextConfig, digest: Digest, findings: Findings) -> Iterator[tuple[int, str]]:
     blocks = hashed(source.blocks(), digest)
     number = 0
-    for piece in whole_lines(read_text(blocks, source.name, config.encoding, config.errors, findings)):
+    for piece in whole_lines(read_text(blocks, source.name, config.encoding, config.errors, findings, units=False)):
         for line in piece[:-1].split("\n"):
             number += 1
             yield number, line

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.text.encoding import Digest, hashed
-from charrnn.text.labelled import COMPRESSED_ENDINGS, SPACES, TAB, shown
+from charrnn.text.fields import COMPRESSED_ENDINGS, SPACES, TAB, shown
 from charrnn.text.reader import Findings, Source, read_text, whole_lines
 from charrnn.text.units import LINE_END
 
@@ -97,6 +97,11 @@ class ColumnFormat:
         return bool(self.conllu) or (bool(self._tabs) and TAB not in line)
 
     @property
+    def tabs(self) -> bool:
+        """Whether TABs separate columns."""
+        return bool(self._tabs)
+
+    @property
     def separator(self) -> str:
         """What separates columns."""
         return TAB if self._tabs else " "
@@ -146,7 +151,7 @@ class SentenceReader:
 
     def _lines(self) -> Iterator[str]:
         blocks = hashed(self._source.blocks(), self.digest)
-        text = read_text(blocks, self.name, self._config.encoding, self._config.errors, self._findings)
+        text = read_text(blocks, self.name, self._config.encoding, self._config.errors, self._findings, units=False)
         for piece in whole_lines(text):
             yield from piece[:-1].split(LINE_END)
 

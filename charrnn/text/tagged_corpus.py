@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
+from charrnn.settings import listed
 from charrnn.text.coding import code_points, smallest_type
 from charrnn.text.corpus import combined_digest, require_readable_once, require_same_unit
+from charrnn.text.fields import shown
 from charrnn.text.holdout import LineSplit
-from charrnn.text.labelled import shown
 from charrnn.text.reader import Source
 from charrnn.text.tag_schemes import IOB1, as_iob2, looks_like_iob1, scheme_of
 from charrnn.text.tagged import Columns, Sentence, SentenceReader
@@ -283,7 +284,7 @@ def _check_tags(
 ) -> None:  # fmt: skip
     """Raise `CharrnnError` unless the tags of the training part can be learned."""
     if not learned and (tags < 0).any():
-        known = ", ".join(map(shown, labels[:SHOWN_TAGS])) + ", …" * (len(labels) > SHOWN_TAGS)
+        known = listed([*map(shown, labels)], SHOWN_TAGS)
         raise CharrnnError(
             f"{name}: the tag {shown(others[-1 - int(tags.min())])} is not one of the {len(labels)} of the model to "
             f"start from ({known}); train a new model"

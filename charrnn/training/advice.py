@@ -84,9 +84,12 @@ def underfitting(train_loss: float, history: History, best_step: int, dropout: f
 
 
 def at_end(progress: Progress, config: TrainingConfig, reason: str) -> Iterator[Advice]:
-    """Advice after a run that ended for `reason`, see `Planner.finished`."""
+    """Advice after a run that ended for `reason`, see `Planner.finished`.
+
+    None where a loss is negative: of log densities, which have no natural zero, shares say nothing.
+    """
     train_loss, best, best_step = progress.train_loss, progress.best, progress.best_step
-    if train_loss is not None and best is not None and best_step is not None:
+    if train_loss is not None and best is not None and best_step is not None and min(train_loss, best.loss) > 0:
         if message := overfitting(train_loss, progress.history, best.loss, best_step, config.dropout):
             yield "overfitting", message
         elif message := underfitting(

@@ -36,7 +36,7 @@ class Start(Event):
     """Training is about to begin at `step`; `total_steps` is the plan. The rest is the resolved configuration.
 
     `batch_size` and `seq_length` are those in use: a small corpus may have reduced them. `counts`, `records` and
-    `lines` are the task's description of data and network, see `task.Description`.
+    `lines`, `examples` are the task's description of data and network, see `task.Description`.
     """
 
     name: ClassVar[str] = "start"
@@ -55,6 +55,7 @@ class Start(Event):
     threads: int
     precision: str
     lines: tuple[tuple[str, str], ...] = field(default=(), metadata=UNLOGGED)
+    examples: str = field(default="", metadata=UNLOGGED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 from charrnn.runtime.signals import TERMINATION_SIGNALS
+
+Handler = Callable[[int, FrameType | None], Any]
 
 
 @contextmanager
@@ -21,15 +25,24 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     deferred: list[int] = []
-    handlers = {}
+    handlers: dict[int, Handler] = {}
+    deferring = True
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if deferring:
+            deferred.append(number)
+        else:  # between two restorations, of which an exception leaves the others undone
+            handlers[number](number, frame)
+
     try:  # an interruption between two of them restores all
         for number in TERMINATION_SIGNALS:
             if callable(handler := signal.getsignal(number)):
                 handlers[number] = handler
-                signal.signal(number, lambda got, frame: deferred.append(got))
+                signal.signal(number, handle)
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        deferring = False
+        for handled, handler in handlers.items():
+            signal.signal(handled, handler)
         for received in dict.fromkeys(deferred):
             signal.raise_signal(received)

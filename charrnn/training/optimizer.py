@@ -48,14 +48,15 @@ class Optimizer:
     """Updates `parameters` (N,) in place. Its state is `moments`, arrays (N,) by name, and `updates`, their number.
 
     `table` is the shape (V, E) of an embedding at the start of the vector that is updated by row: only rows with a
-    gradient change, moments and weight decay of the others are skipped (lazy, as in `torch.optim.SparseAdam`).
+    gradient change, moments and weight decay of the others are skipped (lazy, as in `torch.optim.SparseAdam`). `pool`:
+    the threads, only the calling one without.
 
     The result has the same bits for any number of threads: sums are over fixed blocks, the rest is elementwise.
     """
 
     def __init__(
-        self, config: TrainingConfig, parameters: Array, segments: Segments, *, threads: int = 1,
-        table: tuple[int, ...] | None = None,
+        self, config: TrainingConfig, parameters: Array, segments: Segments, *,
+        pool: ThreadPool | None = None, table: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.parameters = parameters
@@ -63,7 +64,6 @@ class Optimizer:
         self.updates = 0
         self.table = (0, 0) if table is None else table
         self._start = prod(self.table)  # of the dense part, always updated as a whole
-        dense = parameters.size - self._start
         self._sums = np.zeros(-(-parameters.size // kernels.BLOCK))
         # Each with views of its parameters and moments.
         self._chunks = [
@@ -73,7 +73,7 @@ class Optimizer:
             for part in [slice(start, min(start + CHUNK, stop))]
         ]
         self._rows: Array = np.empty((2 + len(self.moments), 0), parameters.dtype)
-        self._threads = ThreadPool(threads if dense >= THREADED else 1)
+        self._pool = ThreadPool(1) if pool is None else pool
 
     def gradient_norm(self, gradient: Array, rows: Ids | None = None) -> float:
         """Euclidean norm of `gradient` (N,), accumulated in float64; not finite if and only if an element is not.
@@ -119,7 +119,7 @@ class Optimizer:
             for part, decays, parameters, moments in chunks[first:last]:
                 kernel(parameters, gradient[part], *moments, *(decayed if decays else plain))
 
-        self._threads.run([Job(len(chunks), CHUNK, work)])
+        self._pool.run([Job(len(chunks), CHUNK, work)], least=THREADED)
         if rows is not None:
             updated = [self.parameters, *self.moments.values()]
             p, g, *own = self._take_rows([self.parameters, gradient, *self.moments.values()], rows)

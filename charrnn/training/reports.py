@@ -34,6 +34,7 @@ def describe_start(
         threads=network.threads,
         precision=config.precision,
         lines=description.lines,
+        examples=description.examples,
     )
 
 

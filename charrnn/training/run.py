@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from charrnn.errors import CharrnnError, DivergedError
@@ -38,7 +39,7 @@ class Run:
         self.batches = self.task.batches(spec.dataset, spec.config)
         self.learner = Learner(network, spec.config, self.batches.batch_size)
         self.keeper = Keeper(spec, network, self.learner)
-        self.progress = Progress()
+        self.progress = Progress(validated=-1 if self.task.fitted_at_start else 0)
         self.spent = 0.0  # seconds that the run took before it was resumed
         tokens_per_step = self.batches.batch_size * self.batches.seq_length
         held_out = 0 if self.validation is None else len(self.validation)
@@ -225,7 +226,8 @@ class Run:
     def _timed_evaluation(self, limit: int | None) -> Metrics:
         assert self.validation is not None
         start = self.spec.elapsed()
-        evaluation = self.task.evaluate(self.network, self.validation, limit=limit)
+        with nullcontext() if self._started else single_threaded():  # see `step`
+            evaluation = self.task.evaluate(self.network, self.validation, limit=limit)
         if self.planner.budget is not None:
             self.planner.budget.observe_validation((self.spec.elapsed() - start) / evaluation.tokens)
         return evaluation

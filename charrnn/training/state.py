@@ -24,7 +24,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(slots=True)
 class Progress:
-    """The scalars of the training state. `validated` is the last step at which a validation was due and done."""
+    """The scalars of the training state. `validated` is the last step at which a validation was due and done, -1 where
+    one is due before the first step."""
 
     step: int = 0
     validated: int = 0
@@ -90,7 +91,9 @@ class Progress:
 
     def check(self) -> None:
         """Raise ValueError where values are out of range or contradict each other."""
-        for name in ("step", "validated", "updates", "halvings", "divergences", "validations_since_best", "loss_count"):
+        if self.validated < -1:
+            raise ValueError(f"progress.validated is {self.validated}; it must be at least -1")
+        for name in ("step", "updates", "halvings", "divergences", "validations_since_best", "loss_count"):
             if getattr(self, name) < 0:
                 raise ValueError(f"progress.{name} is {getattr(self, name)}; it must be at least 0")
         for name in ("validated", "updates", "best_step"):
@@ -112,7 +115,7 @@ class Learner:
         self.network = network
         layout = network.layout
         self.optimizer = Optimizer(
-            config, network.parameters, layout.segments, threads=network.threads, table=layout.row_table
+            config, network.parameters, layout.segments, pool=network.thread_pool, table=layout.row_table
         )  # fmt: skip
         self.carried = network.zero_state(batch_size)
 

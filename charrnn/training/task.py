@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from charrnn.nn.dropout import DropoutKey
     from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
+    from charrnn.runtime.threads import ThreadPool
     from charrnn.text.batch import Batch
 
 Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say about it
@@ -61,6 +62,8 @@ class Network(Protocol):
     """A network whose parameters are one flat vector. Whoever changes the vector calls `invalidate`."""
 
     threads: int
+    thread_pool: ThreadPool
+    """Its threads, which update the parameters, too."""
     parameters: Array
     """(P,), float32."""
     gradient: Array
@@ -114,8 +117,9 @@ class Batches(Protocol):
 class Metrics:
     """The evaluation of a network on a part of a dataset.
 
-    `loss` is the mean over `tokens` targets, in nats; the lowest is the best, unless there is an `error`: then that
-    decides, and the loss where two are equal. `figures` are the task's other metrics.
+    `loss` is the mean over those of `tokens` targets whose value is known to the model, in nats; the lowest is the
+    best, unless there is an `error`: then that decides, and the loss where two are equal. `figures` are the task's
+    other metrics.
     """
 
     loss: float
@@ -153,12 +157,14 @@ class Description:
     """The description of data and network in the events at the start and the end of a run.
 
     `counts` are sizes that both have, `records` are options that the start has besides those of model and training, and
-    `lines` are for people: a label and a sentence each.
+    `lines` are for people: a label and a sentence each. `examples` is what a batch has whole ones of, as a plural;
+    without, a batch is of windows of a fixed length.
     """
 
     counts: dict[str, int]
     records: dict[str, Any] = field(default_factory=dict)
     lines: tuple[tuple[str, str], ...] = ()
+    examples: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,9 @@ class Task(Protocol[D, N]):
         """The description of data and network for the user and the log."""
 
     # Optional
+
+    fitted_at_start: bool = False
+    """Whether the weights before the first step may be the best of a run: they are validated, too."""
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> Any:
         """The model of a checkpoint, to be used with `threads` and `precision`. Raises CharrnnError when it has none.
