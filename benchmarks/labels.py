@@ -30,7 +30,8 @@ from benchmarks.common import describe_machine, print_table
 from charrnn.cli.parsers import duration
 from charrnn.config import TextConfig
 from charrnn.tasks.label_figures import figures
-from charrnn.text.labelled import TAB, RecordReader
+from charrnn.text.fields import TAB
+from charrnn.text.labelled import RecordReader
 from charrnn.text.reader import Source
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text.coding import Coder, Codes, WordCoder, code_points
+from charrnn.text.fields import shown
 from charrnn.text.holdout import LineSplit
-from charrnn.text.labelled import Record, RecordReader, shown
+from charrnn.text.labelled import Record, RecordReader
 from charrnn.text.lines import take_lines
 from charrnn.text.mapped import CHUNK
 from charrnn.text.units import LINE_END

@@ -21,9 +21,10 @@ from charrnn.text.binary import remark_on_binary
 from charrnn.text.coding import MOST_WORDS, Coder, WordCoder, make_coder, smallest_type
 from charrnn.text.corpus import combined_digest, require_readable_once, require_same_unit
 from charrnn.text.encoding import Note, learn_vocabulary
+from charrnn.text.fields import Columns, shown
 from charrnn.text.gathering import Gathered, LabelledPart
 from charrnn.text.holdout import LineSplit
-from charrnn.text.labelled import Columns, RecordReader, shown
+from charrnn.text.labelled import RecordReader
 from charrnn.text.mapped import CHUNK
 from charrnn.text.reader import Source
 from charrnn.text.vocabulary import Vocabulary
