@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from charrnn.config import MODEL, TASK, TEXT, UNITS, RecurrentConfig, require_encoding
 from charrnn.errors import UsageError
@@ -13,6 +13,7 @@ HEADS = ("softmax", "crf")
 MOST_TAGS = 1 << 15
 MOST_BUCKETS = 1 << 20
 FORMS = ("none", "nfc", "nfd")
+ATTENTIONS = ("dot", "none")
 DISTRIBUTIONS = ("auto", "gaussian", "student")
 BY_DATA = "by the training part"
 MOST_DEGREES = 1000.0
@@ -93,6 +94,47 @@ class TaggerConfig(RecurrentConfig):
     def rows(self) -> int:
         """Of the table of vectors."""
         return self.vocabulary_size + self.buckets
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatorConfig(RecurrentConfig):
+    """An encoder that reads a source in both directions, `hidden_size` / 2 units each, and a decoder as deep.
+
+    `vocabulary_size` is that of the outputs; both embeddings have the width `embedding_size`.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    source_vocabulary_size: int = 2
+    attention: str = setting(
+        "dot",
+        help="What the output reads of the source: by dot-product attention at each step, or only its end (translate).",
+        group=MODEL,
+        choices=ATTENTIONS,
+    )
+    tie_weights: bool = setting(False, help="Tied weights: the output layer uses the embedding matrix.", group=MODEL)
+
+    def __post_init__(self) -> None:
+        RecurrentConfig.__post_init__(self)
+        require_range("source vocabulary size", self.source_vocabulary_size, 2)
+        require_range("`embedding_size`", self.embedding_size, 1)
+        if self.hidden_size % 2:
+            raise UsageError(
+                f"`hidden_size` is {self.hidden_size}; it must be even: each direction of the encoder has half of it"
+            )
+        if self.tie_weights and self.embedding_size != self.hidden_size:
+            raise UsageError(
+                f"`tie_weights` needs an embedding as wide as the hidden state: `embedding_size` is "
+                f"{self.embedding_size} and `hidden_size` {self.hidden_size}; make them equal"
+            )
+
+    @property
+    def encoder(self) -> RecurrentConfig:
+        """The layers of one direction of the encoder."""
+        shared = {field.name: getattr(self, field.name) for field in fields(RecurrentConfig)}
+        sizes = {"vocabulary_size": self.source_vocabulary_size, "hidden_size": self.hidden_size // 2}
+        return RecurrentConfig(**{**shared, **sizes})
 
 
 @dataclass(frozen=True, slots=True)
