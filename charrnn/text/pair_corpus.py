@@ -138,6 +138,11 @@ def load_pairs(
     while chunk := list(islice(rest, CHUNK_RECORDS)):
         training.add(chunk)
     labelled = bool(sides[0].labels) if sides else training.look_like_labels() and len(config.units) < 2
+    if labelled and sides is None:
+        notes.append(
+            f"there are only {len(training.labels)} different inputs, so each is read as one unit, a label; "
+            f"`unit` {readings[0].unit},{readings[1].unit} reads them as texts"
+        )
     chosen = np.zeros(training.sides[0].count, np.bool_)
     if splits is not None:
         split, texts = splits[labelled], training.sides[labelled]
