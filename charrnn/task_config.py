@@ -12,6 +12,7 @@ POOLS = ("last", "mean", "max", "attention")
 HEADS = ("softmax", "crf")
 MOST_TAGS = 1 << 15
 MOST_BUCKETS = 1 << 20
+MOST_BEAM = 1000
 FORMS = ("none", "nfc", "nfd")
 ATTENTIONS = ("dot", "none")
 DISTRIBUTIONS = ("auto", "gaussian", "student")
