@@ -213,6 +213,12 @@ class TrainedTranslator:
         source = units if self.labels else units - 1
         return max(1, math.ceil(LONGER * self.sides.ratio * (source + ROOM)))
 
+    def knows(self, source: str | bytes) -> bool:
+        """Whether a source can be read: all texts can, and labels that the model knows."""
+        return (
+            self.sides.source.vocabulary is not None or str(as_read(source, self.sides.source)).strip() in self.labels
+        )
+
     def source_ids(self, source: str | bytes) -> Ids:
         """The ids of a source, with an end; of a label, its number. Raises CharrnnError for an unknown label."""
         side = self.sides.source
