@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BEAM = 5
 LONGER = 2.0  # times as long as the longest target of training, for the same length of source, an output may be
 BATCH_UNITS = 1 << 12  # units of the sources of one batch, about; divided by the width of the beam
+NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
 
@@ -165,7 +166,7 @@ class TrainedTranslator:
             steps = np.array([len(targets[n]) + 1 for n in some])
             values[chosen] = np.add.reduceat(logprobs, np.cumsum(steps) - steps)
         if not np.isfinite(values).all():
-            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            raise CharrnnError(NOT_FINITE)
         return [
             PairScore(value + more, len(target) + 1, unknown)
             for value, more, target, unknown in zip(values.tolist(), spelled, targets, oov, strict=True)
@@ -251,6 +252,8 @@ class TrainedTranslator:
         if copy_unknown and weights is not None and len(source_units) > 1:
             for step in np.flatnonzero(found.ids == UNKNOWN).tolist():
                 units[step] = source_units[int(weights[step, :-1].argmax())]
+        if not math.isfinite(found.log_prob):
+            raise CharrnnError(NOT_FINITE)
         data = written(units, ids, self.vocabulary)
         if self.sides.target.form == "nfd":
             data = normalized(data.decode(), "nfc").encode()
