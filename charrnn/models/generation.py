@@ -34,11 +34,12 @@ class Generator:
         return Steps.fit(model.layers, model.context) and isinstance(model.output, Softmax)
 
     def __init__(self, model: LanguageModel) -> None:
-        self.model, self.version, embedding = model, model.context.version, model.blocks[0]
+        self.model, self.version, first, layer = model, model.context.version, model.blocks[0], model.layers[0]
         assert isinstance(model.output, Softmax)
-        self.steps = Steps(
-            model.layers, embedding if isinstance(embedding, Embedding) else None, model.output, model.context
-        )
+        embedding = first if isinstance(first, Embedding) else None
+        with np.errstate(over="ignore"):  # no unit is drawn from logits that are not finite
+            table = layer.b[np.newaxis] if embedding else model.views[layer.weight_ih.name] + layer.b
+        self.steps = Steps(model.layers, embedding, table, model.output, model.context)
 
     def run(
         self, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float, top_k: int,

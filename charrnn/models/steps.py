@@ -34,7 +34,7 @@ def panels_of_each(packed: Sequence[Packed]) -> Array:
 class Steps:
     """A copy of the packed weights of layers for which `fit` holds, and those of `output`; for one version of them.
 
-    `embedding` is None if the input is one-hot.
+    The first layer reads rows of `embedding`; None: `table` has the input's part of its gates for each id.
     """
 
     @staticmethod
@@ -44,16 +44,16 @@ class Steps:
         return len(kinds) == 1 and kinds <= {lstm.Layer, gru.Layer, rnn.Layer} and context.dtype == np.float32
 
     def __init__(
-        self, layers: Sequence[RecurrentLayer], embedding: Embedding | None, output: Softmax, context: Context
+        self, layers: Sequence[RecurrentLayer], embedding: Embedding | None, table: Array, output: Softmax,
+        context: Context,
     ) -> None:  # fmt: skip
         self.layers, self.output, self.context = layers, output, context
         first, panels = layers[0], layers[0].recurrent[0].panels
         none = np.empty((0, *panels.shape[1:]), panels.dtype)
         self.bias = one_of_each(layers, "b")[:, np.newaxis]
-        if first.input is None or embedding is None:
+        if embedding is None or first.input is None:
             self.embedding: Array = np.empty((0, 1), context.dtype)
-            with np.errstate(over="ignore"):  # no unit is drawn from logits that are not finite
-                self.table, self.first = first.weights[first.weight_ih.name] + self.bias[0], none
+            self.table, self.first = table, none
         else:
             self.embedding, self.table, self.first = embedding.table, self.bias[0], first.input.panels
         if len(layers) > 1:
