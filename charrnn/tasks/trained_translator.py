@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from charrnn.tasks.trained_language import all_bytes
 from charrnn.tasks.translate_format import TranslatorSides
 from charrnn.text.packing import by_length
 from charrnn.text.pair_batches import POSITIONS, joined, pack_pairs
-from charrnn.text.pair_corpus import ROOM, Side
+from charrnn.text.pair_corpus import Side, most_units
 from charrnn.text.pair_gathering import unknown_label
 from charrnn.text.pairs import normalized
 from charrnn.text.units import REPLACEMENT
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from charrnn.models.translator import Translator
 
 BEAM = 5
-LONGER = 2.0  # times as long as the longest target of training, for the same length of source, an output may be
-BATCH_UNITS = 1 << 12  # units of the sources of one batch, about; divided by the width of the beam
+AT_ONCE = 1000  # samples
 NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
@@ -44,8 +43,8 @@ class Output:
     """What a translator makes of a source; `logprob` is that of it given the source, in nats, its end included.
 
     Not `ended`: it was cut at the most units that it may have. alignment (units + 1, source units): how much of the
-    attention each unit of the output, and its end, gives to each unit of the source, end included; None where the model
-    has no attention.
+    attention each unit of the output, and its end, gives to each unit of the source, end included; None where it was
+    not asked for, as `source_units` are then empty.
     """
 
     data: bytes
@@ -80,6 +79,14 @@ class PairScore:
         return perplexity(self.logprob, self.tokens)
 
 
+class Sample(NamedTuple):
+    """An output that was drawn: its text, its units, and whether it ended before it was cut."""
+
+    data: bytes
+    units: int
+    ended: bool
+
+
 class TrainedTranslator:
     """A trained translator. It is immutable, and several threads may use it at once: calls wait for each other.
 
@@ -111,13 +118,14 @@ class TrainedTranslator:
         return cls(network, checkpoint.data)
 
     def predict(
-        self, sources: Iterable[str | bytes], *, beam: int = BEAM, best: int = 1, copy_unknown: bool = False
+        self, sources: Iterable[str | bytes], *, beam: int = BEAM, best: int = 1, copy_unknown: bool = False,
+        alignment: bool = False,
     ) -> list[list[Output]]:  # fmt: skip
         """The `best` most probable outputs of each source, in order, found by a beam search that keeps `beam`; 1 is
-        greedy. `copy_unknown`: in place of an unknown word of the output stands the word of the source that it gives
-        most attention to.
+        greedy. An output has no unknown word, unless `copy_unknown`: it is then written as the word of the source to
+        which it gives most attention. `alignment`: with the attention.
 
-        Raises TypeError for a single text, UsageError for a number out of range or without attention to copy by, and
+        Raises TypeError for a single text, UsageError for a number out of range or where there is no attention, and
         CharrnnError for a label that the model does not know or numbers that are not finite.
         """
         from charrnn.models.decoding import decode
@@ -126,19 +134,49 @@ class TrainedTranslator:
             raise TypeError("`sources` is one text; give a list of texts")
         require_whole("`beam`", beam, 1)
         require_whole("`best`", best, 1)
-        if copy_unknown and not self.has_alignment:
-            raise UsageError("`copy_unknown` follows the attention, and the model has none; leave it out")
+        for name, asked in (("copy_unknown", copy_unknown), ("alignment", alignment)):
+            if asked and not self.has_alignment:
+                raise UsageError(f"`{name}` follows the attention, and the model has none; leave it out")
         texts = list(sources)
-        found: list[list[Output]] = [[] for _ in texts]
-        beam = max(beam, best)
-        for chosen, ids in self._batches(texts, beam):
-            limits = np.array([self.limit(len(one)) for one in ids], np.int64)
-            for n, hypotheses in zip(
-                chosen, decode(self.network, ids, beam=beam, best=best, limits=limits), strict=True
-            ):
-                units = self.source_units(texts[n])
-                found[n] = [self._output(one, units, copy_unknown) for one in hypotheses]
-        return found
+        ids = [self.source_ids(text) for text in texts]
+        limits = np.array([self.limit(len(one)) for one in ids], np.int64)
+        found = decode(self.network, ids, beam=max(beam, best), best=best, limits=limits, unknown=copy_unknown)
+        return [
+            self._outputs(text, one, hypotheses, copy_unknown, alignment)
+            for text, one, hypotheses in zip(texts, ids, found, strict=True)
+        ]
+
+    def _outputs(
+        self, text: str | bytes, source: Ids, found: Sequence[Hypothesis], copy_unknown: bool, alignment: bool
+    ) -> list[Output]:  # fmt: skip
+        """The outputs of a source that were found."""
+        if not all(math.isfinite(one.log_prob) for one in found):
+            raise CharrnnError(NOT_FINITE)
+        units = self.source_units(text) if copy_unknown or alignment else ()
+        unknown = copy_unknown and any((one.ids == UNKNOWN).any() for one in found)
+        weights: list[Any] = [None] * len(found)
+        if alignment or unknown:
+            weights = [self._alignment(source, one) for one in found]
+        outputs = []
+        for one, matrix in zip(found, weights, strict=True):
+            words = [self.vocabulary.units[number] for number in one.ids.tolist()]
+            for step in np.flatnonzero(one.ids == UNKNOWN).tolist() if len(units) > 1 else ():
+                words[step] = units[int(matrix[step, :-1].argmax())]
+            data = self._written(words, one.ids)
+            outputs.append(
+                Output(data, one.log_prob, one.ended, tuple(words), units, matrix if alignment else None)
+            )  # fmt: skip
+        return outputs
+
+    def _alignment(self, source: Ids, found: Hypothesis) -> NDArray[np.float32]:
+        from charrnn.models.alignment import alignments
+
+        [weights] = alignments(self.network, pack_pairs(joined([source]), joined([found.ids]))[0])
+        return weights[: len(found.ids) + found.ended]
+
+    def _written(self, units: Sequence[str], ids: Ids) -> bytes:
+        data = written(units, ids.tolist(), self.vocabulary)
+        return normalized(data.decode(), "nfc").encode() if self.sides.target.form == "nfd" else data
 
     def score(self, pairs: Iterable[tuple[str | bytes, str | bytes]]) -> list[PairScore]:
         """How probable each target is given its source, for pairs of both, in order.
@@ -189,30 +227,32 @@ class TrainedTranslator:
             seed=random_seed() if seed is None else seed,
         )  # fmt: skip
         [text] = all_bytes("`source`", [source])
-        return [output.text for output in next(self.draw([text], config, count))]
+        drawn = next(self.draw([text], config, count))
+        return [one.data.decode("utf-8", "replace") for one in drawn]
 
-    def draw(self, sources: Sequence[bytes], config: SamplingConfig, count: int) -> Iterator[list[Output]]:
-        """`count` outputs of each source in turn. Each depends on the seed, its source and its number only."""
+    def draw(self, sources: Sequence[bytes], config: SamplingConfig, count: int) -> Iterator[list[Sample]]:
+        """`count` samples of each source in turn. Each depends on the seed, its source and its number only."""
         from charrnn.models.decoding import sample
 
         for text in sources:
-            ids, units = self.source_ids(text), self.source_units(text)
+            ids = self.source_ids(text)
             limit = self.limit(len(ids)) if config.length is None else config.length
-            rows = max(1, BATCH_UNITS // len(ids))
-            found: list[Output] = []
-            for first in range(0, count, rows):
-                keys = [_key(config.seed, text, index) for index in range(first, min(first + rows, count))]
+            name = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+            found: list[Sample] = []
+            for first in range(0, count, AT_ONCE):
+                seeds = [(config.seed, name, index) for index in range(first, min(first + AT_ONCE, count))]
                 drawn = sample(
-                    self.network, [ids] * len(keys), temperature=config.temperature, top_k=config.top_k,
-                    top_p=config.top_p, keys=keys, limits=np.full(len(keys), limit, np.int64),
+                    self.network, [ids] * len(seeds), temperature=config.temperature, top_k=config.top_k,
+                    top_p=config.top_p, seeds=seeds, limits=np.full(len(seeds), limit, np.int64),
                 )  # fmt: skip
-                found += [self._output(one, units, False) for one in drawn]
+                for one in drawn:
+                    units = [self.vocabulary.units[number] for number in one.ids.tolist()]
+                    found.append(Sample(self._written(units, one.ids), len(units), one.ended))
             yield found
 
     def limit(self, units: int) -> int:
         """The most units of an output whose source has so many, its end included."""
-        source = units if self.labels else units - 1
-        return max(1, math.ceil(LONGER * self.sides.ratio * (source + ROOM)))
+        return most_units(self.sides.ratio, units, labelled=bool(self.labels))
 
     def knows(self, source: str | bytes) -> bool:
         """Whether a source can be read: all texts can, and labels that the model knows."""
@@ -238,27 +278,6 @@ class TrainedTranslator:
         text = as_read(source, side)
         return (str(text),) if side.vocabulary is None else (*side.vocabulary.split(text), side.vocabulary.units[EOS])
 
-    def _batches(self, texts: Sequence[str | bytes], beam: int) -> Iterator[tuple[list[int], list[Ids]]]:
-        """The numbers of some of the texts and their ids, those of similar length together."""
-        ids = [self.source_ids(text) for text in texts]
-        for chosen in by_length(np.array([len(one) for one in ids], np.int64), max(1, BATCH_UNITS // beam)):
-            some = chosen.tolist()
-            yield some, [ids[n] for n in some]
-
-    def _output(self, found: Hypothesis, source_units: tuple[str, ...], copy_unknown: bool) -> Output:
-        """The text of what was decoded."""
-        ids, weights = found.ids.tolist(), found.attention
-        units = [self.vocabulary.units[number] for number in ids]
-        if copy_unknown and weights is not None and len(source_units) > 1:
-            for step in np.flatnonzero(found.ids == UNKNOWN).tolist():
-                units[step] = source_units[int(weights[step, :-1].argmax())]
-        if not math.isfinite(found.log_prob):
-            raise CharrnnError(NOT_FINITE)
-        data = written(units, ids, self.vocabulary)
-        if self.sides.target.form == "nfd":
-            data = normalized(data.decode(), "nfc").encode()
-        return Output(data, found.log_prob, found.ended, tuple(units), source_units, weights)
-
 
 def as_read(text: str | bytes, side: Side) -> str | bytes:
     """A text as a side reads it."""
@@ -281,8 +300,3 @@ def written(units: Sequence[str], ids: Sequence[int], vocabulary: Vocabulary) ->
             text += " "
         text += unit
     return text.encode()
-
-
-def _key(seed: int, source: bytes, index: int) -> int:
-    """The key of the random numbers of a sample."""
-    return int.from_bytes(hashlib.sha256(b"%d %d " % (seed, index) + source).digest()[:8], "little")
