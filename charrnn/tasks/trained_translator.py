@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.seeds import random_seed
-from charrnn.settings import require_whole
+from charrnn.settings import require_range, require_whole
 from charrnn.tasks.score_records import perplexity
 from charrnn.tasks.trained_language import all_bytes
 from charrnn.tasks.translate_format import TranslatorSides
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from charrnn.models.translator import Translator
 
 BEAM = 5
-AT_ONCE = 1000  # samples
+AT_ONCE = 1000  # samples that are drawn together
+MOST_UNITS = 1_000_000  # of a sample
 NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
@@ -140,39 +141,32 @@ class TrainedTranslator:
         texts = list(sources)
         ids = [self.source_ids(text) for text in texts]
         limits = np.array([self.limit(len(one)) for one in ids], np.int64)
-        found = decode(self.network, ids, beam=max(beam, best), best=best, limits=limits, unknown=copy_unknown)
+        found = decode(
+            self.network, ids, beam=max(beam, best), best=best, limits=limits, unknown=copy_unknown,
+            attention=alignment or copy_unknown,
+        )  # fmt: skip
         return [
-            self._outputs(text, one, hypotheses, copy_unknown, alignment)
-            for text, one, hypotheses in zip(texts, ids, found, strict=True)
+            self._outputs(text, hypotheses, copy_unknown, alignment)
+            for text, hypotheses in zip(texts, found, strict=True)
         ]
 
     def _outputs(
-        self, text: str | bytes, source: Ids, found: Sequence[Hypothesis], copy_unknown: bool, alignment: bool
+        self, text: str | bytes, found: Sequence[Hypothesis], copy_unknown: bool, alignment: bool
     ) -> list[Output]:  # fmt: skip
         """The outputs of a source that were found."""
         if not all(math.isfinite(one.log_prob) for one in found):
             raise CharrnnError(NOT_FINITE)
         units = self.source_units(text) if copy_unknown or alignment else ()
-        unknown = copy_unknown and any((one.ids == UNKNOWN).any() for one in found)
-        weights: list[Any] = [None] * len(found)
-        if alignment or unknown:
-            weights = [self._alignment(source, one) for one in found]
         outputs = []
-        for one, matrix in zip(found, weights, strict=True):
+        for one in found:
             words = [self.vocabulary.units[number] for number in one.ids.tolist()]
-            for step in np.flatnonzero(one.ids == UNKNOWN).tolist() if len(units) > 1 else ():
-                words[step] = units[int(matrix[step, :-1].argmax())]
+            if copy_unknown and len(units) > 1 and one.attention is not None:
+                for step in np.flatnonzero(one.ids == UNKNOWN).tolist():
+                    words[step] = units[int(one.attention[step, :-1].argmax())]
             data = self._written(words, one.ids)
-            outputs.append(
-                Output(data, one.log_prob, one.ended, tuple(words), units, matrix if alignment else None)
-            )  # fmt: skip
+            matrix = one.attention if alignment else None
+            outputs.append(Output(data, one.log_prob, one.ended, tuple(words), units, matrix))
         return outputs
-
-    def _alignment(self, source: Ids, found: Hypothesis) -> NDArray[np.float32]:
-        from charrnn.models.alignment import alignments
-
-        [weights] = alignments(self.network, pack_pairs(joined([source]), joined([found.ids]))[0])
-        return weights[: len(found.ids) + found.ended]
 
     def _written(self, units: Sequence[str], ids: Ids) -> bytes:
         data = written(units, ids.tolist(), self.vocabulary)
@@ -231,19 +225,24 @@ class TrainedTranslator:
         return [one.data.decode("utf-8", "replace") for one in drawn]
 
     def draw(self, sources: Sequence[bytes], config: SamplingConfig, count: int) -> Iterator[list[Sample]]:
-        """`count` samples of each source in turn. Each depends on the seed, its source and its number only."""
+        """`count` samples of each source in turn. Each depends on the seed, its source and its number only.
+
+        Raises UsageError for a length beyond MOST_UNITS, CharrnnError as `predict`.
+        """
         from charrnn.models.decoding import sample
 
+        if config.length is not None:
+            require_range("`length`", config.length, 1, MOST_UNITS)
         for text in sources:
             ids = self.source_ids(text)
             limit = self.limit(len(ids)) if config.length is None else config.length
-            name = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
             found: list[Sample] = []
-            for first in range(0, count, AT_ONCE):
-                seeds = [(config.seed, name, index) for index in range(first, min(first + AT_ONCE, count))]
+            rows = max(1, min(AT_ONCE, MOST_UNITS // limit))
+            for first in range(0, count, rows):
+                keys = [_key(config.seed, text, index) for index in range(first, min(first + rows, count))]
                 drawn = sample(
-                    self.network, [ids] * len(seeds), temperature=config.temperature, top_k=config.top_k,
-                    top_p=config.top_p, seeds=seeds, limits=np.full(len(seeds), limit, np.int64),
+                    self.network, [ids] * len(keys), temperature=config.temperature, top_k=config.top_k,
+                    top_p=config.top_p, keys=keys, limits=np.full(len(keys), limit, np.int64),
                 )  # fmt: skip
                 for one in drawn:
                     units = [self.vocabulary.units[number] for number in one.ids.tolist()]
@@ -300,3 +299,8 @@ def written(units: Sequence[str], ids: Sequence[int], vocabulary: Vocabulary) ->
             text += " "
         text += unit
     return text.encode()
+
+
+def _key(seed: int, source: bytes, index: int) -> int:
+    """The key of the random numbers of a sample."""
+    return int.from_bytes(hashlib.sha256(b"%d %d " % (seed, index) + source).digest()[:16], "little")
