@@ -27,7 +27,8 @@ from benchmarks.peers import arguments, parsed, rival, run, shown
 from charrnn.cli.parsers import duration
 from charrnn.config import TextConfig
 from charrnn.tasks.label_figures import figures
-from charrnn.text.labelled import TAB, RecordReader
+from charrnn.text.fields import TAB
+from charrnn.text.labelled import RecordReader
 from charrnn.text.reader import Source
 
 RIVALS = ("fasttext", "logistic-regression", "bilstm")

@@ -145,7 +145,10 @@ class TextConfig:
         UsageError: a value is not allowed, or an option is for another unit.
     """
 
-    unit: str = setting("char", help="What text is cut into.", group=TEXT, choices=UNITS)
+    unit: str = setting(
+        "char", help="What text is cut into; input and output may differ: A,B (translate).", group=TEXT, choices=UNITS,
+        sides=True,
+    )  # fmt: skip
     pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
     lines: bool = setting(False, help="Each line is a text of its own.", group=TEXT)
     min_count: int = setting(

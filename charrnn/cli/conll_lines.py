@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
-from charrnn.text.labelled import SPACES, shown
+from charrnn.text.fields import SPACES, shown
 from charrnn.text.tagged import FORM, UPOS, ColumnFormat, Mark, parse_columns
 
 ECHO, EMPTY, DOCUMENT = -1, -2, -3  # what is no token: to be written as it is, or with a column that is filled up

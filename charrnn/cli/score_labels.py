@@ -21,8 +21,9 @@ from charrnn.errors import CharrnnError
 from charrnn.tasks import label_figures
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
+from charrnn.text.fields import SPACES, TAB, shown
 from charrnn.text.gathering import UNKNOWN_LABEL
-from charrnn.text.labelled import FIRST_WORD, PREFIX, SPACES, TAB, shown
+from charrnn.text.labelled import FIRST_WORD, PREFIX
 
 HEADER = b"logprob\ttokens\trecord\n"
 _ANY_BYTE = "latin-1"  # a character for each byte: ASCII white space is found, whatever the encoding

@@ -18,7 +18,7 @@ from charrnn.errors import CharrnnError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.tasks.trained_tagger import Analysis, TrainedTagger
-from charrnn.text.labelled import shown
+from charrnn.text.fields import shown
 from charrnn.text.tagged import split_spaces
 
 HEADER = b"logprob\ttokens\trecord\n"

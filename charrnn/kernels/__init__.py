@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from charrnn.kernels import (
+        attention,
         crf,
         density,
         draw,
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "crf", "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams",
-    "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile", "words",
+    "attention", "crf", "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul",
+    "ngrams", "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile",
+    "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from charrnn.errors import CharrnnError
 from charrnn.text import dates
-from charrnn.text.labelled import COMMA, COMPRESSED_ENDINGS, DELIMITERS, TAB, shown
+from charrnn.text.fields import COMMA, COMPRESSED_ENDINGS, DELIMITERS, TAB, shown
 
 LOOKED_AT = 100  # rows at the start, to tell numbers from text
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.text.encoding import Digest, hashed
-from charrnn.text.labelled import COMPRESSED_ENDINGS, SPACES, TAB, shown
+from charrnn.text.fields import COMPRESSED_ENDINGS, SPACES, TAB, shown
 from charrnn.text.reader import Findings, Source, read_text, whole_lines
 from charrnn.text.units import LINE_END
 

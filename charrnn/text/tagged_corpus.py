@@ -18,8 +18,8 @@ from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
 from charrnn.text.coding import code_points, smallest_type
 from charrnn.text.corpus import combined_digest, require_readable_once, require_same_unit
+from charrnn.text.fields import shown
 from charrnn.text.holdout import LineSplit
-from charrnn.text.labelled import shown
 from charrnn.text.reader import Source
 from charrnn.text.tag_schemes import IOB1, as_iob2, looks_like_iob1, scheme_of
 from charrnn.text.tagged import Columns, Sentence, SentenceReader
