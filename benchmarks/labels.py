@@ -44,11 +44,11 @@ def read(path: str, folder: Path) -> Pairs:
         return [(record.text, record.label) for record in RecordReader(source, TextConfig())]
 
 
-def split(records: Pairs) -> tuple[Pairs, Pairs]:
-    """Training and test part: by a hash of the text, so that duplicates stay together."""
+def split(records: Pairs, key: str = "") -> tuple[Pairs, Pairs]:
+    """Training and test part: by a hash of the text, and `key`, so that duplicates stay together."""
     parts: tuple[Pairs, Pairs] = ([], [])
     for text, label in records:
-        number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+        number = int.from_bytes(hashlib.blake2b(f"{key}{text}".encode(), digest_size=8).digest(), "big")
         parts[number < TEST_SHARE * 2**64].append((text, label))
     return parts
 

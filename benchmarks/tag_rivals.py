@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rivals import Answer, Pairs, Request, answer, batches, similar_batches
+from benchmarks.rivals import Answer, Pairs, Request, answer, batches, similar_batches, timed
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.text.tag_schemes import scheme_of
 from charrnn.text.tagged_corpus import TagSet
@@ -32,7 +31,6 @@ LEARNING_RATE, BATCH, MOST_PASSES, DECAY, RARE = 4e-3, 16, 200, 0.5, 0.5
 PADDING, UNKNOWN = 0, 1
 
 Sentence = Sequence[str]
-Tag = Callable[[Sequence[Sentence]], list[Any]]
 
 
 def figures(pairs: Pairs, outputs: Sequence[Sentence], known: Collection[str]) -> dict[str, Any]:
@@ -54,17 +52,6 @@ def value(pairs: Pairs, outputs: Sequence[Sentence]) -> float:
     """The share of spans, or of tags, that is wrong."""
     found = figures(pairs, outputs, ())
     return 1 - float(found.get("f1", found["accuracy"]))
-
-
-def timed(tag: Tag, sentences: Sequence[Sentence]) -> tuple[list[Any], float]:
-    """The tags, and the seconds: the median of three times."""
-    tag(sentences[:50])
-    seconds: list[float] = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        outputs = tag(sentences)
-        seconds.append(time.perf_counter() - begun)
-    return outputs, float(np.median(seconds))
 
 
 @cache
@@ -142,7 +129,6 @@ def crfsuite(request: Request) -> Answer:
         tagger = min(found, key=lambda one: one[:2])[2]
         ready = [pycrfsuite.ItemSequence(features(words)) for words in request.test]
         _, alone = timed(lambda sequences: [tagger.tag(sequence) for sequence in sequences], ready)
-        own_features.cache_clear()
         outputs, seconds = timed(lambda test: [tagger.tag(features(words)) for words in test], request.test)
     times = {"tagging": seconds, "tagging, features ready": alone}
     return Answer(f"python-crfsuite {version('python-crfsuite')}", outputs, times)

@@ -24,8 +24,8 @@ import numpy as np
 import charrnn
 from benchmarks.common import describe_machine, print_table
 from benchmarks.peers import arguments, parsed, rival, run, shown
-from benchmarks.rivals import Answer, Pairs
-from benchmarks.tag_rivals import RIVALS, figures, timed
+from benchmarks.rivals import Answer, Pairs, timed
+from benchmarks.tag_rivals import RIVALS, figures
 from charrnn.cli.parsers import duration
 from charrnn.config import TextConfig
 from charrnn.text.coding import code_points
