@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from charrnn.cli import streams
@@ -50,17 +51,19 @@ def warn_of_cut(model: TrainedTranslator, outputs: Iterable[Output]) -> bool:
 def _records(
     model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked
 ) -> Iterator[tuple[Line, list[Output]]]:
-    """The lines with their best outputs."""
+    """The lines with their best outputs. Raises CharrnnError at an unknown label, after the lines before it."""
     warned = False
     for chunk in chunks:
         for start in range(0, len(chunk), AT_ONCE):
-            some = chunk[start : start + AT_ONCE]
+            some = list(takewhile(lambda line: model.knows(line.data), chunk[start : start + AT_ONCE]))
             found = model.predict(
                 [line.data for line in some], beam=asked.beam or BEAM, best=asked.nbest or 1,
                 copy_unknown=asked.copy_unknown,
             )  # fmt: skip
             warned = warned or warn_of_cut(model, (output for outputs in found for output in outputs))
             yield from zip(some, found, strict=True)
+            if len(some) < len(chunk[start : start + AT_ONCE]):
+                model.source_ids(chunk[start + len(some)].data)  # raises
 
 
 def _tsv(line: Line, found: list[Output], asked: Asked) -> Iterator[bytes]:

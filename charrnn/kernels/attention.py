@@ -116,6 +116,26 @@ def attention_backward(
 
 
 @kernel
+def attention_shares(
+    h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
+    starts: Any, out: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """The shares of each step of sequence s in the units of its source: lengths[s] numbers a step, one step after the
+    other, in out from starts[s] on; h (T, B, H)."""
+    for b in range(begin, end):
+        s, inside, place = first[b] - 1, False, 0
+        for t in range(len(h)):
+            if mask[t, b] == 0:
+                s, inside = s + 1, True
+                place = starts[s]
+            if inside:
+                attend(h[t, b], memory, places[s], step, out[place : place + lengths[s]])
+                place += lengths[s]
+            if reverse_mask[t, b] == 0:
+                inside = False
+
+
+@kernel
 def gather_ends(memory: Array, places: Any, lengths: Any, step: int, out: Array, begin: int, end: int) -> None:
     """out (1, S, H): of each source the encoding where its reading ended: in the lower half of H at its last unit, in
     the upper half, which is read against time, at its first. For the sources from `begin` to `end`."""

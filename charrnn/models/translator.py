@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from math import sqrt
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ from charrnn.runtime.arrays import Array, Flags
 from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import TranslatorConfig
 from charrnn.text.batch import Batch, Source
+
+if TYPE_CHECKING:
+    from charrnn.models.decoding import Writer
 
 ENCODER_KEY = 0x27D4EB2F  # dropout masks of the encoder are other ones than those of the decoder
 
@@ -87,6 +90,7 @@ class Translator(Network):
         self, config: TranslatorConfig, *, threads: int = 1, dtype: npt.DTypeLike = np.float32, bfloat16: bool = False
     ) -> None:  # fmt: skip
         self.config = config
+        self.writer: Writer | None = None  # of the latest weights that anything was written with
         self.encoder, self.bridge, decoder, self.output = make_blocks(config)
         super().__init__(
             decoder, self.output, others=[*self.encoder, *self.bridge], threads=threads, dtype=dtype, bfloat16=bfloat16
@@ -170,6 +174,22 @@ class Translator(Network):
         S = len(window.source.places) if window.source is not None else 0
         yield partial(run, [Job(window.shape[1], 1, in_sequence(*(block.forward_rows for block in self.encoder)))])
         yield partial(run, [Job(S, 1, in_sequence(*(block.forward_rows for block in self.bridge)))])
+
+    def encode(self, source: Source) -> tuple[Signal, Signal]:
+        """The outputs of the encoder (T, B, H), and of the bridge (1, S, E); they stay valid until the next window.
+
+        Raises:
+            CharrnnError: the sources do not fit, see `check_source`.
+        """
+        with self.lock:
+            self.check_source(source)
+            self.pack()
+            self._program = None  # its arrays are reused
+            signals = self.open_source(source)
+            self.begin_source(source)
+            for stage in self.source_stages():
+                stage()
+            return signals
 
     def prepare_backward(self) -> None:
         """In the order in which gradients are computed; see `Network.prepare_backward`."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BEAM = 5
 LONGER = 2.0  # times as long as the longest target of training, for the same length of source, an output may be
 BATCH_UNITS = 1 << 12  # units of the sources of one batch, about; divided by the width of the beam
+NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
 
@@ -165,7 +166,7 @@ class TrainedTranslator:
             steps = np.array([len(targets[n]) + 1 for n in some])
             values[chosen] = np.add.reduceat(logprobs, np.cumsum(steps) - steps)
         if not np.isfinite(values).all():
-            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            raise CharrnnError(NOT_FINITE)
         return [
             PairScore(value + more, len(target) + 1, unknown)
             for value, more, target, unknown in zip(values.tolist(), spelled, targets, oov, strict=True)
@@ -213,6 +214,12 @@ class TrainedTranslator:
         source = units if self.labels else units - 1
         return max(1, math.ceil(LONGER * self.sides.ratio * (source + ROOM)))
 
+    def knows(self, source: str | bytes) -> bool:
+        """Whether a source can be read: all texts can, and labels that the model knows."""
+        return (
+            self.sides.source.vocabulary is not None or str(as_read(source, self.sides.source)).strip() in self.labels
+        )
+
     def source_ids(self, source: str | bytes) -> Ids:
         """The ids of a source, with an end; of a label, its number. Raises CharrnnError for an unknown label."""
         side = self.sides.source
@@ -245,6 +252,8 @@ class TrainedTranslator:
         if copy_unknown and weights is not None and len(source_units) > 1:
             for step in np.flatnonzero(found.ids == UNKNOWN).tolist():
                 units[step] = source_units[int(weights[step, :-1].argmax())]
+        if not math.isfinite(found.log_prob):
+            raise CharrnnError(NOT_FINITE)
         data = written(units, ids, self.vocabulary)
         if self.sides.target.form == "nfd":
             data = normalized(data.decode(), "nfc").encode()

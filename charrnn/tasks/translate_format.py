@@ -12,10 +12,9 @@ from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_table
 from charrnn.models.translator import parameter_layout
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import FORMS, PairsConfig, TranslatorConfig
-from charrnn.text.pair_corpus import Side
+from charrnn.text.pair_corpus import LARGEST_RATIO, Side
 
 INPUT = {"kind": "vocabulary", "entry": "source"}
-LARGEST_RATIO = 1e6  # units of a target for each of its source
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from charrnn.text.vocabulary import Vocabulary
 
 MAX_WORDS = 100_000
 ROOM = 10  # units: of a short source the output may be longer, see `PairCorpus.ratio`
+LARGEST_RATIO = 500.0
 
 
 @dataclass
@@ -87,7 +88,8 @@ class Side:
 class PairCorpus:
     """Encoded pairs; `notes` are for the user. `source` and `target` say how each side is read.
 
-    `ratio`: no target of the training part has more than ratio · (n + ROOM) units, where its source has n.
+    `ratio`: no target of the training part has more than ratio · (n + ROOM) units, where its source has n, unless it
+    would be more than LARGEST_RATIO.
     """
 
     source: Side
@@ -200,7 +202,7 @@ def _encode(
     (sources, held_sources), (targets, held_targets) = parts
     train = PairPart(sources, targets, labelled)
     validation = PairPart(held_sources, held_targets, labelled) if held_sources and held_targets else None
-    ratio = float((targets.lengths / (sources.lengths + ROOM)).max())
+    ratio = min(LARGEST_RATIO, float((targets.lengths / (sources.lengths + ROOM)).max()))
     return PairCorpus(sides[0], sides[1], config, train, validation, ratio, combined_digest(digests), notes)
 
 
