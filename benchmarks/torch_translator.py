@@ -64,7 +64,7 @@ class Translator(nn.Module):  # type: ignore[misc]
         values = self.dropout(self.source_embedding(ids))
         for layer in self.encoder:
             values = self.dropout(layer(values, lengths))
-        mask = torch.where(real_steps(lengths), 0.0, LOWEST)[:, None]
+        mask = values.new_zeros(ids.shape).masked_fill(~real_steps(lengths), LOWEST)[:, None]
         first = torch.tanh(self.bridge(last_states(values, lengths)))[:, None]
         return Memory(values, values.transpose(1, 2).contiguous(), mask, first)
 
@@ -133,7 +133,7 @@ def beam(network: Translator, sources: Sequence[Any], limits: Sequence[int], wid
         before, chosen = places // V, places % V
         done += 1
         history = torch.cat([history.gather(1, before[:, :, None].expand(-1, -1, done - 1)), chosen[:, :, None]], 2)
-        ended_best = torch.tensor([found[number][0] for number in numbers.tolist()])
+        ended_best = scores.new_tensor([found[number][0] for number in numbers.tolist()])
         kept = torch.nonzero((most[numbers] > done) & (ended_best < scores[:, 0])).flatten()
         rows = (kept[:, None] * K + before[kept]).flatten()
         state = tuple(part[:, rows] for part in state)

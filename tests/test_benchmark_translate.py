@@ -47,9 +47,9 @@ def torch_translator(network: Any) -> tuple[Any, Any]:
     from benchmarks import torch_translator as module
 
     config = network.config
-    found = module.Translator((V_SOURCE, V), config.hidden_size, config.embedding_size, config.num_layers)
+    found = module.Translator((V_SOURCE, V), config.hidden_size, config.embedding_size, config.num_layers).double()
     found.load(network.tensors())
-    return module, found.double().eval()
+    return module, found.eval()
 
 
 @pytest.mark.peers
