@@ -6,7 +6,7 @@ S sources, R rows of hypotheses; other letters as in `nn/block.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from charrnn.kernels.decode import Attention, Sampling, Search, Sources
 from charrnn.models.language import MOST_TABLE
 from charrnn.models.steps import Steps
 from charrnn.models.translator import Translator
+from charrnn.nn.attention import Attention as SourceAttention
 from charrnn.nn.bridge import BridgedEmbedding
 from charrnn.nn.dense import Tanh
 from charrnn.nn.packed import flat
@@ -25,7 +26,8 @@ from charrnn.nn.signal import Signal
 from charrnn.nn.softmax import SCORED_ROWS
 from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import WORTH_THREADS, Job
-from charrnn.text.packing import by_length, pack_sources
+from charrnn.text.packing import by_length
+from charrnn.text.pair_batches import joined, pack_pairs, pack_sources
 
 ROWS = 96  # hypotheses that a thread computes at once: each read of the weights serves all of them
 POSITIONS = 1 << 14  # units of the sources that are encoded at once, about
@@ -36,12 +38,15 @@ Counts = NDArray[np.int64]
 class Hypothesis(NamedTuple):
     """A target without its last unit, which ends it, and log P of all of it in nats.
 
-    `ended`: False if the limit of units cut it; log P is then that of the units that are there.
+    `ended`: False if the limit of units cut it; log P is then that of the units that are there. attention (units,
+    source units): how much of it each unit, and the end if there is one, gives to each unit of the source; None if it
+    was not asked for, or there is none.
     """
 
     ids: Ids
     log_prob: float
     ended: bool
+    attention: Array | None = None
 
 
 class Writer:
@@ -132,9 +137,7 @@ class Writer:
 
     def _attention(self, R: int, queues: int) -> Attention:
         layer, get, operand = self.layer_above, self.steps.array, self.steps.operand
-        H = self.layer.H
-        N = H if layer else 0
-        joined, hidden = get("joined", 1, R, 2 * N), get("hidden", 1, R, N)
+        joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
         weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
         shares = get("shares", queues, self.longest)
         return Attention(
@@ -178,13 +181,14 @@ def chunks_of(network: Translator, sources: Sequence[Ids]) -> Iterator[tuple[Cou
 
 
 def decode(
-    network: Translator, sources: Sequence[Ids], *, beam: int = 1, best: int = 1, limits: NDArray[np.integer],
-    unknown: bool = False,
+    network: Translator, sources: Sequence[Ids], *, beam: int = 1, best: int = 1, limits: NDArray[Any],
+    unknown: bool = False, attention: bool = False,
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The `best` targets of each source that a search of width `beam` finds, the most probable first.
 
-    limits (S): most units of each. `unknown`: whether the unit for unknown ones, id 0, may be written. Those that end
-    come first. There may be fewer than `best`, but at least one. A source's targets do not depend on the other sources.
+    limits (S): most units of each, its end not counted. `unknown`: whether the unit for unknown ones, id 0, may be
+    written. `attention`: whether to compute that of the hypotheses. Those that end come first. There may be fewer than
+    `best`, but at least one. The targets of a source do not depend on the other sources.
 
     Raises:
         CharrnnError: a source is empty or has ids that the network does not know; or its numbers are not finite.
@@ -199,16 +203,16 @@ def decode(
             writer.run(search, Sampling(np.empty((len(some), 0)), 1.0, 0, 1.0))
             for number, hypotheses in zip(some.tolist(), read_results(search), strict=True):
                 results[number] = hypotheses
-    return results
+        return add_attention(network, sources, results) if attention else results
 
 
 def sample(
     network: Translator, sources: Sequence[Ids], *, temperature: float, top_k: int = 0, top_p: float = 1.0,
-    seeds: Sequence[Sequence[int]], limits: NDArray[np.integer],
+    keys: Sequence[int], limits: NDArray[Any],
 ) -> list[Hypothesis]:  # fmt: skip
     """A target of each source, drawn from its distribution; log P is not computed, and 0.
 
-    seeds (S): numbers that the random numbers of each source depend on. See `decode` for limits (S) and what is raised,
+    keys (S): what the random numbers of each target are a function of. See `decode` for limits (S) and what is raised,
     `kernels/draw.py` for temperature, top-k and top-p.
     """
     results: list[Hypothesis] = [Hypothesis(np.empty(0, np.int32), 0.0, ended=False)] * len(sources)
@@ -217,9 +221,32 @@ def sample(
             most = np.asarray(limits, np.int64)[some]
             uniforms = np.zeros((len(some), int(most.max()) + 1))
             for row, number, limit in zip(uniforms, some.tolist(), most.tolist(), strict=True):
-                row[: limit + 1] = np.random.Generator(np.random.Philox(seeds[number])).random(limit + 1)
+                row[: limit + 1] = np.random.Generator(np.random.Philox(keys[number])).random(limit + 1)
             search = writer.search(most, 1, 1, unknown=False)
             writer.run(search, Sampling(uniforms, float(temperature), min(int(top_k), network.output.V), float(top_p)))
             for number, hypotheses in zip(some.tolist(), read_results(search), strict=True):
                 results[number] = hypotheses[0]
     return results
+
+
+def add_attention(
+    network: Translator, sources: Sequence[Ids], results: list[list[Hypothesis]]
+) -> list[list[Hypothesis]]:  # fmt: skip
+    """The hypotheses of each source with their attention, computed all steps at once; unchanged if there is none."""
+    block = network.blocks[-2]
+    if not isinstance(block, SourceAttention) or not results:
+        return results
+    read = [source for source, hypotheses in zip(sources, results, strict=True) for _ in hypotheses]
+    written = [hypothesis for hypotheses in results for hypothesis in hypotheses]
+    sizes = np.array([len(source) + len(one.ids) + 1 for source, one in zip(read, written, strict=True)])
+    for some in by_length(sizes, POSITIONS):
+        chosen = some.tolist()
+        batch, places = pack_pairs(joined([read[n] for n in chosen]), joined([written[n].ids for n in chosen]))
+        network.forward(batch)
+        steps, B = np.array([len(written[n].ids) + 1 for n in chosen]), batch.targets.shape[1]
+        begins = places[np.cumsum(steps) - steps]
+        order = np.lexsort((begins // B, begins % B))  # by row and in a row by time, as the batch has them
+        for n, shares in zip(some[order].tolist(), block.shares_of_steps(steps[order]), strict=True):
+            written[n] = written[n]._replace(attention=shares[: len(shares) - (not written[n].ended)].copy())
+    rows = iter(written)
+    return [[next(rows) for _ in hypotheses] for hypotheses in results]

@@ -214,6 +214,23 @@ class Translator(Network):
         assert batch.source is not None
         return (*super().kind(batch), batch.source.inputs.shape, len(batch.source.places))
 
+    def forward(self, batch: Batch) -> Signal:
+        """Run all blocks; the signal (T, B, H) that the softmax reads. `lock` must be held.
+
+        Raises:
+            CharrnnError: the batch does not fit, see `check`.
+        """
+        B = batch.targets.shape[1]
+        state = Network.zero_state(self, B)
+        self.check(batch, state)
+        self.pack()
+        window, hidden = self.open_window(batch)
+        self.begin(window, batch, state)
+        for stage in self.stages_before():
+            stage()
+        self.context.pool.run([Job(B, 1, self.forward_rows)])
+        return hidden
+
     def log_probs(self, batch: Batch) -> Log:
         """log P of the targets (T, B), in nats, each given its source and the targets before it; 0 at padding.
 
@@ -221,17 +238,10 @@ class Translator(Network):
             CharrnnError: the batch does not fit, see `check`.
         """
         with self.lock:
-            T, B = batch.targets.shape
-            state = Network.zero_state(self, B)
-            self.check(batch, state)
-            self.pack()
-            window, hidden = self.open_window(batch)
-            self.begin(window, batch, state)
-            for stage in self.stages_before():
-                stage()
-            log_probs: Log = np.empty((T, B))
-            rows = self.output.log_probs_rows(hidden, batch.targets, log_probs)
-            self.context.pool.run([Job(B, 1, in_sequence(self.forward_rows, rows))])
+            rows = self.forward(batch)
+            log_probs: Log = np.empty(batch.targets.shape)
+            work = self.output.log_probs_rows(rows, batch.targets, log_probs)
+            self.context.pool.run([Job(log_probs.shape[1], 1, work)])
             if batch.weights is not None:
                 log_probs[batch.weights == 0] = 0
             return log_probs

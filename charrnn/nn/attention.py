@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn import kernels
 from charrnn.nn.bidirectional import Bidirectional
@@ -10,6 +11,10 @@ from charrnn.nn.block import Block, Views, Window
 from charrnn.nn.context import Context
 from charrnn.nn.packed import flat
 from charrnn.nn.signal import Lookup, Signal
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.threads import Job
+
+Counts = NDArray[np.int64]
 
 
 class Attention(Block):
@@ -52,6 +57,20 @@ class Attention(Block):
         h, memory, signal = self.below.value, flat(self.memory.value), self.signal
         kernels.attention.attention_forward(h, memory, *self.places, self.shares[0], signal.value, begin, end)
         kernels.rounding.store_operands(signal.value, signal.operand, begin, end)
+
+    def shares_of_steps(self, steps: Counts) -> list[Array]:
+        """Of each sequence the shares of the units of its source (steps, units) at each of its steps; steps (S).
+
+        `forward_rows` has run for all rows.
+        """
+        _, _, lengths, *_ = self.places
+        sizes = steps * lengths
+        ends, out = np.cumsum(sizes), np.empty(int(sizes.sum()), self.context.dtype)
+        arguments = (self.below.value, flat(self.memory.value), *self.places, ends - sizes, out)
+        kernel = kernels.attention.attention_shares
+        self.context.pool.run([Job(self.window.shape[1], 1, kernel, arguments)])
+        parts = np.split(out, ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, zip(steps, lengths, strict=True), strict=True)]
 
     def prepare_backward(self) -> None:
         """Claim both gradients; see `Block.prepare_backward`."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
-from charrnn.text.batch import Batch, Flags, Source
+from charrnn.text.batch import Batch, Flags
 from charrnn.text.gathering import LabelledPart
 from charrnn.text.shuffle import keyed_generator
 from charrnn.text.vocabulary import EOS
@@ -164,15 +164,6 @@ def _pack(ids: NDArray[Any], lengths: Lengths, labels: NDArray[np.int32]) -> tup
     found = np.empty((len(rows), 2), np.int64)
     found[order, 0], found[order, 1] = numbers, rows
     return Batch(inputs.reshape(-1, B), targets, reset, ends, weights), found
-
-
-def pack_sources(ids: NDArray[Any], lengths: Lengths) -> Source:
-    """Pack the sources of a batch, which are in ids (units) one after the other, of these lengths (S ≥ 1), each ≥ 1."""
-    packing = lay_out(lengths)
-    reset, ends, places = mark(packing, lengths)
-    inputs = np.full(packing.T * packing.B, EOS, np.int32)
-    inputs[places] = ids
-    return Source(inputs.reshape(-1, packing.B), reset, ends, places[np.cumsum(lengths) - lengths], lengths)
 
 
 def lay_out(lengths: Lengths) -> Packing:
