@@ -75,7 +75,7 @@ TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
         "".join(f"{n % 9 + n * n % 5} {n % 4}\n" for n in range(80)),
         {"cell": ("rnn",), "distribution": "student"},
     ),
-    "pairs": ("translate", CORPORA["translate"], {"cell": ("lstm", "gru"), "layers": 2, "unit": "byte,word"}),
+    "pairs": ("translate", CORPORA["translate"], {"cell": ("gru",), "layers": 2, "unit": "byte,word"}),
     "styles": ("translate", STYLES, {"cell": ("lstm",), "attention": "none"}),
 }
 # Of each task: files with random weights, and files of a training run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from tests.mutations import (
     VALUES,
@@ -108,7 +109,13 @@ def pairs(data: bytes, choose: Random) -> bytes:
             metadata["model"][choose.choice(["source_vocabulary_size", "hidden_size"])] = choose.choice(sizes)
         case 3:
             units = ["", "char", "char,word", "word,word,word", ",", "letter"]
-            key, values = choose.choice([("unit", units), ("max_vocab", [-2, -1, 0, 1]), ("normalize", ["nfd", "x"])])
+            numbers = [-2, -1, 0, 1]
+            changes: list[tuple[str, list[Any]]] = [
+                ("unit", units),
+                ("max_vocab", numbers),
+                ("normalize", ["nfd", "x"]),
+            ]
+            key, values = choose.choice(changes)
             metadata["records"][key] = choose.choice(values)
         case _:
             metadata["length_ratio"] = choose.choice([1e-9, 0.0, -1.0, 1, 500, 501, 1e300, 10**400, *VALUES])

@@ -46,6 +46,7 @@ NOT_RUN = {
     ".venv/bin/pip install .": "pyproject.toml",
     "pip install .": "pyproject.toml",
     "pipx install .": "pyproject.toml",
+    "pip install 'charrnn[metrics]'": "pyproject.toml",
     "python -m charrnn": "charrnn/__main__.py",
     "charrnn --install-completion": "charrnn/cli/main.py",
     r"py -m venv .venv": "pyproject.toml",
@@ -147,6 +148,10 @@ def write_texts(folder: Path) -> None:
     (folder / "sales.csv").write_text("month,sold\n" + "".join(sold))
     for name, count in (("throws.csv", "60"), ("later.csv", "5")):
         subprocess.run([sys.executable, "corpora/ball.py", "--throws", count, "-o", name], cwd=folder, check=True)
+    numbers = "".join(f"{n}\t{' '.join('abcd'[n // 4**k % 4] for k in range(4))}\n" for n in range(60))
+    for name in ("numbers.tsv", "more-numbers.tsv"):
+        (folder / name).write_text(numbers)
+    (folder / "phrases.csv").write_text("en,fr\n" + numbers.replace("\t", ","))
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -171,7 +176,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     throws = ["throws.csv", "--task", "forecast", "--group", "throw"]
     tags = ["tags.conll", "--task", "tag"]
     sales = ["sales.csv", "--task", "forecast"]
-    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws, sales):
+    pairs = ["numbers.tsv", "--task", "translate"]
+    styles = ["number.tsv", "--task", "translate", "-o", "checkpoints/styles.safetensors"]
+    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws, sales, pairs, styles):
         begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):
@@ -184,7 +191,7 @@ def test_every_command_is_known() -> None:
     """A command is run, or listed with a reason; nothing is listed that is not in a page."""
     assert len(RUN) > 25
     assert set(NOT_RUN) <= {command.text for command in COMMANDS}
-    known = re.compile(r"\b(charrnn|get\.py|agreement\.py|ball\.py)\b")
+    known = re.compile(r"\b(charrnn|get\.py|agreement\.py|ball\.py|numerals\.py)\b")
     strange = [command.text for command in RUN if not known.search(command.text)]
     assert strange == []
 

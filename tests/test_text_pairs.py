@@ -186,7 +186,7 @@ def test_pairs_of_the_same_source_stay_together(tmp_path: Path) -> None:
 
 def test_no_target_is_longer_than_the_ratio_says(tmp_path: Path) -> None:
     corpus = load(tmp_path, "a\tbcdefg\nabcdefghij\tb\n", unit="char,char")
-    assert corpus.ratio == pytest.approx(6 / (1 + ROOM))
+    assert corpus.train.ratio == pytest.approx(6 / (1 + ROOM))
 
 
 @given(

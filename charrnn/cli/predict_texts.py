@@ -13,7 +13,8 @@ from charrnn.cli.score_output import number
 from charrnn.cli.visible import visible
 from charrnn.errors import UsageError
 from charrnn.tasks.score_records import Line
-from charrnn.tasks.trained_translator import BEAM, LONGER, Output, TrainedTranslator
+from charrnn.tasks.trained_translator import BEAM, Output, TrainedTranslator
+from charrnn.text.pair_corpus import LONGER
 
 WIDEST = 12  # characters of a unit in a table of alignment
 AT_ONCE = 256  # lines, whose outputs are in memory together
@@ -37,12 +38,12 @@ def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) 
                 out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
 
 
-def warn_of_cut(model: TrainedTranslator, outputs: Iterable[Output]) -> bool:
-    """Whether an output did not end, of which there is a warning."""
-    cut = next((output for output in outputs if not output.ended), None)
+def warn_of_cut(lengths: Iterable[tuple[int, bool]]) -> bool:
+    """Whether an output, of these units, did not end, of which there is a warning."""
+    cut = next((units for units, ended in lengths if not ended), None)
     if cut is not None:
         streams.warn(
-            f"an output did not end and was cut after {len(cut.units):,} units: at most {LONGER:g} times as long as "
+            f"an output did not end and was cut after {cut:,} units: at most {LONGER:g} times as long as "
             "outputs were in training for the same length of input"
         )
     return cut is not None
@@ -58,9 +59,9 @@ def _records(
             some = list(takewhile(lambda line: model.knows(line.data), chunk[start : start + AT_ONCE]))
             found = model.predict(
                 [line.data for line in some], beam=asked.beam or BEAM, best=asked.nbest or 1,
-                copy_unknown=asked.copy_unknown,
+                copy_unknown=asked.copy_unknown, alignment=asked.alignment,
             )  # fmt: skip
-            warned = warned or warn_of_cut(model, (output for outputs in found for output in outputs))
+            warned = warned or warn_of_cut((len(output.units), output.ended) for outputs in found for output in outputs)
             yield from zip(some, found, strict=True)
             if len(some) < len(chunk[start : start + AT_ONCE]):
                 model.source_ids(chunk[start + len(some)].data)  # raises

@@ -22,13 +22,15 @@ def write(
         for some in prompts:
             found = found or bool(some)
             for prompt, outputs in zip(some, model.draw(some, config, count), strict=True):
-                warned = warned or (config.length is None and warn_of_cut(model, outputs))
+                ends = [(one.units, one.ended) for one in outputs]
+                warned = warned or (config.length is None and warn_of_cut(ends))
                 for index, output in enumerate(outputs):
+                    text = output.data.decode("utf-8", "replace")
                     data = output.data + (b"" if delimiter and output.data.endswith(delimiter) else delimiter)
                     if format == "jsonl":
                         record = {
-                            "prompt": prompt.decode("utf-8", "replace"), "text": output.text, "index": index,
-                            "seed": config.seed, "tokens": len(output.units) + output.ended,
+                            "prompt": prompt.decode("utf-8", "replace"), "text": text, "index": index,
+                            "seed": config.seed, "tokens": output.units + output.ended,
                             "stopped_by": "line" if output.ended else "length",
                         }  # fmt: skip
                         data = streams.encode(json.dumps(record, ensure_ascii=False) + "\n")

@@ -58,7 +58,7 @@ class PairSummary:
         for start in range(0, len(sources), AT_ONCE):
             some = sources[start : start + AT_ONCE]
             found = [best[0] for best in model.predict(some)]
-            warned = warned or warn_of_cut(model, found)
+            warned = warned or warn_of_cut((len(output.units), output.ended) for output in found)
             for source, output in zip(some, found, strict=True):
                 references = [model.vocabulary.split(as_read(text, side)) for text in self._references[source]]
                 made = model.vocabulary.split(as_read(output.data, side))

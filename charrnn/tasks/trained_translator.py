@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.seeds import random_seed
-from charrnn.settings import require_whole
+from charrnn.settings import require_range, require_whole
 from charrnn.tasks.score_records import perplexity
 from charrnn.tasks.trained_language import all_bytes
 from charrnn.tasks.translate_format import TranslatorSides
 from charrnn.text.packing import by_length
 from charrnn.text.pair_batches import POSITIONS, joined, pack_pairs
-from charrnn.text.pair_corpus import ROOM, Side
+from charrnn.text.pair_corpus import Side, most_units
 from charrnn.text.pair_gathering import unknown_label
 from charrnn.text.pairs import normalized
 from charrnn.text.units import REPLACEMENT
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from charrnn.models.translator import Translator
 
 BEAM = 5
-LONGER = 2.0  # times as long as the longest target of training, for the same length of source, an output may be
-BATCH_UNITS = 1 << 12  # units of the sources of one batch, about; divided by the width of the beam
+AT_ONCE = 1000  # samples that are drawn together
+MOST_UNITS = 1_000_000  # of a sample
 NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
@@ -44,8 +44,8 @@ class Output:
     """What a translator makes of a source; `logprob` is that of it given the source, in nats, its end included.
 
     Not `ended`: it was cut at the most units that it may have. alignment (units + 1, source units): how much of the
-    attention each unit of the output, and its end, gives to each unit of the source, end included; None where the model
-    has no attention.
+    attention each unit of the output, and its end, gives to each unit of the source, end included; None where it was
+    not asked for, as `source_units` are then empty.
     """
 
     data: bytes
@@ -80,6 +80,14 @@ class PairScore:
         return perplexity(self.logprob, self.tokens)
 
 
+class Sample(NamedTuple):
+    """An output that was drawn: its text, its units, and whether it ended before it was cut."""
+
+    data: bytes
+    units: int
+    ended: bool
+
+
 class TrainedTranslator:
     """A trained translator. It is immutable, and several threads may use it at once: calls wait for each other.
 
@@ -111,13 +119,14 @@ class TrainedTranslator:
         return cls(network, checkpoint.data)
 
     def predict(
-        self, sources: Iterable[str | bytes], *, beam: int = BEAM, best: int = 1, copy_unknown: bool = False
+        self, sources: Iterable[str | bytes], *, beam: int = BEAM, best: int = 1, copy_unknown: bool = False,
+        alignment: bool = False,
     ) -> list[list[Output]]:  # fmt: skip
         """The `best` most probable outputs of each source, in order, found by a beam search that keeps `beam`; 1 is
-        greedy. `copy_unknown`: in place of an unknown word of the output stands the word of the source that it gives
-        most attention to.
+        greedy. An output has no unknown word, unless `copy_unknown`: it is then written as the word of the source to
+        which it gives most attention. `alignment`: with the attention.
 
-        Raises TypeError for a single text, UsageError for a number out of range or without attention to copy by, and
+        Raises TypeError for a single text, UsageError for a number out of range or where there is no attention, and
         CharrnnError for a label that the model does not know or numbers that are not finite.
         """
         from charrnn.models.decoding import decode
@@ -126,19 +135,42 @@ class TrainedTranslator:
             raise TypeError("`sources` is one text; give a list of texts")
         require_whole("`beam`", beam, 1)
         require_whole("`best`", best, 1)
-        if copy_unknown and not self.has_alignment:
-            raise UsageError("`copy_unknown` follows the attention, and the model has none; leave it out")
+        for name, asked in (("copy_unknown", copy_unknown), ("alignment", alignment)):
+            if asked and not self.has_alignment:
+                raise UsageError(f"`{name}` follows the attention, and the model has none; leave it out")
         texts = list(sources)
-        found: list[list[Output]] = [[] for _ in texts]
-        beam = max(beam, best)
-        for chosen, ids in self._batches(texts, beam):
-            limits = np.array([self.limit(len(one)) for one in ids], np.int64)
-            for n, hypotheses in zip(
-                chosen, decode(self.network, ids, beam=beam, best=best, limits=limits), strict=True
-            ):
-                units = self.source_units(texts[n])
-                found[n] = [self._output(one, units, copy_unknown) for one in hypotheses]
-        return found
+        ids = [self.source_ids(text) for text in texts]
+        limits = np.array([self.limit(len(one)) for one in ids], np.int64)
+        found = decode(
+            self.network, ids, beam=max(beam, best), best=best, limits=limits, unknown=copy_unknown,
+            attention=alignment or copy_unknown,
+        )  # fmt: skip
+        return [
+            self._outputs(text, hypotheses, copy_unknown, alignment)
+            for text, hypotheses in zip(texts, found, strict=True)
+        ]
+
+    def _outputs(
+        self, text: str | bytes, found: Sequence[Hypothesis], copy_unknown: bool, alignment: bool
+    ) -> list[Output]:  # fmt: skip
+        """The outputs of a source that were found."""
+        if not all(math.isfinite(one.log_prob) for one in found):
+            raise CharrnnError(NOT_FINITE)
+        units = self.source_units(text) if copy_unknown or alignment else ()
+        outputs = []
+        for one in found:
+            words = [self.vocabulary.units[number] for number in one.ids.tolist()]
+            if copy_unknown and len(units) > 1 and one.attention is not None:
+                for step in np.flatnonzero(one.ids == UNKNOWN).tolist():
+                    words[step] = units[int(one.attention[step, :-1].argmax())]
+            data = self._written(words, one.ids)
+            matrix = one.attention if alignment else None
+            outputs.append(Output(data, one.log_prob, one.ended, tuple(words), units, matrix))
+        return outputs
+
+    def _written(self, units: Sequence[str], ids: Ids) -> bytes:
+        data = written(units, ids.tolist(), self.vocabulary)
+        return normalized(data.decode(), "nfc").encode() if self.sides.target.form == "nfd" else data
 
     def score(self, pairs: Iterable[tuple[str | bytes, str | bytes]]) -> list[PairScore]:
         """How probable each target is given its source, for pairs of both, in order.
@@ -189,30 +221,37 @@ class TrainedTranslator:
             seed=random_seed() if seed is None else seed,
         )  # fmt: skip
         [text] = all_bytes("`source`", [source])
-        return [output.text for output in next(self.draw([text], config, count))]
+        drawn = next(self.draw([text], config, count))
+        return [one.data.decode("utf-8", "replace") for one in drawn]
 
-    def draw(self, sources: Sequence[bytes], config: SamplingConfig, count: int) -> Iterator[list[Output]]:
-        """`count` outputs of each source in turn. Each depends on the seed, its source and its number only."""
+    def draw(self, sources: Sequence[bytes], config: SamplingConfig, count: int) -> Iterator[list[Sample]]:
+        """`count` samples of each source in turn. Each depends on the seed, its source and its number only.
+
+        Raises UsageError for a length beyond MOST_UNITS, CharrnnError as `predict`.
+        """
         from charrnn.models.decoding import sample
 
+        if config.length is not None:
+            require_range("`length`", config.length, 1, MOST_UNITS)
         for text in sources:
-            ids, units = self.source_ids(text), self.source_units(text)
+            ids = self.source_ids(text)
             limit = self.limit(len(ids)) if config.length is None else config.length
-            rows = max(1, BATCH_UNITS // len(ids))
-            found: list[Output] = []
+            found: list[Sample] = []
+            rows = max(1, min(AT_ONCE, MOST_UNITS // limit))
             for first in range(0, count, rows):
                 keys = [_key(config.seed, text, index) for index in range(first, min(first + rows, count))]
                 drawn = sample(
                     self.network, [ids] * len(keys), temperature=config.temperature, top_k=config.top_k,
                     top_p=config.top_p, keys=keys, limits=np.full(len(keys), limit, np.int64),
                 )  # fmt: skip
-                found += [self._output(one, units, False) for one in drawn]
+                for one in drawn:
+                    units = [self.vocabulary.units[number] for number in one.ids.tolist()]
+                    found.append(Sample(self._written(units, one.ids), len(units), one.ended))
             yield found
 
     def limit(self, units: int) -> int:
         """The most units of an output whose source has so many, its end included."""
-        source = units if self.labels else units - 1
-        return max(1, math.ceil(LONGER * self.sides.ratio * (source + ROOM)))
+        return most_units(self.sides.ratio, units, labelled=bool(self.labels))
 
     def knows(self, source: str | bytes) -> bool:
         """Whether a source can be read: all texts can, and labels that the model knows."""
@@ -237,27 +276,6 @@ class TrainedTranslator:
         side = self.sides.source
         text = as_read(source, side)
         return (str(text),) if side.vocabulary is None else (*side.vocabulary.split(text), side.vocabulary.units[EOS])
-
-    def _batches(self, texts: Sequence[str | bytes], beam: int) -> Iterator[tuple[list[int], list[Ids]]]:
-        """The numbers of some of the texts and their ids, those of similar length together."""
-        ids = [self.source_ids(text) for text in texts]
-        for chosen in by_length(np.array([len(one) for one in ids], np.int64), max(1, BATCH_UNITS // beam)):
-            some = chosen.tolist()
-            yield some, [ids[n] for n in some]
-
-    def _output(self, found: Hypothesis, source_units: tuple[str, ...], copy_unknown: bool) -> Output:
-        """The text of what was decoded."""
-        ids, weights = found.ids.tolist(), found.attention
-        units = [self.vocabulary.units[number] for number in ids]
-        if copy_unknown and weights is not None and len(source_units) > 1:
-            for step in np.flatnonzero(found.ids == UNKNOWN).tolist():
-                units[step] = source_units[int(weights[step, :-1].argmax())]
-        if not math.isfinite(found.log_prob):
-            raise CharrnnError(NOT_FINITE)
-        data = written(units, ids, self.vocabulary)
-        if self.sides.target.form == "nfd":
-            data = normalized(data.decode(), "nfc").encode()
-        return Output(data, found.log_prob, found.ended, tuple(units), source_units, weights)
 
 
 def as_read(text: str | bytes, side: Side) -> str | bytes:
@@ -285,4 +303,4 @@ def written(units: Sequence[str], ids: Sequence[int], vocabulary: Vocabulary) ->
 
 def _key(seed: int, source: bytes, index: int) -> int:
     """The key of the random numbers of a sample."""
-    return int.from_bytes(hashlib.sha256(b"%d %d " % (seed, index) + source).digest()[:8], "little")
+    return int.from_bytes(hashlib.sha256(b"%d %d " % (seed, index) + source).digest()[:16], "little")

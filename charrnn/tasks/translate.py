@@ -15,8 +15,9 @@ from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import translate_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
+from charrnn.tasks.translate_evaluation import evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
-from charrnn.text.pair_batches import PairBatches, evaluation_pairs
+from charrnn.text.pair_batches import PairBatches
 from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs
 from charrnn.training.options import Options, require_same
 from charrnn.training.task import Description, Metrics, Request, Task
@@ -30,7 +31,7 @@ class Translate(Task[PairCorpus, "Translator"]):
     """The task of translation; its dataset is a corpus of pairs of texts. For the methods see `Task`."""
 
     format: TranslateFormat = TRANSLATE
-    figures = ()
+    figures = ("exact_match", "token_error_rate")
     verbs = ("predict", "score", "sample")
     settings = (PairsConfig, TranslatorConfig, TrainingConfig)
 
@@ -88,20 +89,12 @@ class Translate(Task[PairCorpus, "Translator"]):
         return PairBatches(dataset.train, config.batch_size, config.seed)
 
     def evaluate(self, network: Translator, part: PairPart, *, limit: int | None = None) -> Metrics:
-        """As loss the mean -log P of a unit of the targets given their sources, ends included."""
-        count = len(part.targets.lengths)
-        chosen = np.arange(count)
-        if limit is not None and limit < len(part):
-            chosen = np.linspace(0, count - 1, max(1, count * limit // len(part))).astype(np.int64)
-        total, tokens = 0.0, 0
-        for records, batch, _ in evaluation_pairs(part, chosen):
-            total -= float(network.log_probs(batch).sum())
-            tokens += int(part.targets.lengths[records].sum()) + len(records)
-        return Metrics(total / tokens, tokens)
+        """See `translate_evaluation.evaluate`."""
+        return evaluate(network, part, limit)
 
     def record(self, dataset: PairCorpus) -> TranslatorSides:
         """Vocabularies, or labels, and how the pairs were read."""
-        return TranslatorSides(dataset.source, dataset.target, dataset.config, dataset.ratio)
+        return TranslatorSides(dataset.source, dataset.target, dataset.config, dataset.train.ratio)
 
     def describe(self, dataset: PairCorpus, network: Translator) -> Description:
         """Sizes, and how both sides are read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from charrnn.config import TrainingConfig
+from charrnn.errors import UsageError
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import record_defaults
 from charrnn.tasks.language_defaults import PATIENCE, resolve_cells
@@ -28,8 +29,11 @@ def resolve_model(given: Options, dataset: PairCorpus) -> TranslatorConfig:
     hidden = given.get("hidden_size", HIDDEN)
     chosen: dict[str, Any] = {"hidden_size": hidden, "embedding_size": hidden if tied else EMBEDDING}
     fields = given_fields(TranslatorConfig, given)
+    cells = resolve_cells(given, words=False)
+    if len(set(cells)) > 1:
+        raise UsageError(f"`cell` is {','.join(cells)}; a translator has layers of one kind: name one `cell`")
     sizes = {"vocabulary_size": dataset.target.size, "source_vocabulary_size": dataset.source.size}
-    return TranslatorConfig(cells=resolve_cells(given, words=False), **(chosen | fields | sizes))
+    return TranslatorConfig(cells=cells, **(chosen | fields | sizes))
 
 
 def resolve_training(given: Options) -> TrainingConfig:

@@ -38,6 +38,12 @@ def pack_part(part: PairPart, records: Numbers) -> tuple[Batch, Numbers]:
     return pack_pairs((sources, lengths), _some(part.targets, records))
 
 
+def source_of(part: PairPart, record: int) -> NDArray[np.int32]:
+    """The source of a record as a network reads it, of a text with its end."""
+    ids, lengths = _some(part.sources, np.array([record], np.int64))
+    return ids.astype(np.int32) if part.labelled else with_ends(ids, lengths)[0]
+
+
 def evaluation_pairs(part: PairPart, records: Numbers) -> Iterator[tuple[Numbers, Batch, Numbers]]:
     """The pairs of the numbers `records` in batches of similar lengths: the numbers (N) of the pairs of each, and the
     batch and the places of its targets as `pack_pairs` returns them."""

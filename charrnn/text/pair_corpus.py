@@ -6,6 +6,7 @@ Where few different sources each have many targets, a source is a label: one uni
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -31,6 +32,7 @@ from charrnn.text.vocabulary import Vocabulary
 MAX_WORDS = 100_000
 ROOM = 10  # units: of a short source the output may be longer, see `PairCorpus.ratio`
 LARGEST_RATIO = 500.0
+LONGER = 2.0  # times as long as the longest target of training, for the same length of source, an output may be
 
 
 @dataclass
@@ -49,11 +51,16 @@ class Texts:
 
 @dataclass
 class PairPart:
-    """Pairs of texts; `labelled`: each source is one unit, a label."""
+    """Pairs of texts; `labelled`: each source is one unit, a label.
+
+    `ratio`: no target of the training part has more than ratio · (n + ROOM) units, where its source has n, unless it
+    would be more than LARGEST_RATIO.
+    """
 
     sources: Texts
     targets: Texts
     labelled: bool
+    ratio: float
 
     def __len__(self) -> int:
         """The number of targets: the units of the target texts, and the end of each."""
@@ -86,18 +93,13 @@ class Side:
 
 @dataclass
 class PairCorpus:
-    """Encoded pairs; `notes` are for the user. `source` and `target` say how each side is read.
-
-    `ratio`: no target of the training part has more than ratio · (n + ROOM) units, where its source has n, unless it
-    would be more than LARGEST_RATIO.
-    """
+    """Encoded pairs; `notes` are for the user. `source` and `target` say how each side is read."""
 
     source: Side
     target: Side
     config: PairsConfig
     train: PairPart
     validation: PairPart | None
-    ratio: float
     digest: str
     notes: list[str] = field(default_factory=list)
 
@@ -200,10 +202,15 @@ def _encode(
             f"{int(cut.sum()):,}"
         )
     (sources, held_sources), (targets, held_targets) = parts
-    train = PairPart(sources, targets, labelled)
-    validation = PairPart(held_sources, held_targets, labelled) if held_sources and held_targets else None
     ratio = min(LARGEST_RATIO, float((targets.lengths / (sources.lengths + ROOM)).max()))
-    return PairCorpus(sides[0], sides[1], config, train, validation, ratio, combined_digest(digests), notes)
+    train = PairPart(sources, targets, labelled, ratio)
+    validation = PairPart(held_sources, held_targets, labelled, ratio) if held_sources and held_targets else None
+    return PairCorpus(sides[0], sides[1], config, train, validation, combined_digest(digests), notes)
+
+
+def most_units(ratio: float, source_units: int, *, labelled: bool) -> int:
+    """The most units of an output whose source has so many, its end included unless it is a label."""
+    return max(1, math.ceil(LONGER * ratio * (source_units - (not labelled) + ROOM)))
 
 
 def _choose(pairs: Sequence[Pair], config: PairsConfig) -> tuple[Reading, Reading]:
