@@ -40,7 +40,7 @@ ENCODER_KEY = 0x27D4EB2F  # dropout masks of the encoder are other ones than tho
 
 
 class Parts(NamedTuple):
-    """The blocks of a translator: a row of them for the places of the sources, one for the sources, and so on."""
+    """The blocks of a translator: over the units of the sources, over the sources, over the units of the targets."""
 
     encoder: list[Block]
     bridge: list[Block]

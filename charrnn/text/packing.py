@@ -168,9 +168,6 @@ def _pack(ids: NDArray[Any], lengths: Lengths, labels: NDArray[np.int32]) -> tup
 
 def lay_out(lengths: Lengths) -> Packing:
     """Where sequences of these lengths (N), each of one unit or more, lie in a batch that a network computes fast."""
-    if len(lengths) == 1:  # often asked for, and then what follows takes as long as a small network
-        zero = np.zeros(1, np.int64)
-        return Packing(-(-int(lengths[0]) // MULTIPLE) * MULTIPLE, 1, zero, zero, zero, zero)
     order = np.argsort(-lengths, kind="stable")
     T, B, rows = _choose(lengths[order])
     # In the order of rows, and within a row in that of falling length.
