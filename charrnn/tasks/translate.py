@@ -58,7 +58,7 @@ class Translate(Task[PairCorpus, "Translator"]):
         self, request: Request, dataset: PairCorpus, model: TranslatorConfig | None
     ) -> tuple[TranslatorConfig, TrainingConfig]:
         """The given options, and the defaults of `translate_defaults` for the rest."""
-        config = translate_defaults.resolve_training(request.given)
+        config = translate_defaults.resolve_training(request.given, dataset)
         return model or translate_defaults.resolve_model(request.given, dataset), config
 
     def network(self, model: TranslatorConfig, config: TrainingConfig, dataset: PairCorpus, threads: int) -> Translator:

@@ -60,7 +60,7 @@ class PairPart:
     sources: Texts
     targets: Texts
     labelled: bool
-    ratio: float
+    ratio: float = 1.0
 
     def __len__(self) -> int:
         """The number of targets: the units of the target texts, and the end of each."""
