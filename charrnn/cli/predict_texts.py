@@ -17,7 +17,7 @@ from charrnn.tasks.trained_translator import BEAM, Output, TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
 
 WIDEST = 12  # characters of a unit in a table of alignment
-AT_ONCE = 256  # lines, whose outputs are in memory together
+AT_ONCE = 1000  # lines, whose outputs are in memory together
 
 
 def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> None:
