@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Twice quiet: errors only.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
-# Other programs, for benchmarks/labels.py.
+# Other programs, for benchmarks/labels.py, tags.py and translate.py.
 PEERS := .venv-peers
 
 .NOTPARALLEL:
@@ -17,7 +17,7 @@ help:
 	@echo "make test         run the tests (under 4 minutes)"
 	@echo "make test-slow    run those that take longer: every command of the README, other processors, many processes"
 	@echo "make test-peers   run the tests that compare with PyTorch, which is installed first"
-	@echo "make peers        install other programs into .venv-peers, to compare with (benchmarks/labels.py)"
+	@echo "make peers        install other programs into .venv-peers, to compare with (benchmarks/)"
 	@echo "make kills        kill a training of each task 50 times, and compare what it ends with (10 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
 	@echo "make mutants      make 20 small mistakes, one after the other, and see whether the tests notice (10 to 30 minutes)"

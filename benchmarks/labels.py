@@ -10,11 +10,8 @@ sets up. Seconds are those of learning and predicting, with the start of the pro
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,11 +19,11 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.common import describe_machine, print_table
+from benchmarks.peers import arguments, parsed, rival, run, shown
 from charrnn.cli.parsers import duration
 from charrnn.config import TextConfig
 from charrnn.tasks.label_figures import figures
@@ -34,8 +31,6 @@ from charrnn.text.fields import TAB
 from charrnn.text.labelled import RecordReader
 from charrnn.text.reader import Source
 
-PROJECT = Path(__file__).resolve().parent.parent
-PEERS = PROJECT / ".venv-peers" / "bin" / "python"
 RIVALS = ("fasttext", "logistic-regression", "bilstm")
 TEST_SHARE = 0.1
 WORDS_FROM = 3  # a text: shorter ones, such as names, are read by characters
@@ -49,11 +44,11 @@ def read(path: str, folder: Path) -> Pairs:
         return [(record.text, record.label) for record in RecordReader(source, TextConfig())]
 
 
-def split(records: Pairs) -> tuple[Pairs, Pairs]:
-    """Training and test part: by a hash of the text, so that duplicates stay together."""
+def split(records: Pairs, key: str = "") -> tuple[Pairs, Pairs]:
+    """Training and test part: by a hash of the text, and `key`, so that duplicates stay together."""
     parts: tuple[Pairs, Pairs] = ([], [])
     for text, label in records:
-        number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+        number = int.from_bytes(hashlib.blake2b(f"{key}{text}".encode(), digest_size=8).digest(), "big")
         parts[number < TEST_SHARE * 2**64].append((text, label))
     return parts
 
@@ -73,23 +68,6 @@ def charrnn(train: Path, texts: Sequence[str], given: Sequence[str]) -> list[str
     return [json.loads(line)["label"] for line in out.splitlines()]
 
 
-def run(*arguments: str) -> bytes:
-    """Standard output of a command of this project."""
-    return subprocess.run(
-        [sys.executable, "-m", "charrnn", *arguments], check=True, stdout=subprocess.PIPE
-    ).stdout  # fmt: skip
-
-
-def rival(name: str, request: dict[str, Any], python: Path, folder: Path) -> tuple[str, list[Any]]:
-    """Name and version of a rival's package, and its outputs. Raises CalledProcessError where it fails."""
-    asked, answer = folder / "request.json", folder / "answer.json"
-    asked.write_text(json.dumps(request), encoding="utf-8")
-    program = Path(__file__).with_name("rivals.py")
-    subprocess.run([str(python), str(program), name, str(asked), str(answer)], check=True)
-    found = json.loads(answer.read_text(encoding="utf-8"))
-    return found["package"], found["outputs"]
-
-
 def measure(predicted: Sequence[str], test: Pairs, labels: Sequence[str]) -> tuple[float, float]:
     """Accuracy and macro-F1, in percent; `labels` are those of the training part."""
     numbers = {label: n for n, label in enumerate(labels)}
@@ -98,25 +76,12 @@ def measure(predicted: Sequence[str], test: Pairs, labels: Sequence[str]) -> tup
     return 100 * found["accuracy"], 100 * found["macro_f1"]
 
 
-def shown(values: Sequence[float]) -> str:
-    """The median, and the least and the greatest where there are several."""
-    spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
-    return f"{np.median(values):.2f}{spread}"
-
-
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="Learning labels, beside other programs.")
+    parser = arguments("Learning labels, beside other programs.", RIVALS, "5m")
     parser.add_argument("train", metavar="TRAIN")
     parser.add_argument("test", metavar="TEST", nargs="?", help="otherwise a tenth of TRAIN")
-    parser.add_argument("--max-time", default="5m", help="for each run of each program (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each program (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rivals", default=",".join(RIVALS), help="a list; '' is none (default: %(default)s)")
-    parser.add_argument("--python", type=Path, default=PEERS, help="that of the rivals (default: %(default)s)")
-    options = parser.parse_args()
-    if options.rivals and not options.python.exists():
-        parser.error(f"{options.python} is not there; `make peers` installs the other programs")
+    options = parsed(parser)
     given = ["--max-time", options.max_time, "--threads", str(options.threads)]
     rows: list[list[str]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -134,7 +99,7 @@ def main() -> None:
             "by_characters": short,
         }  # fmt: skip
         charrnn(file, texts[:10], ["--steps", "2"])
-        for side in ("charrnn", *filter(None, options.rivals.split(","))):
+        for side in ("charrnn", *options.rivals):
             results: list[tuple[float, float]] = []
             seconds: list[float] = []
             package = side
@@ -143,7 +108,8 @@ def main() -> None:
                 if side == "charrnn":
                     predicted = charrnn(file, texts, [*given, "--seed", str(seed)])
                 else:
-                    package, predicted = rival(side, request | {"seed": seed}, options.python, folder)
+                    answer = rival("rivals", side, request | {"seed": seed}, options.python, folder)
+                    package, predicted = answer.package, answer.outputs
                 seconds.append(time.perf_counter() - begun)
                 results.append(measure(predicted, test, labels))
                 print(f"{side}, seed {seed}: {results[-1][0]:.2f} {seconds[-1]:.0f} s", file=sys.stderr, flush=True)

@@ -1,10 +1,8 @@
-"""Other programs that learn from the same records, one function each, run by the Python that `make peers` sets up.
+"""Other programs that learn labels from the same records, one function each, run by the Python of `make peers`.
 
-    .venv-peers/bin/python benchmarks/rivals.py NAME request.json answer.json
+    .venv-peers/bin/python -m benchmarks.rivals NAME request.json answer.json
 
-The request has `train`, pairs of input and output; `test`, inputs; `seed`; `threads`; `seconds`, the time for the whole
-command; `by_characters`, whether texts are short, such as names. The answer has `outputs`, one for each input of
-`test`, and `package`, name and version. Choices that a user would tune are made on a tenth of `train`.
+Request and answer are those of all rivals. Choices that a user would tune are made on a tenth of `train`.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -29,7 +27,7 @@ HELD_OUT = 10  # one record of so many is held out
 PASSES, RATES, WORD_NGRAMS, CHARACTER_NGRAMS, BUCKETS = (10, 25, 50), (0.5, 0.2, 1.0), 2, (1, 4), 500_000
 INVERSE_PENALTIES = (10.0, 100.0, 1.0)  # of logistic regression
 # The bidirectional LSTM.
-EMBEDDING, HIDDEN, DROPOUT, LEARNING_RATE, BATCH, POOL, PATIENCE, MOST_PASSES = 64, 128, 0.5, 2e-3, 32, 20, 5, 100
+EMBEDDING, HIDDEN, DROPOUT, LEARNING_RATE, BATCH, POOL, MOST_PASSES = 64, 128, 0.5, 2e-3, 32, 20, 100
 RESERVE = 0.05  # of the time, for the predictions
 PADDING, UNKNOWN = 0, 1
 
@@ -38,7 +36,9 @@ Pairs = list[tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Request:
-    """What a rival is asked; see above."""
+    """What a rival is asked: `train` are pairs of input and output, `test` inputs, `seconds` the time for the whole
+    command; `held_out` pairs to stop and choose by, otherwise a tenth of `train`; `by_characters`: texts are short,
+    such as names; `sizes` of the network."""
 
     train: Pairs
     test: list[Any]
@@ -46,13 +46,17 @@ class Request:
     threads: int
     seconds: float
     by_characters: bool = False
+    held_out: Pairs = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def left(self) -> float:
         """The seconds left, the predictions' share aside."""
         return self.seconds * (1 - RESERVE) - (time.perf_counter() - BEGUN)
 
     def split(self) -> tuple[Pairs, Pairs]:
-        """The training part without the tenth to choose by, and that tenth."""
+        """The training part without what is there to choose by, and that."""
+        if self.held_out:
+            return self.train, self.held_out
         pairs = list(self.train)
         Random(self.seed).shuffle(pairs)
         held_out = max(1, len(pairs) // HELD_OUT)
@@ -61,10 +65,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Name and version of the package, and an output for each input of the test part."""
+    """Name and version of the package, and an output for each input of the test part; `seconds`: of predicting them all
+    once more, by what is done."""
 
     package: str
     outputs: list[Any]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 Learn = Callable[[Pairs], Callable[[Sequence[Any]], list[Any]]]
@@ -90,6 +96,17 @@ def best_of(request: Request, ways: Sequence[Learn]) -> list[Any]:
         if request.left() < 4 * (before - request.left()):
             break
     return ways[min(found)[1]]([*part, *held_out])(request.test)
+
+
+def timed(predict: Callable[[Sequence[Any]], list[Any]], inputs: Sequence[Any]) -> tuple[list[Any], float]:
+    """The outputs, and the seconds of all: the median of three times, after some were made once."""
+    predict(inputs[:50])
+    seconds: list[float] = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        outputs = predict(inputs)
+        seconds.append(time.perf_counter() - begun)
+    return outputs, sorted(seconds)[1]
 
 
 def fasttext(request: Request) -> Answer:
@@ -159,12 +176,10 @@ def logistic_regression(request: Request) -> Answer:
 
 
 def bidirectional_lstm(request: Request) -> Answer:
-    """Embedding, a bidirectional LSTM, maximum over time, dropout, Adam, early stopping.
-
-    The backward direction is an LSTM of its own over each sequence reversed: what packed sequences compute, in a
-    quarter of the time. Batches are of similar length.
-    """
+    """Embedding, a bidirectional LSTM, maximum over time, dropout, Adam, early stopping; batches of similar length."""
     import torch
+
+    from benchmarks.torch_parts import BothDirections, learn, padded, real_steps
 
     torch.manual_seed(request.seed)
     torch.set_num_threads(request.threads)
@@ -186,23 +201,14 @@ def bidirectional_lstm(request: Request) -> Answer:
         def __init__(self) -> None:
             super().__init__()
             self.embedding = torch.nn.Embedding(len(known) + 2, EMBEDDING, padding_idx=PADDING)
-            self.forwards = torch.nn.LSTM(EMBEDDING, HIDDEN, batch_first=True)
-            self.backwards = torch.nn.LSTM(EMBEDDING, HIDDEN, batch_first=True)
+            self.rnn = BothDirections(EMBEDDING, HIDDEN)
             self.dropout = torch.nn.Dropout(DROPOUT)
             self.output = torch.nn.Linear(2 * HIDDEN, len(labels))
 
         def forward(self, sequences: list[Any]) -> Any:
-            lengths = torch.tensor([len(sequence) for sequence in sequences])[:, None]
-            inputs = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
-            steps = torch.arange(inputs.shape[1])
-            embedded = self.dropout(self.embedding(inputs))
-            mirror = (lengths - 1 - steps).clamp(min=0)[:, :, None]
-
-            def turned(values: Any) -> Any:
-                return values.gather(1, mirror.expand(-1, -1, values.shape[2]))
-
-            hidden = torch.cat([self.forwards(embedded)[0], turned(self.backwards(turned(embedded))[0])], dim=2)
-            hidden = hidden.masked_fill((steps >= lengths)[:, :, None], -torch.inf)  # padding is never the maximum
+            inputs, lengths = padded(sequences)
+            hidden = self.rnn(self.dropout(self.embedding(inputs)), lengths)
+            hidden = hidden.masked_fill(~real_steps(lengths)[:, :, None], -torch.inf)  # padding is never the maximum
             return self.output(self.dropout(hidden.max(dim=1).values))
 
     network = Network()
@@ -219,26 +225,17 @@ def bidirectional_lstm(request: Request) -> Answer:
                 logits[chosen] = network([sequences[n] for n in chosen])
         return logits.argmax(dim=1).tolist(), logits
 
-    choose = Random(request.seed)
-    best, waited, kept = float("inf"), 0, network.state_dict()
-    for _ in range(MOST_PASSES):
-        network.train()
-        for chosen in similar_batches([len(sequence) for sequence in inputs], choose):
-            if request.left() < 0:
-                break
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(network([inputs[n] for n in chosen]), targets[chosen])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-        value = float(torch.nn.functional.cross_entropy(predict(to_choose)[1], torch.tensor(true)))
-        if value < best:
-            best, waited, kept = value, 0, {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        else:
-            waited += 1
-        if waited == PATIENCE or request.left() < 0:
-            break
-    network.load_state_dict(kept)
+    choose, cross_entropy = Random(request.seed), torch.nn.functional.cross_entropy
+    learn(
+        network,
+        optimizer,
+        batches=lambda: similar_batches([len(sequence) for sequence in inputs], choose),
+        loss=lambda chosen: cross_entropy(network([inputs[n] for n in chosen]), targets[chosen]),
+        value=lambda: float(cross_entropy(predict(to_choose)[1], torch.tensor(true))),
+        left=request.left,
+        passes=MOST_PASSES,
+        every=-(-len(inputs) // BATCH),
+    )
     return Answer(f"PyTorch {torch.__version__}", [labels[n] for n in predict(encoded(request.test))[0]])
 
 
@@ -248,13 +245,13 @@ def batches(numbers: list[int], size: int) -> Iterator[list[int]]:
         yield numbers[start : start + size]
 
 
-def similar_batches(lengths: list[int], choose: Random) -> list[list[int]]:
+def similar_batches(lengths: list[int], choose: Random, size: int = BATCH) -> list[list[int]]:
     """The numbers of all sequences in batches of similar length, in random order."""
     order = list(range(len(lengths)))
     choose.shuffle(order)
     found: list[list[int]] = []
-    for pool in batches(order, POOL * BATCH):
-        found += batches(sorted(pool, key=lengths.__getitem__), BATCH)
+    for pool in batches(order, POOL * size):
+        found += batches(sorted(pool, key=lengths.__getitem__), size)
     choose.shuffle(found)
     return found
 
@@ -266,12 +263,12 @@ RIVALS: dict[str, Callable[[Request], Answer]] = {
 }
 
 
-def main() -> None:
-    """Read a request, write the answer."""
-    name, asked, answer = sys.argv[1:]
-    found = RIVALS[name](Request(**json.loads(Path(asked).read_text(encoding="utf-8"))))
-    Path(answer).write_text(json.dumps({"package": found.package, "outputs": found.outputs}), encoding="utf-8")
+def answer(rivals: Mapping[str, Callable[[Request], Answer]]) -> None:
+    """Read a request, write the answer of the rival asked; the files and the name are the command's arguments."""
+    name, asked, answered = sys.argv[1:]
+    found = rivals[name](Request(**json.loads(Path(asked).read_text(encoding="utf-8"))))
+    Path(answered).write_text(json.dumps(asdict(found)), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    answer(RIVALS)

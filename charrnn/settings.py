@@ -25,6 +25,7 @@ class Setting(NamedTuple):
     `seconds` is a number that may be given as a time, such as 10m. `group` is the heading under which the setting is
     listed, and `default` says in words what is taken when it is not given. `names` are all its names where the field's
     own is not the only one; `placeholder` stands for its value in a list of settings.
+    `sides`: a task with two sides of text takes two of the choices, with a comma between them.
     """
 
     help: str
@@ -38,6 +39,7 @@ class Setting(NamedTuple):
     default: str = ""
     names: tuple[str, ...] = ()
     placeholder: str = ""
+    sides: bool = False
 
     def check(self, name: str, value: Any) -> None:
         """Raise `UsageError`, which begins with `name`, unless `value` is one of `choices` and in range."""
@@ -123,3 +125,9 @@ def require_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise `UsageError` unless `value` is one of `choices`."""
     if value not in choices:
         raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def require_equal(what: str, name: str, value: int, other: str, other_value: int) -> None:
+    """Raise `UsageError` unless two options have the same value, as `what` needs it."""
+    if value != other_value:
+        raise UsageError(f"{what} needs {name} and {other} to be equal, and they are {value} and {other_value}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from charrnn.config import MODEL, TASK, TEXT, RecurrentConfig, require_encoding
+from charrnn.config import MODEL, TASK, TEXT, UNITS, RecurrentConfig, require_encoding
 from charrnn.errors import UsageError
-from charrnn.settings import check_settings, require_range, setting
+from charrnn.settings import check_settings, require_choice, require_equal, require_range, setting
 
 POOLS = ("last", "mean", "max", "attention")
 HEADS = ("softmax", "crf")
 MOST_TAGS = 1 << 15
 MOST_BUCKETS = 1 << 20
+MOST_BEAM = 1000
+FORMS = ("none", "nfc", "nfd")
+ATTENTIONS = ("dot", "none")
 DISTRIBUTIONS = ("auto", "gaussian", "student")
 BY_DATA = "by the training part"
 MOST_DEGREES = 1000.0
@@ -95,6 +98,46 @@ class TaggerConfig(RecurrentConfig):
 
 
 @dataclass(frozen=True, slots=True)
+class TranslatorConfig(RecurrentConfig):
+    """An encoder that reads a source in both directions, `hidden_size` / 2 units each, and a decoder as deep.
+
+    `vocabulary_size` is that of the outputs; both embeddings have the width `embedding_size`.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    source_vocabulary_size: int = 2
+    attention: str = setting(
+        "dot",
+        help="What the output reads of the source: by dot-product attention at each step, or only its end (translate).",
+        group=MODEL,
+        choices=ATTENTIONS,
+    )
+    tie_weights: bool = setting(False, help="Tied weights: the output layer uses the embedding matrix.", group=MODEL)
+
+    def __post_init__(self) -> None:
+        RecurrentConfig.__post_init__(self)
+        require_range("source vocabulary size", self.source_vocabulary_size, 2)
+        require_range("`embedding_size`", self.embedding_size, 1)
+        if self.hidden_size % 2:
+            raise UsageError(
+                f"`hidden_size` is {self.hidden_size}; it must be even: each direction of the encoder has half of it"
+            )
+        if len(set(self.cells)) > 1:
+            raise UsageError(f"`cell` is {','.join(self.cells)}; all layers of a translator have the same")
+        if self.tie_weights:
+            require_equal("`tie_weights`", "`embedding_size`", self.embedding_size, "`hidden_size`", self.hidden_size)
+
+    @property
+    def encoder(self) -> RecurrentConfig:
+        """The layers of one direction of the encoder."""
+        shared = {field.name: getattr(self, field.name) for field in fields(RecurrentConfig)}
+        sizes = {"vocabulary_size": self.source_vocabulary_size, "hidden_size": self.hidden_size // 2}
+        return RecurrentConfig(**{**shared, **sizes})
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsConfig:
     """How records of an input and an output are read. `max_length` is in units; 0 is no limit.
 
@@ -113,6 +156,42 @@ class RecordsConfig:
         check_settings(self)
         if self.columns and len(self.columns) != 2:
             raise UsageError(f"`columns` is {','.join(self.columns)}; it must be two columns, input and output")
+
+
+@dataclass(frozen=True, slots=True)
+class PairsConfig(RecordsConfig):
+    """How pairs of texts are read and cut into units; empty texts and numbers below the least stand for what is chosen
+    by the training part. `unit` is that of both sides, or two with a comma between them.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+
+    unit: str = setting("", help="What text is cut into.", group=TEXT, shown=BY_DATA)
+    pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
+    min_count: int = setting(0, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1)
+    max_vocab: int = setting(-1, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0)
+    encoding: str = setting("utf-8", help="Encoding of the corpus.", group=TEXT, placeholder="NAME")
+    errors: str = setting("strict", help="What to do with invalid bytes.", group=TEXT, choices=("strict", "replace"))
+    normalize: str = setting(
+        "auto", help="Composed characters: as they are, composed (nfc), or taken apart (nfd) (translate).", group=TEXT,
+        choices=("auto", *FORMS), shown="auto: apart where far fewer are left",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        RecordsConfig.__post_init__(self)
+        require_encoding(self.encoding)
+        for unit in self.units:
+            require_choice("`unit`", unit, UNITS)
+        if len(self.units) > 2:
+            raise UsageError(f"`unit` is {self.unit}; it must be one unit, or two: that of the input, then the output")
+        if self.pretokenized and self.units and "word" not in self.units:
+            raise UsageError(f"`pretokenized` is for `unit` word, and `unit` is {self.unit}; leave it out")
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units that were given: none, one or two."""
+        return tuple(self.unit.split(",")) if self.unit else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,12 @@ from charrnn.cli import (
     predict_labels,
     predict_numbers,
     predict_tags,
+    predict_texts,
     sample_numbers,
+    sample_texts,
     score_labels,
     score_numbers,
+    score_pairs,
     score_tags,
     streams,
 )
@@ -51,6 +54,7 @@ from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.tasks.trained_forecaster import TrainedForecaster
 from charrnn.tasks.trained_tagger import TrainedTagger
+from charrnn.tasks.trained_translator import TrainedTranslator
 from charrnn.training import setup
 from charrnn.training.events import Diverged, End, Sampled, Step
 from charrnn.training.loop import train
@@ -158,11 +162,29 @@ def forecast_and_score(loaded: Checkpoint) -> None:
     assert len(found) == 20 + 1
 
 
+def translate_and_score(loaded: Checkpoint) -> None:
+    """The outputs of three lines or labels, some samples, and the scores of as many pairs."""
+    model = TrainedTranslator.of(loaded)
+    sources = [label.encode() for label in model.labels[:3]] or [b"101", b"", b"\xff\xc3\xa9 z"]
+    lines = [Line(source) for source in sources]
+    with written() as found:
+        predict_texts.write(model, [lines], Asked())
+        predict_texts.write(model, [lines], Asked(format="jsonl", nbest=2, alignment=model.has_alignment))
+        sample_texts.write(model, [sources], SamplingConfig(length=4), count=2, format="jsonl", delimiter=b"")
+    assert len(found) >= 4 * len(lines)
+    assert [np.isfinite(json.loads(line)["logprob"]) for line in found[-3 * len(lines) : -2 * len(lines)]]
+    with written() as found:
+        for asked in (Asked(), Asked(summary=True)):
+            score_pairs.write(model, [[Line(source + b"\tone Z") for source in sources if source]], asked)
+    assert np.isfinite(json.loads(found[-1])["logprob"])
+
+
 USES: dict[str, Callable[[Checkpoint], None]] = {
     "language": write_and_score,
     "classify": label_and_score,
     "tag": tag_and_score,
     "forecast": forecast_and_score,
+    "translate": translate_and_score,
 }
 
 

@@ -48,13 +48,18 @@ CORPORA = {
         f"{2000 + n // 12}-{n % 12 + 1:02d},{20 + n / 5 + 9 * math.sin(n * 0.52) + n * n % 7:.2f},{math.cos(n):.3f}\n"
         for n in range(80)
     ),
+    "translate": "".join(
+        f"{n:b}\t{' '.join(('zero', 'one', 'two')[n // 3**k % 3] for k in range(4))}\n" for n in range(40)
+    ),
 }
+STYLES = "".join(f"{'xyz'[n % 3]}\t{'xyz'[n % 3] * (n % 4)}{n}\n" for n in range(40))
 # Options of the runs of each task.
 OPTIONS: dict[str, dict[str, Any]] = {
     "language": {"embedding_size": 4, "seq_length": 8},
     "classify": {"embedding_size": 4, "ngrams": 0, "unit": "char"},
     "tag": {"embedding_size": 4, "char_ngrams": 2},
     "forecast": {"horizon": 2, "val_fraction": 0.2, "window": 14},
+    "translate": {"embedding_size": 4},
 }
 # Files without the state of a run, but with weights that one step has trained: of a task, a corpus, other options.
 TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -70,6 +75,8 @@ TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
         "".join(f"{n % 9 + n * n % 5} {n % 4}\n" for n in range(80)),
         {"cell": ("rnn",), "distribution": "student"},
     ),
+    "pairs": ("translate", CORPORA["translate"], {"cell": ("gru",), "layers": 2, "unit": "byte,word"}),
+    "styles": ("translate", STYLES, {"cell": ("lstm",), "attention": "none"}),
 }
 # Of each task: files with random weights, and files of a training run.
 FILES = {
@@ -77,12 +84,14 @@ FILES = {
     "classify": ("labels", "labels by words"),
     "tag": ("spans", "parts of speech"),
     "forecast": ("numbers by date", "numbers"),
+    "translate": ("pairs", "styles"),
 }
 RESUMABLE = {
     "language": ("training", "finished"),
     "classify": ("labels training", "labels finished"),
     "tag": ("tags training", "tags finished"),
     "forecast": ("numbers training", "numbers finished"),
+    "translate": ("pairs training", "pairs finished"),
 }
 
 

@@ -27,7 +27,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from charrnn.runtime.signals import TERMINATION_SIGNALS
-from tests import test_forecast, test_tag
+from tests import test_forecast, test_tag, test_translate
 from tests.conftest import sentences
 from tests.test_classify import records
 
@@ -68,6 +68,9 @@ TASKS = {
     "tag": Training(test_tag.sentences(250), (*TEXT, "--task", "tag", "--head", "crf", "--dense", "12"), 8_000),
     "forecast": Training(
         "\n".join(test_forecast.monthly(400)) + "\n", ("--task", "forecast", "--horizon", "3", "--dense", "12"), 12_000
+    ),
+    "translate": Training(
+        test_translate.pairs(400), (*TEXT, "--task", "translate", "--cell", "gru", "--layers", "2"), 5_000
     ),
 }
 

@@ -20,7 +20,7 @@ VALUES: list[Any] = [
 
 
 # Parts of the metadata; the last ones are of tasks other than language models.
-SECTIONS = ("model", "text", "training", "timings", "output", "records", "columns")
+SECTIONS = ("model", "text", "source", "training", "timings", "input", "output", "records", "columns")
 
 
 def take_apart(data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:

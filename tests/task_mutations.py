@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from tests.mutations import (
     VALUES,
@@ -92,14 +93,44 @@ def columns(data: bytes, choose: Random) -> bytes:
     return put_together(header, metadata, body)
 
 
+def pairs(data: bytes, choose: Random) -> bytes:
+    """Another form, entry or unit of a side, labels that are not, records or a ratio of lengths that cannot be."""
+    header, metadata, body = take_apart(data)
+    read = metadata["input"]
+    match choose.randrange(5):
+        case 0:
+            side = choose.choice([read, metadata["output"]])
+            side[choose.choice(list(side))] = choose.choice(["nfc", "nfd", "NFD", "text", "source", "labels", *VALUES])
+        case 1 if "labels" in read:
+            strange = ["", "\n", "a\tb", "\x1b]0;owned\x07", "\ud800", "\u202e", "x" * 5000, *VALUES]
+            read["labels"][choose.randrange(len(read["labels"]))] = copy.deepcopy(choose.choice(strange))
+        case 1 | 2:
+            sizes = [1, 2, 3, 5, metadata["model"]["vocabulary_size"], 2**40]
+            metadata["model"][choose.choice(["source_vocabulary_size", "hidden_size"])] = choose.choice(sizes)
+        case 3:
+            units = ["", "char", "char,word", "word,word,word", ",", "letter"]
+            numbers = [-2, -1, 0, 1]
+            changes: list[tuple[str, list[Any]]] = [
+                ("unit", units),
+                ("max_vocab", numbers),
+                ("normalize", ["nfd", "x"]),
+            ]
+            key, values = choose.choice(changes)
+            metadata["records"][key] = choose.choice(values)
+        case _:
+            metadata["length_ratio"] = choose.choice([1e-9, 0.0, -1.0, 1, 500, 501, 1e300, 10**400, *VALUES])
+    return put_together(header, metadata, body)
+
+
 MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
     truncated, flipped, pieces_moved, header_length, tensor_entry, tensor_names, metadata_value, metadata_value,
-    metadata_key, metadata_text, vocabulary, labels, columns, sizes, weights, training_entry, training_entry,
+    metadata_key, metadata_text, vocabulary, labels, columns, pairs, sizes, weights, training_entry, training_entry,
     training_tensors,
 )  # fmt: skip
 # The tasks whose files have what these change; of the others it is all tasks.
 OF_TASKS: dict[Callable[[bytes, Random], bytes], tuple[str, ...]] = {
-    vocabulary: ("language", "classify", "tag"),
+    vocabulary: ("language", "classify", "tag", "translate"),
     labels: ("classify", "tag"),
     columns: ("forecast",),
+    pairs: ("translate",),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import labels, rivals
+from benchmarks import labels, peers, rivals
 from charrnn.errors import CharrnnError
 
 RECORDS = [(f"{'aeiou'[n % 5] * 3} w{n}", "low" if n % 5 < 2 else "high") for n in range(400)]
@@ -60,12 +60,12 @@ def test_batches_of_similar_length() -> None:
 @pytest.mark.parametrize("name", labels.RIVALS)
 @pytest.mark.parametrize("by_characters", [False, True])
 def test_other_programs_learn(name: str, by_characters: bool, tmp_path: Path) -> None:
-    if not labels.PEERS.exists():
+    if not peers.PEERS.exists():
         pytest.skip("needs the environment that `make peers` sets up")
     train, test = labels.split(RECORDS)
     texts = [*(text for text, _ in test), "", "__LABEL__0 __label__1"]
     request = {"train": train, "test": texts, "threads": 1, "seconds": 20.0, "seed": 0}
-    package, outputs = labels.rival(name, request | {"by_characters": by_characters}, labels.PEERS, tmp_path)
-    assert package.split()[-1][0].isdigit()
-    assert len(outputs) == len(texts)
-    assert labels.measure(outputs[: len(test)], test, ["high", "low"])[0] > 90
+    answer = peers.rival("rivals", name, request | {"by_characters": by_characters}, peers.PEERS, tmp_path)
+    assert answer.package.split()[-1][0].isdigit()
+    assert len(answer.outputs) == len(texts)
+    assert labels.measure(answer.outputs[: len(test)], test, ["high", "low"])[0] > 90

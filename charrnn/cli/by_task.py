@@ -37,6 +37,10 @@ class Asked:
     rolling: bool = False
     last: int | None = None
     seed: int | None = None
+    beam: int | None = None
+    nbest: int | None = None
+    copy_unknown: bool = False
+    alignment: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,15 @@ PREDICT = {
     "forecast": Writer(
         "charrnn.cli.predict_numbers", ("csv", "tsv", "jsonl"), ("horizon", "interval", "rolling", "seed")
     ),
+    "translate": Writer(
+        "charrnn.cli.predict_texts", ("tsv", "jsonl"), ("text_field", "beam", "nbest", "copy_unknown", "alignment")
+    ),
 }
 SCORE = {
     "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field", "columns")),
     "tag": Writer("charrnn.cli.score_tags", ("tsv", "jsonl"), ("columns",)),
     "forecast": Writer("charrnn.cli.score_numbers", ("tsv", "jsonl"), ("horizon", "last", "seed")),
+    "translate": Writer("charrnn.cli.score_pairs", ("tsv", "jsonl")),
 }
 
 OF_LANGUAGE = ("stream", "vs", "per_token")

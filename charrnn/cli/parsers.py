@@ -108,6 +108,20 @@ def list_of(choices: Collection[str]) -> Callable[[Any], tuple[str, ...]]:
     return parse
 
 
+def one_or_two_of(choices: Collection[str]) -> Callable[[Any], str]:
+    """A parser of one word of `choices`, or of two with a comma between them: `char`, `char,word`."""
+    parse_all = list_of(choices)
+
+    def parse(value: Any) -> str:
+        found = parse_all(value)
+        if len(found) > 2:
+            raise typer.BadParameter(f"{value!s:.40} has {len(found)} items; it must be one, or two: input, output")
+        return ",".join(found)
+
+    parse.__doc__ = f"One of {', '.join(choices)}, or for two sides of text two of them with a comma: input, output."
+    return parse
+
+
 def words(value: Any) -> tuple[str, ...]:
     """Names or numbers with commas between them."""
     items = value if isinstance(value, list | tuple) else str(value).split(",")

@@ -1,4 +1,4 @@
-"""`charrnn predict`: the label of each line of a text, the tag of each token, or the rows that follow a history."""
+"""`charrnn predict`: the label or the translation of each line, the tag of each token, or the rows after a history."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from charrnn.cli.model import open_model
 from charrnn.cli.options import CheckpointOption, PrecisionOption, QuietOption, ThreadsOption, option
 from charrnn.cli.parsers import number, whole_number
 from charrnn.errors import UsageError
+from charrnn.task_config import MOST_BEAM
 
 
 def predict(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT", help="Text to label, instead of lines of a file or pipe.", show_default=False),
+        typer.Argument(metavar="TEXT", help="Input, instead of lines of a file or pipe.", show_default=False),
     ] = None,
     checkpoint: CheckpointOption = None,
     input: InputOption = None,
@@ -46,6 +47,44 @@ def predict(
             default="the best one",
         ),
     ] = None,
+    beam: Annotated[
+        int | None,
+        option(
+            "--beam",
+            metavar="N",
+            parser=whole_number(1, MOST_BEAM),
+            group="Translations",
+            help="Outputs that the search keeps; 1 is greedy.",
+            default="5",
+        ),
+    ] = None,
+    nbest: Annotated[
+        int | None,
+        option(
+            "--nbest",
+            metavar="N",
+            parser=whole_number(1, MOST_BEAM),
+            group="Translations",
+            help="Write the N best outputs of each line, with rank and logprob.",
+            default="the best one alone",
+        ),
+    ] = None,
+    copy_unknown: Annotated[
+        bool,
+        option(
+            "--copy-unknown",
+            group="Translations",
+            help="For an unknown word write the word of the input that it attends to most.",
+        ),
+    ] = False,
+    alignment: Annotated[
+        bool,
+        option(
+            "--alignment",
+            group="Translations",
+            help="Show the attention: a table after each output, in jsonl a matrix.",
+        ),
+    ] = False,
     horizon: HorizonOption = None,
     interval: Annotated[
         float | None,
@@ -77,7 +116,7 @@ def predict(
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
 ) -> None:
-    """Say what the output most probably is: the label of a line, the tags of its tokens, the rows after a table."""
+    """Say what the output most probably is: label, tags or translation of a line, or the rows after a table."""
     streams.set_quiet(quiet)
     require_input(texts, input, encoding, "predict")
 
@@ -88,6 +127,7 @@ def predict(
         asked = Asked(
             format=format, header=header, text_field=text_field, best=best, columns=columns, from_text=bool(texts),
             horizon=horizon, interval=interval, rolling=rolling, seed=seed,
+            beam=beam, nbest=nbest, copy_unknown=copy_unknown, alignment=alignment,
             name=described(texts, input, hint=False)[0],
         )  # fmt: skip
         writer = writer_for(PREDICT, model.task, asked)

@@ -68,7 +68,7 @@ def sample(
             "--prompt",
             metavar="TEXT",
             group="Prompt",
-            help="Text to go on from, taken as it is. Can be repeated; completions come in order.",
+            help="Text to go on from, or the input of a translator, as it is. Can be repeated; results come in order.",
         ),
     ] = None,
     prompt_file: Annotated[
@@ -151,6 +151,21 @@ def sample(
                 format="jsonl" if format == "jsonl" else "csv",
             )  # fmt: skip
             return
+        if model.task == "translate":
+            if length == math.inf or stop or echo:
+                raise UsageError("--length inf, --stop and --echo are not for models of the task translate; leave out")
+            if prompt_file is None and not prompt:
+                known = f"; its labels are {', '.join(map(repr, model.labels))}" if model.labels else ""
+                raise UsageError(f"a translator draws outputs of an input, a --prompt, and there is none{known}")
+            from charrnn.cli import sample_texts
+
+            units = None if length is None else int(length)
+            found = sample_texts.write(
+                model, prompts, SamplingConfig(length=units, seed=seed, **given(settings)), count=count, format=format,
+                delimiter=b"\n" if delimiter is None else streams.encode(delimiter),
+            )  # fmt: skip
+            _note_nothing(found)
+            return
         config = model.sampling_config(
             length=length,
             stops=stops,
@@ -173,8 +188,13 @@ def sample(
                 else:
                     _write_json(out, pieces, some, echoed, seed)
                 out.flush()
-        if not found:
-            streams.note("the prompt file is empty: there is no prompt to go on from, and nothing was written")
+        _note_nothing(found)
+
+
+def _note_nothing(found: bool) -> None:
+    """Say so where there was no prompt."""
+    if not found:
+        streams.note("the prompt file is empty: there is no prompt to go on from, and nothing was written")
 
 
 def _require_memory(length: int, samples: int, *, as_json: bool) -> None:

@@ -162,7 +162,7 @@ def score(
 
 def _unit(model: Any) -> str:
     """What a model cuts text into; of one that reads numbers, nothing that text can be."""
-    return str(model.unit if model.task == "forecast" else model.vocabulary.unit)
+    return str(model.vocabulary.unit if model.task == "language" else model.unit)
 
 
 def _check_output(format: str | None, header: bool, per_token: bool, summary: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from charrnn.cli.options import option
-from charrnn.cli.parsers import duration, list_of, number, numbers_or, one_of, whole_number, words
+from charrnn.cli.parsers import duration, list_of, number, numbers_or, one_of, one_or_two_of, whole_number, words
 from charrnn.settings import Setting, settings_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -100,6 +100,8 @@ def _value(type_name: str, found: Setting) -> tuple[Any, Parser | None, str]:
             return float, duration, "TIME"
         case "float":
             return float, number(low, high, above=found.above), "X"
+        case "str" if found.sides:
+            return str, one_or_two_of(found.choices), "|".join(found.choices)
         case "str" if found.choices:
             return str, one_of(found.choices), "|".join(found.choices)
         case "str":

@@ -19,13 +19,21 @@ from charrnn.cli.train_files import check_names, choose_output
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.lock import only_writer
-from charrnn.task_config import ClassifierConfig, ForecasterConfig, RecordsConfig, SeriesConfig, TaggerConfig
+from charrnn.task_config import (
+    ClassifierConfig,
+    ForecasterConfig,
+    PairsConfig,
+    RecordsConfig,
+    SeriesConfig,
+    TaggerConfig,
+    TranslatorConfig,
+)
 from charrnn.training.clock import stopwatch
 
 
 @with_settings(
     TextConfig, ModelConfig, RecordsConfig, ClassifierConfig, TaggerConfig, SeriesConfig, ForecasterConfig,
-    TrainingConfig, groups=options.GROUPS,
+    PairsConfig, TranslatorConfig, TrainingConfig, groups=options.GROUPS,
 )  # fmt: skip
 def train(
     context: typer.Context,
@@ -47,7 +55,7 @@ def train(
     quiet: QuietOption = False,
     **settings: Any,
 ) -> None:
-    """Learn from text, or with --task from labels, tags or numbers, and write a checkpoint.
+    """Learn from text, or with --task from labels, tags, numbers or pairs, and write a checkpoint.
 
     What is not given is chosen to suit the corpus. The corpus is one text, whose last tenth is held out to choose the
     best weights, or with --lines a text per line, a tenth of which are. Ctrl-C saves, and --resume goes on to the same

@@ -56,7 +56,8 @@ TaskName: TypeAlias = Annotated[
         "--task",
         choices=tuple(TASKS),
         group=TASK,
-        help="language: text goes on; classify: a text has a label; tag: each token has one; forecast: numbers go on.",
+        help="language: text goes on; classify: a text has a label; tag: each token has one; forecast: numbers go on; "
+        "translate: a text, or a label, has another text.",
         default="language",
     ),
 ]

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from charrnn.kernels import (
+        attention,
         crf,
+        decode,
         density,
         draw,
         dropout,
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "crf", "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm", "matmul", "ngrams",
-    "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text", "tile", "words",
+    "attention", "crf", "decode", "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm",
+    "matmul", "ngrams", "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text",
+    "tile", "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

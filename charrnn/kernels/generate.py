@@ -85,6 +85,39 @@ def _one_of(arrays, layer):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def run_layers(net: Network, lstm: LSTM | None, gru: GRU | None, rnn: RNN | None, begin: int, end: int) -> None:
+    """One step of all layers for the rows from `begin` to `end`: from slot 0 of the states to slot 1.
+
+    The input lies in `rows_gemm`, or its rows of the table in `local`.
+    """
+    # A constant would be a type of its own, and the cells' kernels compiled once more for it.
+    reverse: Any = np.bool_(False)
+    table, local, x, weight = net.table, net.local, net.rows_gemm, net.first
+    layers = len(net.h)
+    for layer in range(layers):
+        gates, recurrent, h, h_gemm = net.gates[layer], net.recurrent[layer], net.h[layer], net.h_gemm[layer]
+        if lstm is not None:
+            c, peepholes = lstm.c[layer], one_of(lstm.peepholes, layer)[0]
+            lstm_forward(
+                table, local, x, weight, gates, recurrent, peepholes, lstm.factors, h, h_gemm, c, h[1:],
+                net.reset_mask, reverse, begin, end,
+            )  # fmt: skip
+        elif gru is not None:
+            gru_forward(
+                table, local, x, weight, gates, recurrent, gru.recurrent_n[layer], gru.bias_hn[layer], gru.reset, h,
+                h_gemm, gru.side[layer], gru.side_gemm[layer], h[1:], net.reset_mask, reverse, begin, end,
+            )  # fmt: skip
+        elif rnn is not None:
+            rnn_forward(
+                table, local, x, weight, gates, recurrent, rnn.relu, h, h_gemm, h[1:], net.reset_mask, reverse,
+                begin, end,
+            )  # fmt: skip
+        x = h_gemm[1:]
+        if layer + 1 < layers:
+            table, local, weight = net.bias[layer + 1], net.zeros, net.inputs[layer + 1]
+
+
+@kernel
 def generate(
     net: Network, lstm: LSTM | None, gru: GRU | None, rnn: RNN | None, previous: Ids, uniforms: Array,
     temperature: float, top_k: int, top_p: float, line_end: int, ended: Flags, units: Ids, begin: int, end: int,
@@ -97,9 +130,6 @@ def generate(
     `line_end`, which `ended` (B) notes, the rest of `units` is left as it is.
     """
     layers = len(net.h)
-    reverse: Any = np.bool_(
-        False
-    )  # a constant would be a type of its own, and the cells' kernels compiled once more for it
     open_lines = end - begin
     for n in range(units.shape[0]):
         for b in range(begin, end):
@@ -112,30 +142,12 @@ def generate(
                 store_gemm_input(row, net.rows_gemm[0, b])
             else:
                 net.local[0, b] = unit
-        table, local, x, weight = net.table, net.local, net.rows_gemm, net.first
+        run_layers(net, lstm, gru, rnn, begin, end)
         for layer in range(layers):
-            gates, recurrent, h, h_gemm = net.gates[layer], net.recurrent[layer], net.h[layer], net.h_gemm[layer]
+            shift_state(net.h[layer], begin, end)
             if lstm is not None:
-                c, peepholes = lstm.c[layer], one_of(lstm.peepholes, layer)[0]
-                lstm_forward(
-                    table, local, x, weight, gates, recurrent, peepholes, lstm.factors, h, h_gemm, c,
-                    h[1:], net.reset_mask, reverse, begin, end,
-                )  # fmt: skip
-                shift_state(c, begin, end)
-            elif gru is not None:
-                gru_forward(
-                    table, local, x, weight, gates, recurrent, gru.recurrent_n[layer], gru.bias_hn[layer], gru.reset,
-                    h, h_gemm, gru.side[layer], gru.side_gemm[layer], h[1:], net.reset_mask, reverse, begin, end,
-                )  # fmt: skip
-            elif rnn is not None:
-                rnn_forward(
-                    table, local, x, weight, gates, recurrent, rnn.relu, h, h_gemm, h[1:], net.reset_mask, reverse,
-                    begin, end,
-                )  # fmt: skip
-            shift_state(h, begin, end)
-            x = h_gemm[1:]
-            if layer + 1 < layers:
-                table, local, weight = net.bias[layer + 1], net.zeros, net.inputs[layer + 1]
+                shift_state(lstm.c[layer], begin, end)
+        x = net.h_gemm[layers - 1, 1:]
         compute_logits(x[0, begin:end], net.output, net.output_bias, net.logits[0, begin:end], NOTHING)
         for b in range(begin, end):
             unit = draw(net.logits[0, b], uniforms[n, b], temperature, top_k, top_p)

@@ -6,22 +6,22 @@ Letters in shapes as in `nn/block.py`; S is the number of arrays of hidden state
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import CharrnnError
+from charrnn.models.program import Program, Stage
 from charrnn.nn.block import Block, Head, Log, Window
 from charrnn.nn.context import Context
 from charrnn.nn.dropout import DropoutKey
 from charrnn.nn.parameters import Layout, require_unique
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids, zeros
-from charrnn.runtime.threads import Job, Work, in_sequence
+from charrnn.runtime.threads import Job
 from charrnn.text.batch import Batch
 
 ZEROED_AT_ONCE = 1 << 16  # elements of the gradient that one item of the zeroing job covers
@@ -35,7 +35,8 @@ def rows_per_group(steps: int, gates: int) -> int:
 
 
 class Network:
-    """Blocks, each reading the signal of the one before, and a head; see `nn/block.py`.
+    """Blocks, each reading the signal of the one before, and a head; see `nn/block.py`. `others`: blocks that a
+    subclass runs besides.
 
     `parameters` (P) is flat, `views` are its parts by name and shape, see `layout`. After a change of either, call
     `invalidate`. `gradient` (P) is that of the latest `loss`. If `layout.row_table` is not None, the first parameter is
@@ -50,11 +51,12 @@ class Network:
     """
 
     def __init__(
-        self, blocks: Sequence[Block], head: Head, *, threads: int = 1, dtype: npt.DTypeLike = np.float32,
-        bfloat16: bool = False,
+        self, blocks: Sequence[Block], head: Head, *, others: Sequence[Block] = (), threads: int = 1,
+        dtype: npt.DTypeLike = np.float32, bfloat16: bool = False,
     ) -> None:  # fmt: skip
         self.blocks, self.head, self.threads = list(blocks), head, threads
-        declared = [parameter for block in (*blocks, head) for parameter in block.parameters()]
+        self.parts = (*others, *blocks, head)
+        declared = [parameter for block in self.parts for parameter in block.parameters()]
         require_unique(declared)
         declared.sort(key=lambda parameter: not parameter.by_row)  # the layout has that one first
         self.layout = Layout(declared)
@@ -65,7 +67,7 @@ class Network:
         self.parameters: Array = zeros(self.layout.size, self.dtype)
         self.gradient: Array = zeros(self.layout.size, self.dtype)
         self.views, gradients = self.layout.views(self.parameters), self.layout.views(self.gradient)
-        for block in (*blocks, head):
+        for block in self.parts:
             block.bind(self.views, gradients, self.context)
         self._table = self.layout.row_table
         self.touched: Ids | None = None if self._table is None else np.zeros(0, np.int32)
@@ -128,8 +130,7 @@ class Network:
     def _jobs_to_pack(self, *, backward: bool, often: bool) -> list[Job]:
         key = backward, often
         if key not in self._pack_jobs:
-            parts = (*self.blocks, self.head)
-            self._pack_jobs[key] = [job for part in parts for job in part.pack(backward=backward, often=often)]
+            self._pack_jobs[key] = [job for part in self.parts for job in part.pack(backward=backward, often=often)]
         return self._pack_jobs[key]
 
     def open_window(
@@ -140,7 +141,7 @@ class Network:
         window = Window(
             batch.inputs, get("mask", *shape), get("reverse mask", *shape), len(batch.targets),
             batch.reset is not None or batch.ends is not None, gradient,
-            first_state, rate,
+            first_state, rate, source=batch.source,
         )  # fmt: skip
         self._program = None  # its arrays are reused by this window
         signal: Signal | Lookup | None = None
@@ -158,6 +159,7 @@ class Network:
         Raises `CharrnnError` for ids outside [0, V).
         """
         window.inputs, window.bags, window.beside, window.key = batch.inputs, batch.bags, batch.beside, key
+        window.source = batch.source
         window.mask[:] = 1 if batch.reset is None else ~batch.reset
         window.reverse_mask[:] = 1 if batch.ends is None else ~batch.ends
         for block in self.blocks:
@@ -190,6 +192,28 @@ class Network:
         """Run all blocks backward, in reverse order, for the rows from `begin` to `end`."""
         for block in reversed(self._rows_blocks):
             block.backward_rows(begin, end, thread)
+
+    def kind(self, batch: Batch) -> tuple[object, ...]:
+        """What windows must have in common to be computed in the same arrays."""
+        return batch.inputs.shape, batch.targets.shape, batch.reset is None, batch.ends is None
+
+    def prepare_backward(self) -> None:
+        """`Block.prepare_backward`, in reverse order."""
+        for block in reversed(self.blocks):
+            block.prepare_backward()
+
+    def stages_before(self) -> Iterator[Stage]:
+        """What a window computes before `forward_rows`: nothing."""
+        yield from ()
+
+    def stages_after(self) -> Iterator[Stage]:
+        """What a gradient computes after the jobs of the weights: its rest."""
+        yield self.finish_gradient
+
+    def finish_gradient(self) -> None:
+        """`Block.finish_gradient`, in reverse order."""
+        for block in reversed(self.blocks):
+            block.finish_gradient()
 
     def copy_state(self, state: Array) -> None:
         """Copy the state after the last step of the window to state (S, B, H)."""
@@ -260,7 +284,7 @@ class Network:
         self, batch: Batch, state: Array, scales: Log, rate: float, key: int, *, first_state: bool
     ) -> Log:  # fmt: skip
         """Add the gradient of Σ scales · loss over a group of B rows; return log-probabilities (K, B), in nats."""
-        kind = (batch.inputs.shape, batch.targets.shape, batch.reset is None, batch.ends is None, rate, first_state)
+        kind = (*self.kind(batch), rate, first_state)
         program = self._program
         if program is None or program.kind != kind or not self.head.fixed:
             window, hidden = self.open_window(batch, gradient=True, first_state=first_state, rate=rate)
@@ -268,43 +292,6 @@ class Network:
         self.begin(program.window, batch, state, key)
         program.targets[:], program.scales[:] = batch.targets, scales
         for stage in program.stages:  # of a head that is not fixed each is made when those before are done
-            self.context.pool.run(stage)
-        for block in reversed(self.blocks):
-            block.finish_gradient()
+            stage()
         self.copy_state(state)
         return program.log_probs
-
-
-class Program:
-    """Everything about a gradient that is the same for all windows of one `kind` (shapes, resets, dropout rate).
-
-    It is prepared once: arrays, and `stages`, lists of jobs. Threads wait for each other between stages only. For each
-    window `targets` and `scales` (K, B) are filled again, and the stages fill `log_probs` (K, B).
-    """
-
-    def __init__(
-        self, network: Network, kind: tuple[Any, ...], window: Window, hidden: Signal, targets: Ids, scales: Log
-    ) -> None:  # fmt: skip
-        head, blocks, (_, B) = network.head, network.blocks, window.shape
-        self.kind, self.window = kind, window
-        self.targets, self.scales, self.log_probs = targets.copy(), scales.copy(), np.empty(targets.shape[:2])
-        head.claim(hidden)
-        for block in reversed(blocks):
-            block.prepare_backward()
-        stages = self._make_stages(network, hidden, B)
-        self.stages: Iterable[list[Job]] = list(stages) if head.fixed else stages
-
-    def _make_stages(self, network: Network, hidden: Signal, B: int) -> Iterator[list[Job]]:
-        """Forward, and chunk by chunk of the head the loss and the gradient of its weights; backward; weights."""
-        head, rows = network.head, list[Work]([network.forward_rows])
-        chunks = head.chunks(self.targets)
-        for chunk in chunks:
-            part = hidden.steps(chunk)
-            rows.append(head.gradient_rows(part, self.targets[chunk], self.scales[chunk], self.log_probs[chunk]))
-            # The logits of the next chunk overwrite these, so weight gradients come before it.
-            if chunk is not chunks[-1]:
-                yield [Job(B, 1, in_sequence(*rows))]
-                yield head.weight_jobs()
-                rows = []
-        yield [Job(B, 1, in_sequence(*rows, network.backward_rows))]
-        yield [*head.weight_jobs(), *(job for block in network.blocks for job in block.weight_jobs())]

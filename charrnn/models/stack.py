@@ -18,17 +18,19 @@ from charrnn.runtime.threads import Job, in_sequence
 from charrnn.text.batch import Batch
 
 
-def recurrent_stack(config: Any, width: int, *, bidirectional: bool, one_hot: bool = False) -> tuple[list[Block], int]:
+def recurrent_stack(
+    config: Any, width: int, *, bidirectional: bool, one_hot: bool = False, part: str = ""
+) -> tuple[list[Block], int]:  # fmt: skip
     """The recurrent layers of `config`, a `RecurrentConfig`, over inputs of width E, and the width of their output.
 
-    `one_hot`: the first layer reads ids, and E is the size of the vocabulary.
+    `one_hot`: the first layer reads ids, and E is the size of the vocabulary. `part`: what their names begin with.
     """
     blocks: list[Block] = []
     for index, cell in enumerate(config.cells):
         make, ids = layer_class(cell), one_hot and not index
-        layer = make(config, index, width, one_hot=ids)
+        layer = make(config, index, width, one_hot=ids, part=part)
         if bidirectional:
-            blocks.append(Bidirectional(layer, make(config, index, width, one_hot=ids, reverse=True)))
+            blocks.append(Bidirectional(layer, make(config, index, width, one_hot=ids, reverse=True, part=part)))
         else:
             blocks.append(layer)
         width = 2 * config.hidden_size if bidirectional else config.hidden_size

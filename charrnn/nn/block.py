@@ -30,7 +30,7 @@ from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
-from charrnn.text.batch import Bags
+from charrnn.text.batch import Bags, Source
 
 Views = Mapping[str, Array]
 Log = npt.NDArray[np.float64]
@@ -44,7 +44,8 @@ class Window:
     (T, B), the reset mask, multiplies the hidden state before a step: 0 resets it, 1 does not; `reverse_mask`
     (T, B) is that of layers that read backward. `resets`: whether either mask may have a 0.
     `outputs`: K. `gradient`: a backward pass follows; with `first_state` it also gives the gradient of the state before
-    the first step. `rate`: the probability of dropout; `key`: the seed of its masks. `bags`: those of the batch.
+    the first step. `rate`: the probability of dropout; `key`: the seed of its masks. `bags`, `source`: those of the
+    batch.
     """
 
     inputs: NDArray[Any]
@@ -58,6 +59,7 @@ class Window:
     key: int = 0
     bags: Bags | None = None
     beside: NDArray[Any] | None = None
+    source: Source | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

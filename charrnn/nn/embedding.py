@@ -28,11 +28,13 @@ class OneHot(Block):
     """Ids from 0 to V - 1 as one-hot vectors, which are never stored: the product with one is a row of the weight.
 
     `whole`: in windows without a gradient and with at least V ids, all V rows are looked up, once per version of the
-    weights.
+    weights. `part`: what its names begin with. `more`: rows of the lookup beside those of ids, for a subclass.
     """
 
-    def __init__(self, V: int, *, whole: bool = False) -> None:
-        self.V, self.whole = V, whole
+    more = 0
+
+    def __init__(self, V: int, *, whole: bool = False, part: str = "") -> None:
+        self.V, self.whole, self.part = V, whole, part
         self._whole_version = -1  # the version of the weights for which all V rows are stored
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
@@ -44,9 +46,9 @@ class OneHot(Block):
         """A lookup whose `index` (T, B) `begin` fills; see `Block.prepare`. `below` is None."""
         workspace = self.context.workspace
         self.window = window
-        self._distinct = workspace.ids("input.distinct", window.mask.size)
-        rows = self.V if self.whole else min(window.mask.size, self.V)
-        self.lookup = Lookup(self._distinct, workspace.ids("input.index", *window.shape), rows)
+        self._distinct = workspace.ids(f"{self.part}input.distinct", window.mask.size + self.more)
+        rows = (self.V if self.whole else min(window.mask.size, self.V)) + self.more
+        self.lookup = Lookup(self._distinct, workspace.ids(f"{self.part}input.index", *window.shape), rows)
         return self.lookup
 
     def check(self, ids: Ids) -> None:
@@ -80,10 +82,12 @@ class Embedding(OneHot):
     `scale`: the standard deviation of the initial weights; `by_row`: see `Parameter`.
     """
 
-    def __init__(self, V: int, E: int, *, scale: float = 1.0, by_row: bool = False, whole: bool = False) -> None:
-        super().__init__(V, whole=whole)
+    def __init__(
+        self, V: int, E: int, *, scale: float = 1.0, by_row: bool = False, whole: bool = False, part: str = ""
+    ) -> None:  # fmt: skip
+        super().__init__(V, whole=whole, part=part)
         self.E = E
-        name = "embedding.weight"
+        name = f"{part}embedding.weight"
         self.weight = Parameter(name, (V, E), normal(scale), decay=True, torch_name=name, by_row=by_row)
 
     def parameters(self) -> list[Parameter]:
@@ -98,15 +102,19 @@ class Embedding(OneHot):
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
         """The lookup of `OneHot.prepare`, with arrays for at most `rows` rows of E numbers."""
         lookup, workspace = super().prepare(below, window), self.context.workspace
-        U = lookup.rows
-        self._rows = workspace.get("input.rows", 1, U, self.E)
-        self._operand = workspace.operand_of("input.rows", self._rows)
-        self._drows = workspace.get("input.drows", 1, U, self.E) if window.gradient else None
+        U, name = lookup.rows, f"{self.part}input.rows"
+        self._rows = workspace.get(name, 1, U, self.E)
+        self._operand = workspace.operand_of(name, self._rows)
+        self._drows = workspace.get(f"{self.part}input.drows", 1, U, self.E) if window.gradient else None
         return lookup
 
     def begin(self) -> None:
         """As `OneHot.begin`; the lookup then has the rows (1, U, E) of the window's distinct ids."""
         super().begin()
+        self.show_rows()
+
+    def show_rows(self) -> None:
+        """Let the lookup have as many rows as it has distinct ids."""
         U = self.lookup.distinct.size
         self.lookup.value, self.lookup.operand = self._rows[:, :U], self._operand[:, :U]
         self.lookup.gradient = None if self._drows is None else self._drows[:, :U]

@@ -37,7 +37,7 @@ class RecurrentLayer(Block):
     """A layer of H units that reads E numbers a step, in the direction of time or against it (`reverse`).
 
     A cell is a subclass: the number of `gates` (blocks of H columns), its two kernels, and what only it has.
-    `one_hot`: the input is one-hot, so that x W_ih is a row of W_ih (E, G). `by_row`: see `Parameter`.
+    `one_hot`: the input is one-hot, x W_ih a row of W_ih (E, G). `by_row`: see `Parameter`. `part` begins its names.
     """
 
     states = 1
@@ -45,14 +45,14 @@ class RecurrentLayer(Block):
 
     def __init__(
         self, config: RecurrentConfig, index: int, E: int, *, one_hot: bool = False, by_row: bool = False,
-        reverse: bool = False,
+        reverse: bool = False, part: str = "",
     ) -> None:  # fmt: skip
         self.config, self.index, self.reverse, self.one_hot = config, index, reverse, one_hot
         self.H, self.E = config.hidden_size, E
         self.G = self.gate_count(config) * self.H
         self._as_torch = torch_computes(config)
         self.state_size, self.gate_columns = self.H, self.G
-        self.name = f"layers.{index}{'_reverse' * reverse}"
+        self.part, self.name = part, f"{part}layers.{index}{'_reverse' * reverse}"
         self.weight_ih = self._parameter(
             "weight_ih", (E, self.G), glorot(1 if one_hot else E, self.H), decay=True, by_row=by_row
         )
@@ -84,8 +84,8 @@ class RecurrentLayer(Block):
     def torch_name(self, kind: str) -> str:
         """A tensor's name in a checkpoint: PyTorch's, or `cells.…` if PyTorch has no layer of the same function."""
         if not self._as_torch:
-            return f"cells.{self.index}{'_reverse' * self.reverse}.{kind}"
-        return f"rnn.{kind}_l{self.index}{'_reverse' * self.reverse}"
+            return f"{self.part}cells.{self.index}{'_reverse' * self.reverse}.{kind}"
+        return f"{self.part}rnn.{kind}_l{self.index}{'_reverse' * self.reverse}"
 
     def _parameter(
         self, kind: str, shape: tuple[int, ...], init: Init, *, decay: bool, by_row: bool = False

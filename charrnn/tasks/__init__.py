@@ -24,6 +24,7 @@ TASKS = {
     "classify": "charrnn.tasks.classify",
     "tag": "charrnn.tasks.tag",
     "forecast": "charrnn.tasks.forecast",
+    "translate": "charrnn.tasks.translate",
 }
 DEFAULT = "language"
 
@@ -70,7 +71,7 @@ def load(path: str | Path, *, threads: int | None = None, precision: str = "floa
     """The model of a checkpoint, whose methods depend on its task; any number of threads may use it at once.
 
     A `TrainedLanguageModel` scores and samples, a `TrainedClassifier` and a `TrainedTagger` predict, a
-    `TrainedForecaster` forecasts.
+    `TrainedForecaster` forecasts, a `TrainedTranslator` predicts, scores and samples.
 
     `threads` is the number of threads that it computes with, None for one a processor; results do not depend on it.
     `precision` is that of matrix products: float32, bfloat16, or auto, which is the faster one on this machine. The

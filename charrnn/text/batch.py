@@ -28,6 +28,21 @@ class Bags(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Source:
+    """S sequences that those of a batch are made from, packed in a window of their own: T steps of B rows, as `Batch`.
+
+    Sequence s of the batch, numbered by row and in a row by time, is made from source s, which begins at places[s] =
+    t B + b and has lengths[s] ≥ 1 units. inputs, reset, ends (T, B) as in `Batch`; places, lengths (S).
+    """
+
+    inputs: NDArray[np.int32]
+    reset: Flags
+    ends: Flags
+    places: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Batch:
     """T steps of B rows. It says where sequences begin and end, so that a network need not know a boundary unit.
 
@@ -45,6 +60,8 @@ class Batch:
     bags: the rows of a table that each word is the sum of; inputs are then numbers of words. None: inputs are ids.
     state (S, B, H): the hidden state after the window before, S arrays of width H; training replaces it by that after
         this window. None: zeros.
+    source: what each sequence of the batch is made from; inputs are then what was made so far, any id at first. None:
+        nothing.
 
     Only `state` is ever written to.
     """
@@ -59,9 +76,10 @@ class Batch:
     state: NDArray[Any] | None = None
     bags: Bags | None = None
     beside: NDArray[Any] | None = None
+    source: Source | None = None
 
     def rows(self, rows: slice) -> Batch:
-        """Copies of some rows of the batch, `state` (S, rows, H) included."""
+        """Copies of some rows of a batch without `source`; `state` (S, rows, H) included."""
 
         def columns(array: NDArray[Any] | None) -> NDArray[Any] | None:
             return None if array is None else np.ascontiguousarray(array[:, rows])

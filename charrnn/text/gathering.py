@@ -1,4 +1,4 @@
-"""Gathering records of texts and labels: their units one after the other, in memory, in the smallest type."""
+"""Gathering texts, and texts with labels: their units one after the other, in memory, in the smallest type."""
 
 from __future__ import annotations
 
@@ -63,6 +63,55 @@ class LabelledPart:
         return {"records": len(self), "tokens": len(self.ids), "unknown_labels": unknown}
 
 
+class GatheredTexts:
+    """Texts cut into units: their codes one after the other, and with `split` the hash of each."""
+
+    def __init__(self, coder: Coder, split: LineSplit | None = None) -> None:
+        self.hashes: list[NDArray[np.uint64]] = []
+        self.count = 0
+        self.coder = coder
+        self._split = split
+        self._codes: list[Codes] = []
+        self._lengths: list[NDArray[np.int64]] = []
+
+    def add(self, texts: list[str]) -> None:
+        """Add some texts. An empty one is one end of line."""
+        codes, lengths = _codes(texts, self.coder)
+        if self._split is not None:
+            # A text with several lines is hashed as one line.
+            lines = [text.replace(LINE_END, "\r") for text in texts]
+            self.hashes.append(self._split.hashes(code_points(LINE_END.join([*lines, ""])))[0])
+        self._codes.append(codes)
+        self._lengths.append(lengths)
+        self.count += len(texts)
+
+    def take(
+        self, chosen: NDArray[np.bool_], max_length: int = 0
+    ) -> tuple[Codes, NDArray[np.int64], NDArray[np.bool_]]:  # fmt: skip
+        """The codes of the chosen texts (texts), their offsets (N + 1), and which (N) were cut to `max_length`."""
+        lengths = np.concatenate(self._lengths)
+        starts = (np.cumsum(lengths) - lengths)[chosen]
+        lengths = lengths[chosen]
+        kept = np.minimum(lengths, max_length) if max_length else lengths
+        codes = take_lines(np.concatenate(self._codes), starts, starts + kept)
+        return codes, np.append(0, np.cumsum(kept)), kept < lengths
+
+    def counts(self, codes: Codes) -> NDArray[np.int64]:
+        """How often each code occurs (coder.size)."""
+        counts = np.zeros(self.coder.size, np.int64)
+        for start in range(0, len(codes), CHUNK):
+            counts += np.bincount(codes[start : start + CHUNK], minlength=self.coder.size)
+        return counts
+
+
+def ids_of(codes: Codes, ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """The ids of codes (N); ids (coder.size): of each code."""
+    found = np.empty(len(codes), ids.dtype)
+    for start in range(0, len(found), CHUNK):  # indexing makes a copy of the codes, in 8 bytes each
+        found[start : start + CHUNK] = ids[codes[start : start + CHUNK]]
+    return found
+
+
 class Gathered:
     """The records of some files: their codes one after the other, the lengths, and the numbers of their labels.
 
@@ -71,11 +120,8 @@ class Gathered:
 
     def __init__(self, coder: Coder, split: LineSplit | None, known: Mapping[str, int] | None = None) -> None:
         self.labels: dict[str, int] = {}
-        self.hashes: list[NDArray[np.uint64]] = []
-        self.records = 0
-        self._coder, self._split, self._known = coder, split, known
-        self._codes: list[Codes] = []
-        self._lengths: list[NDArray[np.int64]] = []
+        self.texts = GatheredTexts(coder, split)
+        self._known = known
         self._numbers: list[NDArray[np.int32]] = []
 
     def read(self, reader: RecordReader, notes: list[str], table: bool = False) -> str:
@@ -106,26 +152,13 @@ class Gathered:
                         f"{len(self._known)} of the model to start from ({known}{more}); train a new model"
                     )
         numbers = [self.labels.setdefault(record.label, len(self.labels)) for record in chunk]
-        texts = [record.text for record in chunk]
-        codes, lengths = _codes(texts, self._coder)
-        if self._split is not None:
-            # A text with several lines is hashed as one line.
-            lines = [text.replace(LINE_END, "\r") for text in texts]
-            self.hashes.append(self._split.hashes(code_points(LINE_END.join([*lines, ""])))[0])
-        self._codes.append(codes)
-        self._lengths.append(lengths)
+        self.texts.add([record.text for record in chunk])
         self._numbers.append(np.array(numbers, np.int32))
-        self.records += len(chunk)
 
     def take(self, chosen: NDArray[np.bool_], max_length: int = 0) -> tuple[LabelledPart, int]:
         """The chosen records (records), with codes in place of ids, and how many of them were cut to `max_length`."""
-        lengths = np.concatenate(self._lengths)
-        starts = (np.cumsum(lengths) - lengths)[chosen]
-        lengths = lengths[chosen]
-        kept = np.minimum(lengths, max_length) if max_length else lengths
-        codes = take_lines(np.concatenate(self._codes), starts, starts + kept)
-        part = LabelledPart(codes, np.append(0, np.cumsum(kept)), np.concatenate(self._numbers)[chosen])
-        return part, int((kept < lengths).sum())
+        codes, offsets, cut = self.texts.take(chosen, max_length)
+        return LabelledPart(codes, offsets, np.concatenate(self._numbers)[chosen]), int(cut.sum())
 
     def encoded(self, part: LabelledPart, ids: NDArray[np.unsignedinteger], labels: Sequence[str]) -> LabelledPart:
         """What `take` returned with ids in place of codes, and labels numbered as in `labels`, -1 for others.
@@ -134,10 +167,7 @@ class Gathered:
         """
         numbers = {label: number for number, label in enumerate(labels)}
         table = np.array([numbers.get(label, UNKNOWN_LABEL) for label in self.labels], np.int32)
-        found = np.empty(len(part.ids), ids.dtype)
-        for start in range(0, len(found), CHUNK):  # indexing makes a copy of the codes, in 8 bytes each
-            found[start : start + CHUNK] = ids[part.ids[start : start + CHUNK]]
-        return LabelledPart(found, part.offsets, table[part.labels])
+        return LabelledPart(ids_of(part.ids, ids), part.offsets, table[part.labels])
 
 
 def _codes(texts: list[str], coder: Coder) -> tuple[Codes, NDArray[np.int64]]:

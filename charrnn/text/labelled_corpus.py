@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
 from charrnn.text.binary import remark_on_binary
-from charrnn.text.coding import MOST_WORDS, Coder, WordCoder, make_coder, smallest_type
+from charrnn.text.coding import MOST_WORDS, WordCoder, make_coder, smallest_type
 from charrnn.text.corpus import combined_digest, require_readable_once, require_same_unit
 from charrnn.text.encoding import Note, learn_vocabulary
 from charrnn.text.fields import Columns, shown
 from charrnn.text.gathering import Gathered, LabelledPart
 from charrnn.text.holdout import LineSplit
 from charrnn.text.labelled import RecordReader
-from charrnn.text.mapped import CHUNK
 from charrnn.text.reader import Source
 from charrnn.text.vocabulary import Vocabulary
 
@@ -99,10 +97,10 @@ def load_labelled(
     if val_path is not None:
         held_out = Gathered(coder, None)
         digests += [held_out.read(reader, notes) for reader in _readers([val_path], config, columns)]
-    chosen = np.zeros(training.records, np.bool_)
+    chosen = np.zeros(training.texts.count, np.bool_)
     if split is not None:
         split.mend()
-        chosen = split.held_out(np.concatenate(training.hashes))
+        chosen = split.held_out(np.concatenate(training.texts.hashes))
         if chosen.all():  # all texts are empty
             chosen[:] = False
         if not chosen.any():
@@ -113,7 +111,7 @@ def load_labelled(
     if isinstance(coder, WordCoder) and coder.overflowed:
         notes.append(f"words that first appear after {MOST_WORDS:,} different ones count as unknown")
     _check_labels(training, train, ", ".join(paths), notes, learned=labels is None)
-    counts = _counts(train.ids, coder)
+    counts = training.texts.counts(train.ids)
     remarks: list[Note] = [(None, remark)] if (remark := remark_on_binary(counts, coder, config)) else []
     vocabulary = vocabulary or learn_vocabulary(counts, coder, config, remarks)
     notes += [text for _, text in remarks]
@@ -122,7 +120,7 @@ def load_labelled(
     validation = None
     if held_out is not None or chosen.any():
         source = held_out or training
-        part, _ = source.take(chosen if held_out is None else np.ones(held_out.records, np.bool_))
+        part, _ = source.take(chosen if held_out is None else np.ones(held_out.texts.count, np.bool_))
         validation = source.encoded(part, ids, numbered)
         if unknown := validation.sizes()["unknown_labels"]:
             notes.append(f"records of the validation part whose label the training part has not: {unknown:,}")
@@ -160,7 +158,7 @@ def load_part(
     notes: list[str] = []
     for reader in _readers(paths, config, columns):
         gathered.read(reader, notes)
-    part, _ = gathered.take(np.ones(gathered.records, np.bool_))
+    part, _ = gathered.take(np.ones(gathered.texts.count, np.bool_))
     ids = coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
     return gathered.encoded(part, ids, labels), notes
 
@@ -169,14 +167,6 @@ def _readers(paths: Sequence[str], config: TextConfig, columns: Columns | None) 
     for path in paths:
         with contextlib.closing(Source(path, Path(tempfile.gettempdir()))) as source:
             yield RecordReader(source, config, columns)
-
-
-def _counts(codes: NDArray[np.unsignedinteger], coder: Coder) -> NDArray[np.int64]:
-    """How often each code occurs (coder.size)."""
-    counts = np.zeros(coder.size, np.int64)
-    for start in range(0, len(codes), CHUNK):
-        counts += np.bincount(codes[start : start + CHUNK], minlength=coder.size)
-    return counts
 
 
 def _by_frequency(gathered: Gathered, train: LabelledPart) -> tuple[str, ...]:
@@ -188,14 +178,14 @@ def _by_frequency(gathered: Gathered, train: LabelledPart) -> tuple[str, ...]:
 
 def _check_labels(training: Gathered, train: LabelledPart, name: str, notes: list[str], *, learned: bool) -> None:
     """Raise `CharrnnError` unless the labels can be learned; a remark if that is doubtful."""
-    found = len(training.labels)
-    if found > MANY_LABELS and 2 * found > training.records:
+    found, records = len(training.labels), training.texts.count
+    if found > MANY_LABELS and 2 * found > records:
         if all(map(_is_number, training.labels)):
             raise CharrnnError(
-                f"{name}: the labels look like numbers, and {found:,} of {training.records:,} records are different; "
+                f"{name}: the labels look like numbers, and {found:,} of {records:,} records are different; "
                 "did you mean the task forecast? To classify, give each label several records"
             )
-        notes.append(f"{found:,} different labels for {training.records:,} records: are text and label interchanged?")
+        notes.append(f"{found:,} different labels for {records:,} records: are text and label interchanged?")
     if learned and (classes := len(np.unique(train.labels))) < 2:
         only = next(label for label, number in training.labels.items() if number == train.labels[0])
         held_out = "; `val_fraction` 0 would add what is held out" if found > classes else ""

@@ -1,0 +1,185 @@
+"""Attention of each step of a sequence over the units of its source, by dot products.
+
+    α = softmax(h · m_i)      context = Σ α_i m_i      h: the state of a step, m_i: the encoding of source unit i
+
+Luong, Pham and Manning 2015, "Effective approaches to attention-based neural machine translation",
+doi:10.18653/v1/D15-1166.
+
+Sequences lie in the rows of a window (T, B), their sources in one of their own with `step` rows, flat in memory
+(places, H): unit i of source s is at places[s] + i step, for lengths[s] units. mask and reverse_mask (T, B) are 0 where
+a sequence begins and where it ends; first (B) is the number of the first sequence of a row. Each source belongs to one
+sequence, so that kernels which take the rows from `begin` to `end` write to no place twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from charrnn.kernels.functions import largest, tanh
+from charrnn.kernels.softmax import exponentials
+from charrnn.runtime.arrays import Array
+from charrnn.runtime.compile import inline, kernel
+
+
+@inline
+def dot(x: Array, y: Array) -> Any:
+    """x · y of two rows (H)."""
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j] * y[j]
+    return total
+
+
+@inline
+def attend(query: Array, memory: Array, place: int, step: int, shares: Array) -> None:
+    """shares (units) = softmax(query · memory[place + i step]) over the units i; query (H)."""
+    for i in range(shares.size):
+        shares[i] = dot(query, memory[place + i * step])
+    factor = shares.dtype.type(1 / exponentials(shares, largest(shares)))
+    for i in range(shares.size):
+        shares[i] *= factor
+
+
+@inline
+def add_context(shares: Array, memory: Array, place: int, step: int, context: Array) -> None:
+    """context (H) += Σ shares[i] memory[place + i step]."""
+    for i in range(shares.size):
+        share, source = shares[i], memory[place + i * step]
+        for j in range(context.size):
+            context[j] += share * source[j]
+
+
+@kernel
+def attention_forward(
+    h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
+    shares: Array, out: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """out (T, B, 2H) = context and h side by side; h (T, B, H). Outside of sequences the context is 0.
+
+    shares (B, longest source): scratch.
+    """
+    T, _, H = h.shape
+    for b in range(begin, end):
+        s, inside = first[b] - 1, False
+        for t in range(T):
+            query, context, beside = h[t, b], out[t, b, :H], out[t, b, H:]
+            for j in range(H):
+                context[j], beside[j] = 0, query[j]
+            if mask[t, b] == 0:
+                s, inside = s + 1, True
+            if inside:
+                part = shares[b, : lengths[s]]
+                attend(query, memory, places[s], step, part)
+                add_context(part, memory, places[s], step, context)
+            if reverse_mask[t, b] == 0:
+                inside = False
+
+
+@kernel
+def attention_backward(
+    h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
+    shares: Array, dshares: Array, dout: Array, dh: Array, overwrite: bool, dmemory: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """The gradient of `attention_forward`: added to dmemory (places, H) and, unless `overwrite`, to dh (T, B, H).
+
+    dout (T, B, 2H). shares, dshares (B, longest source): scratch; the shares are computed again, not stored.
+    """
+    T, _, H = h.shape
+    for b in range(begin, end):
+        s, inside = first[b] - 1, False
+        for t in range(T):
+            query, dquery, dcontext, beside = h[t, b], dh[t, b], dout[t, b, :H], dout[t, b, H:]
+            if overwrite:
+                for j in range(H):
+                    dquery[j] = beside[j]
+            else:
+                for j in range(H):
+                    dquery[j] += beside[j]
+            if mask[t, b] == 0:
+                s, inside = s + 1, True
+            if inside:
+                part, dpart, place = shares[b, : lengths[s]], dshares[b, : lengths[s]], places[s]
+                attend(query, memory, place, step, part)
+                mean = part.dtype.type(0)
+                for i in range(part.size):
+                    dpart[i] = dot(dcontext, memory[place + i * step])
+                    mean += part[i] * dpart[i]
+                for i in range(part.size):
+                    share, dscore = part[i], part[i] * (dpart[i] - mean)
+                    source, dsource = memory[place + i * step], dmemory[place + i * step]
+                    for j in range(H):
+                        dquery[j] += dscore * source[j]
+                    for j in range(H):
+                        dsource[j] += share * dcontext[j] + dscore * query[j]
+            if reverse_mask[t, b] == 0:
+                inside = False
+
+
+@kernel
+def attention_shares(
+    h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
+    starts: Any, out: Array, begin: int, end: int,
+) -> None:  # fmt: skip
+    """The shares of each step of sequence s in the units of its source: lengths[s] numbers a step, one step after the
+    other, in out from starts[s] on; h (T, B, H)."""
+    for b in range(begin, end):
+        s, inside, place = first[b] - 1, False, 0
+        for t in range(len(h)):
+            if mask[t, b] == 0:
+                s, inside = s + 1, True
+                place = starts[s]
+            if inside:
+                attend(h[t, b], memory, places[s], step, out[place : place + lengths[s]])
+                place += lengths[s]
+            if reverse_mask[t, b] == 0:
+                inside = False
+
+
+@kernel
+def gather_ends(memory: Array, places: Any, lengths: Any, step: int, out: Array, begin: int, end: int) -> None:
+    """out (1, S, H): of each source the encoding where its reading ended: in the lower half of H at its last unit, in
+    the upper half, which is read against time, at its first. For the sources from `begin` to `end`."""
+    H = memory.shape[1]
+    for s in range(begin, end):
+        first, last, target = memory[places[s]], memory[places[s] + (lengths[s] - 1) * step], out[0, s]
+        for j in range(H // 2):
+            target[j] = last[j]
+        for j in range(H // 2, H):
+            target[j] = first[j]
+
+
+@kernel
+def add_to_ends(dout: Array, places: Any, lengths: Any, step: int, dmemory: Array, begin: int, end: int) -> None:
+    """The gradient of `gather_ends`, added to dmemory (places, H)."""
+    H = dmemory.shape[1]
+    for s in range(begin, end):
+        first, last, source = dmemory[places[s]], dmemory[places[s] + (lengths[s] - 1) * step], dout[0, s]
+        for j in range(H // 2):
+            last[j] += source[j]
+        for j in range(H // 2, H):
+            first[j] += source[j]
+
+
+@kernel
+def apply_tanh(values: Array, begin: int, end: int) -> None:
+    """tanh of values (T, B, N), in place, for the rows from `begin` to `end`."""
+    for t in range(len(values)):
+        for b in range(begin, end):
+            row = values[t, b]
+            for j in range(row.size):
+                row[j] = tanh(row[j])
+
+
+@kernel
+def tanh_gradient(values: Array, kept: float, gradient: Array, begin: int, end: int) -> None:
+    """gradient (T, B, N) times that of tanh, in place. values (T, B, N): tanh after dropout, which divided by `kept`.
+
+    Of what dropout zeroed the gradient is zero already.
+    """
+    one, factor = values.dtype.type(1), values.dtype.type(kept)
+    for t in range(len(values)):
+        for b in range(begin, end):
+            source, target = values[t, b], gradient[t, b]
+            for j in range(source.size):
+                squashed = source[j] * factor
+                target[j] *= one - squashed * squashed
