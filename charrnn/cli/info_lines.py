@@ -80,6 +80,23 @@ def forecast(description: dict[str, Any]) -> Lines:
     yield "parameters", f"{description['parameters']:,}"
 
 
+def translate(description: dict[str, Any]) -> Lines:
+    """The lines for a translator."""
+    model, source, target = description["model"], description["input"], description["text"]
+    if source["kind"] == "labels":
+        yield "task", f"translate: a text in the style of one of {counted(len(source['labels']), 'label')}"
+        yield "labels", listed([*map(unit, source["labels"])], SHOWN)
+    else:
+        yield "task", "translate: one text from another"
+        text = description["source"]
+        yield "input", f"{text['unit']}; {counted(len(text['vocabulary']), 'unit')}{columns(description)}"
+    yield "output", f"{target['unit']}; {counted(len(target['vocabulary']), 'unit')}"
+    attention = "no attention" if model["attention"] == "none" else f"{model['attention']}-product attention"
+    yield "model", f"encoder and decoder of {layers(model)}, {embedding(model)}, {attention}"
+    yield from unusual(model, ("tie_weights", False))
+    yield "parameters", f"{description['parameters']:,}"
+
+
 def another(description: dict[str, Any]) -> Lines:
     """The lines for a model of any other task."""
     yield "task", description["task"]
@@ -88,7 +105,7 @@ def another(description: dict[str, Any]) -> Lines:
 
 
 MODELS: dict[str, Callable[[dict[str, Any]], Lines]] = {
-    "language": language, "classify": classify, "tag": tag, "forecast": forecast
+    "language": language, "classify": classify, "tag": tag, "forecast": forecast, "translate": translate,
 }  # fmt: skip
 
 

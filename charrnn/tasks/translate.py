@@ -112,7 +112,7 @@ class Translate(Task[PairCorpus, "Translator"]):
             ),
         )
         counts = {"vocabulary": dataset.target.size, "source_vocabulary": source.size}
-        return Description(counts, {"records": dataclasses.asdict(dataset.config)}, lines)
+        return Description(counts, {"records": dataclasses.asdict(dataset.config)}, lines, examples="records")
 
     def sample(self, network: Translator, dataset: PairCorpus, seed: int) -> str | None:
         """A source that is held out, or else trained on, and the greedy output of it."""
