@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import select
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import charrnn
 from charrnn.tasks.trained_translator import TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
 from tests.conftest import Command
+from tests.test_cli_predict_lines import POSIX, process
 from tests.test_translate import SOUNDS, labelled, pairs
 
 OPTIONS = (
@@ -210,6 +213,20 @@ def test_a_long_source_is_read_whole(charrnn: Command, sounds: Path) -> None:
     result = charrnn("predict", "-q", "-c", sounds, "--beam", "1", "--format", "jsonl", stdin=b"abc" * 3000)
     assert result.status == 0
     assert len(json.loads(result.out)["text"]) == 9000
+
+
+@POSIX
+def test_a_pipe_is_answered_line_by_line(sounds: Path) -> None:
+    with subprocess.Popen(process(sounds), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for text, sound in ((b"cad", b"K A D\n"), (b"she", b"S E E\n")):
+            running.stdin.write(text + b"\n")
+            running.stdin.flush()
+            assert select.select([running.stdout], [], [], 60)[0]
+            assert running.stdout.readline() == sound
+        running.stdin.close()
+        assert running.wait(60) == 0
 
 
 def test_the_library_writes_what_the_commands_write(charrnn: Command, sounds: Path) -> None:

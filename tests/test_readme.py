@@ -151,7 +151,8 @@ def write_texts(folder: Path) -> None:
     numbers = "".join(f"{n}\t{' '.join('abcd'[n // 4**k % 4] for k in range(4))}\n" for n in range(60))
     for name in ("numbers.tsv", "more-numbers.tsv"):
         (folder / name).write_text(numbers)
-    (folder / "phrases.csv").write_text("en,fr\n" + numbers.replace("\t", ","))
+    phrases = "".join(f"the {size} {name},le {name} {size}\n" for size in ("big", "old") for name in ("cat", "dog"))
+    (folder / "phrases.csv").write_text("en,fr\n" + 5 * phrases)
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -179,7 +180,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = ["numbers.tsv", "--task", "translate"]
     styles = ["number.tsv", "--task", "translate", "-o", "checkpoints/styles.safetensors"]
     for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws, sales, pairs, styles):
-        begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
+        steps = ["200", "--lr", "0.03"] if corpus is pairs else ["1"]  # until outputs of pairs are not empty
+        begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", *steps, *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):
         if not (work / name).exists():

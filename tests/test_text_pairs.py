@@ -70,7 +70,7 @@ def test_lines_tables_and_compressed_files_are_the_same(tmp_path: Path) -> None:
     ("data", "options", "says"),
     [
         ("a\tb\nno tab\n", {}, "line 2: 'no tab' has no TAB; a record is an input, a TAB and an output"),
-        ("a\tb\tc\n", {}, "line 1: .* has 3 columns; .*such as `columns` 1,2"),
+        ("a\tb\tc\n", {}, "line 1: .* has 3 columns; .*choose two, as `columns` 1,2 or cut -f 1,2 do"),
         ("a\tb\n\nc\t \n", {}, "line 3: .* has an empty output"),
         ("a\tb\n\tc\n", {}, "line 2: .* has an empty input"),
         ("a\tb\tc\nd\t\te\n", {"columns": ("1", "2")}, "line 2: .* has an empty output"),
@@ -119,6 +119,14 @@ def test_how_texts_are_read_is_chosen_by_them(some: list[str], expected: tuple[s
     assert tuple(choose_reading(some, None, None, "auto")) == expected
     assert tuple(choose_reading(some, "byte", None, "auto")) == ("byte", False, "none")
     assert tuple(choose_reading(some, "word", True, "nfc")) == ("word", True, "nfc")
+
+
+def test_a_file_that_is_sorted_by_length(tmp_path: Path) -> None:
+    """Where the first texts are short, later ones are looked at as well."""
+    words = [f"go{n}." for n in range(2000)] + [f"they go out tonight, or not{n}." for n in range(9000)]
+    corpus = load(tmp_path, text_of([(word, word.upper()) for word in words]), unit="")
+    assert corpus.source.config is not None
+    assert (corpus.source.config.unit, corpus.source.config.pretokenized) == ("word", False)
 
 
 def test_units_of_each_side(tmp_path: Path) -> None:

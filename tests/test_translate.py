@@ -316,3 +316,11 @@ def test_the_end_is_a_unit_of_a_source(model: TrainedTranslator) -> None:
     assert model.source_ids("").tolist() == [EOS]
     assert model.source_units("ab") == ("a", "b", "<eos>")
     assert model.limit(1) >= 1
+
+
+def test_a_sample_during_training_is_a_source_and_its_output(model: TrainedTranslator, data: Path) -> None:
+    dataset = TASK.read(Request([str(data)], Path("m"), SMALL), None)
+    shown = TASK.sample(model.network, dataset, 3)
+    assert shown is not None
+    source, _, output = shown.partition(" → ")
+    assert output == model.predict([source], beam=1)[0][0].text

@@ -17,7 +17,7 @@ from charrnn.tasks.trained_translator import BEAM, Output, TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
 
 WIDEST = 12  # characters of a unit in a table of alignment
-AT_ONCE = 256  # lines, whose outputs are in memory together
+AT_ONCE = 1000  # lines, whose outputs are in memory together
 
 
 def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> None:
@@ -29,13 +29,15 @@ def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) 
         if asked.header:
             columns = ["rank", "logprob"] * (asked.nbest is not None) + ["output"] + ["text"] * fields
             out.write("\t".join(columns) + "\n")
-        for line, found in _records(model, chunks, asked):
-            if asked.format == "jsonl":
-                pieces = [streams.encode(_json(line, found, asked) + "\n")]
-            else:
-                pieces = list(_tsv(line, found, asked))
-            for piece in pieces:
-                out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
+        for records in _records(model, chunks, asked):
+            for line, found in records:
+                if asked.format == "jsonl":
+                    pieces = [streams.encode(_json(line, found, asked) + "\n")]
+                else:
+                    pieces = list(_tsv(line, found, asked))
+                for piece in pieces:
+                    out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
+            out.flush()
 
 
 def warn_of_cut(lengths: Iterable[tuple[int, bool]]) -> bool:
@@ -51,8 +53,8 @@ def warn_of_cut(lengths: Iterable[tuple[int, bool]]) -> bool:
 
 def _records(
     model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked
-) -> Iterator[tuple[Line, list[Output]]]:
-    """The lines with their best outputs. Raises CharrnnError at an unknown label, after the lines before it."""
+) -> Iterator[Iterable[tuple[Line, list[Output]]]]:
+    """Some lines at a time with their best outputs. Raises CharrnnError at an unknown label, after those before it."""
     warned = False
     for chunk in chunks:
         for start in range(0, len(chunk), AT_ONCE):
@@ -62,7 +64,7 @@ def _records(
                 copy_unknown=asked.copy_unknown, alignment=asked.alignment,
             )  # fmt: skip
             warned = warned or warn_of_cut((len(output.units), output.ended) for outputs in found for output in outputs)
-            yield from zip(some, found, strict=True)
+            yield zip(some, found, strict=True)
             if len(some) < len(chunk[start : start + AT_ONCE]):
                 model.source_ids(chunk[start + len(some)].data)  # raises
 

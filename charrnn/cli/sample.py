@@ -68,7 +68,7 @@ def sample(
             "--prompt",
             metavar="TEXT",
             group="Prompt",
-            help="Text to go on from, taken as it is. Can be repeated; completions come in order.",
+            help="Text to go on from, or the input of a translator, as it is. Can be repeated; results come in order.",
         ),
     ] = None,
     prompt_file: Annotated[

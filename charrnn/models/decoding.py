@@ -175,7 +175,7 @@ def read_results(search: Search) -> list[list[Hypothesis]]:
                 ids[step], which = units[place], parents[place]
             hypotheses.append(Hypothesis(ids, score, ended))
         if not hypotheses:
-            raise CharrnnError("the probabilities of the next unit are not finite; the model has diverged")
+            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
         results.append(hypotheses)
     return results
 

@@ -19,6 +19,7 @@ from charrnn.settings import require_range, require_whole
 from charrnn.tasks.score_records import perplexity
 from charrnn.tasks.trained_language import all_bytes
 from charrnn.tasks.translate_format import TranslatorSides
+from charrnn.text.fields import SPACES
 from charrnn.text.packing import by_length
 from charrnn.text.pair_batches import POSITIONS, joined, pack_pairs
 from charrnn.text.pair_corpus import Side, most_units
@@ -265,9 +266,9 @@ class TrainedTranslator:
         text = as_read(source, side)
         if side.vocabulary is None:
             assert isinstance(text, str)
-            number = self._numbers.get(text.strip())
+            number = self._numbers.get(text.strip(SPACES))
             if number is None:
-                raise CharrnnError(unknown_label(text.strip(), self.labels))
+                raise CharrnnError(unknown_label(text.strip(SPACES), self.labels))
             return np.array([number], np.int32)
         return np.append(side.vocabulary.encode(text), EOS).astype(np.int32)
 

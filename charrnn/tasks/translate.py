@@ -17,8 +17,8 @@ from charrnn.tasks import translate_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
 from charrnn.tasks.translate_evaluation import evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
-from charrnn.text.pair_batches import PairBatches
-from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs
+from charrnn.text.pair_batches import PairBatches, source_of
+from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs, most_units
 from charrnn.training.options import Options, require_same
 from charrnn.training.task import Description, Metrics, Request, Task
 
@@ -58,7 +58,7 @@ class Translate(Task[PairCorpus, "Translator"]):
         self, request: Request, dataset: PairCorpus, model: TranslatorConfig | None
     ) -> tuple[TranslatorConfig, TrainingConfig]:
         """The given options, and the defaults of `translate_defaults` for the rest."""
-        config = translate_defaults.resolve_training(request.given)
+        config = translate_defaults.resolve_training(request.given, dataset)
         return model or translate_defaults.resolve_model(request.given, dataset), config
 
     def network(self, model: TranslatorConfig, config: TrainingConfig, dataset: PairCorpus, threads: int) -> Translator:
@@ -113,6 +113,19 @@ class Translate(Task[PairCorpus, "Translator"]):
         )
         counts = {"vocabulary": dataset.target.size, "source_vocabulary": source.size}
         return Description(counts, {"records": dataclasses.asdict(dataset.config)}, lines)
+
+    def sample(self, network: Translator, dataset: PairCorpus, seed: int) -> str | None:
+        """A source that is held out, or else trained on, and the greedy output of it."""
+        from charrnn.models.decoding import decode
+
+        part = dataset.validation or dataset.train
+        source = source_of(part, seed % len(part.targets.lengths))
+        limit = np.array([most_units(part.ratio, len(source), labelled=part.labelled)], np.int64)
+        [[found]] = decode(network, [source], limits=limit)
+        read, target = dataset.source, dataset.target.vocabulary
+        assert target is not None
+        text = read.vocabulary.decode(source[:-1]) if read.vocabulary else read.labels[int(source[0])]
+        return f"{text} → {target.decode(found.ids)}"
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedTranslator:
         """The translator of a checkpoint; see `Task.trained`."""

@@ -1,8 +1,19 @@
-"""Default options of a translator, chosen by the records. `docs/training.md` has the experiments."""
+"""Default options of a translator, chosen by the records.
+
+| units of the training part's outputs | epochs, without a budget or with a time limit | dropout |
+|:                                    :|:                                             :|:       :|
+| fewer than 100,000                   | 100                                           | 0.5     |
+| fewer than 1 million                 | 20                                            | 0.3     |
+| more                                 | 5                                             | 0.2     |
+
+Always: one LSTM layer of 256 units, half of them each way in the encoder, embeddings of 128. `docs/training.md` has the
+experiments.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 from charrnn.config import TrainingConfig
 from charrnn.errors import UsageError
@@ -13,9 +24,19 @@ from charrnn.text.pair_corpus import PairCorpus
 from charrnn.training.options import Options, given_fields
 
 HIDDEN, EMBEDDING = 256, 128
-BATCH, EPOCHS = 64, 40
+BATCH = 64
 LEARNING_RATE = 3e-3  # of AdamW
-DROPOUT = 0.3
+
+
+class Scale(NamedTuple):
+    """Defaults for fewer than `below` units of outputs."""
+
+    below: float
+    epochs: int
+    dropout: float
+
+
+SCALES = (Scale(100_000, 100, 0.5), Scale(1_000_000, 20, 0.3), Scale(math.inf, 5, 0.2))
 
 
 def records(given: Options) -> PairsConfig:
@@ -36,9 +57,10 @@ def resolve_model(given: Options, dataset: PairCorpus) -> TranslatorConfig:
     return TranslatorConfig(cells=cells, **(chosen | fields | sizes))
 
 
-def resolve_training(given: Options) -> TrainingConfig:
+def resolve_training(given: Options, dataset: PairCorpus) -> TrainingConfig:
     """The training options. Raises UsageError for options that are not valid."""
-    budget = {"epochs": EPOCHS, "patience": PATIENCE}
+    scale = next(scale for scale in SCALES if len(dataset.train) < scale.below)
+    budget = {"epochs": scale.epochs, "patience": PATIENCE}
     return record_defaults.resolve_training(
-        given, learning_rate=LEARNING_RATE, budget=budget, batch_size=BATCH, dropout=DROPOUT
+        given, learning_rate=LEARNING_RATE, budget=budget, batch_size=BATCH, dropout=scale.dropout
     )  # fmt: skip

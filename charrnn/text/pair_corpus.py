@@ -26,7 +26,7 @@ from charrnn.text.fields import shown
 from charrnn.text.gathering import CHUNK_RECORDS, GatheredTexts, ids_of
 from charrnn.text.holdout import LineSplit
 from charrnn.text.pair_gathering import MOST_LABELS, GatheredPairs, read_pairs, text_as_read
-from charrnn.text.pairs import AS_IT_IS, LOOKED_AT, Pair, Reading, choose_reading
+from charrnn.text.pairs import AS_IT_IS, BUFFERED, LOOKED_AT, Pair, Reading, choose_reading
 from charrnn.text.vocabulary import Vocabulary
 
 MAX_WORDS = 100_000
@@ -60,7 +60,7 @@ class PairPart:
     sources: Texts
     targets: Texts
     labelled: bool
-    ratio: float
+    ratio: float = 1.0
 
     def __len__(self) -> int:
         """The number of targets: the units of the target texts, and the end of each."""
@@ -134,8 +134,9 @@ def load_pairs(
     digests: list[str] = []
     splits = (LineSplit(val_fraction, seed), LineSplit(val_fraction, seed)) if not val_path and val_fraction else None
     pairs: Iterator[Pair] = read_pairs(paths, config, notes, digests)
-    first = list(islice(pairs, LOOKED_AT))
-    readings = _choose(first, config) if sides is None else (_reading_of(sides[0]), _reading_of(sides[1]))
+    first = list(islice(pairs, BUFFERED))
+    some = first[:: max(1, len(first) // LOOKED_AT)]
+    readings = _choose(some, config) if sides is None else (_reading_of(sides[0]), _reading_of(sides[1]))
     configs = (_text_config(config, readings[0]), _text_config(config, readings[1]))
     training = GatheredPairs(readings, configs, splits, known=sides[0].labels if sides else ())
     rest: Iterator[Pair] = chain(first, pairs)

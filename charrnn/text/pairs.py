@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 from charrnn.text.fields import SPACES, TAB, FieldReader
 from charrnn.text.units import LINE_END, split_words
 
-LOOKED_AT = 1000  # pairs, to choose the units
+LOOKED_AT = 1000  # pairs, to choose the units: spread over the first …
+BUFFERED = 100_000  # of them: a file may be sorted by length
 WORDS_FROM = 3.0  # words a text
 SYMBOL = 2.5  # characters, on average, of what is a symbol rather than a word
 WHOLE = 0.98  # share of texts in which words are what white space separates
@@ -45,7 +46,8 @@ class PairReader(FieldReader[Pair]):
             raise self.malformed(number, line, "has no TAB", need)
         if TAB in target:
             columns = line.count(TAB) + 1
-            raise self.malformed(number, line, f"has {columns} columns", f"{need}, such as `columns` 1,2")
+            advice = "choose two, as `columns` 1,2 or cut -f 1,2 do"
+            raise self.malformed(number, line, f"has {columns} columns", f"a record has two; {advice}")
         return self._pair(source, target, number, line)
 
     def table_record(self, fields: tuple[str, str], number: int, line: str) -> Pair:
