@@ -123,7 +123,8 @@ def test_how_texts_are_read_is_chosen_by_them(some: list[str], expected: tuple[s
 
 def test_a_file_that_is_sorted_by_length(tmp_path: Path) -> None:
     """Where the first texts are short, later ones are looked at as well."""
-    words = [f"go{n}." for n in range(2000)] + [f"they go out tonight, or not{n}." for n in range(9000)]
+    names = ["".join(chr(97 + n // 26**k % 26) for k in range(3)) for n in range(9000)]
+    words = [f"go {name}." for name in names[:2000]] + [f"they go out tonight, with {name}." for name in names]
     corpus = load(tmp_path, text_of([(word, word.upper()) for word in words]), unit="")
     assert corpus.source.config is not None
     assert (corpus.source.config.unit, corpus.source.config.pretokenized) == ("word", False)
