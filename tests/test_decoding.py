@@ -128,8 +128,11 @@ def test_neighbours_threads_and_chunks_change_nothing(bfloat16: bool, monkeypatc
     monkeypatch.setattr(decoding, "ROWS", 7)
     monkeypatch.setattr(decoding, "POSITIONS", 40)
     assert same(decode(network, sources, beam=3, best=2, limits=limits), found)
-    for one in found[:10]:  # and the table of the first layer's gates is what the product with the embedding is
-        assert one[0].log_prob >= one[-1].log_prob or not one[-1].ended
+    for source, hypotheses in zip(sources[:10], found, strict=False):
+        texts = [(*one.ids.tolist(), *[END] * one.ended) for one in hypotheses]
+        expected = log_probs(network, source, texts).tolist()
+        assert [one.log_prob for one in hypotheses] == pytest.approx(expected, abs=1e-4)
+    # Without a table the first layer multiplies embeddings: other sums of the same numbers.
     monkeypatch.setattr(decoding, "MOST_TABLE", 0)
     embedded = decode(make(bfloat16=bfloat16), sources, beam=3, best=2, limits=limits)
     for some, others in zip(embedded, found, strict=True):

@@ -71,6 +71,8 @@ ELSEWHERE = {
     "ngrams": "test_classify.py::test_it_changes_what_is_learned",
     "char_ngrams": "test_tag.py::test_it_changes_what_is_learned",
     "head": "test_tag.py::test_it_changes_what_is_learned",
+    "attention": "test_translate.py::test_it_changes_what_is_learned",
+    "normalize": "test_translate.py::test_it_changes_what_is_learned",
     "group": "test_forecast.py::test_sequences_of_a_table",
     "season": "test_forecast.py::test_an_option_changes_what_is_learned",
     "window": "test_forecast.py::test_an_option_changes_what_is_learned",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.models import network as network_module
 from charrnn.models.translator import Translator, parameter_layout
 from charrnn.nn import softmax
 from charrnn.nn.dropout import DropoutKey
@@ -71,6 +72,18 @@ def test_gradients_in_chunks_of_logits_are_the_same_bits(monkeypatch: pytest.Mon
     assert len(chunked.output.chunks(batch.targets)) == 4
     assert chunked.loss(batch)[0] == pytest.approx(whole[0][0], rel=1e-14)
     np.testing.assert_allclose(chunked.gradient, whole[1], rtol=1e-10, atol=1e-14)
+
+
+def test_gradients_in_groups_of_rows_are_those_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, found = pack(pairs()), []
+    for most in (network_module.MOST_GATES, 0):
+        monkeypatch.setattr(network_module, "MOST_GATES", most)
+        monkeypatch.setattr(network_module, "LEAST_ROWS", 2)
+        network = make()
+        found.append((network.loss(batch)[0], network.gradient))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-9, atol=1e-14)
+    assert not np.array_equal(found[0][1], found[1][1])  # they were added up in another order
 
 
 def one_by_one(network: Translator, rows: Any) -> list[list[Array]]:

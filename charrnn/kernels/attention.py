@@ -35,6 +35,12 @@ def attend(query: Array, memory: Array, place: int, step: int, shares: Array) ->
     """shares (units) = softmax(query · memory[place + i step]) over the units i; query (H)."""
     for i in range(shares.size):
         shares[i] = dot(query, memory[place + i * step])
+    normalise(shares)
+
+
+@inline
+def normalise(shares: Array) -> None:
+    """shares = softmax(shares), in place."""
     factor = shares.dtype.type(1 / exponentials(shares, largest(shares)))
     for i in range(shares.size):
         shares[i] *= factor

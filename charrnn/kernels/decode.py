@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from charrnn.kernels.attention import add_context, attend
+from charrnn.kernels.attention import add_context, dot, normalise
 from charrnn.kernels.draw import UNKNOWN, draw
 from charrnn.kernels.functions import exp, largest, tanh
 from charrnn.kernels.generate import GRU, LSTM, RNN, Network, run_layers
@@ -28,6 +28,7 @@ from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.compile import kernel
 
 END = 1  # the unit that ends a target
+UNITS_AT_ONCE = 64  # of a source: their encodings stay in the cache for all hypotheses
 
 
 class Sources(NamedTuple):
@@ -46,7 +47,7 @@ class Attention(NamedTuple):
 
     weight: Array  # packed W; no panels: the softmax reads h
     bias: Array  # (H)
-    shares: Array  # (queues, longest source)
+    shares: Array  # (queues, beam, longest source)
     joined: Array  # (1, R, 2H)
     joined_gemm: Array
     hidden: Array  # (1, R, H)
@@ -100,15 +101,29 @@ def copy_state(states: Array, parent: int, row: int) -> None:
 
 
 @kernel
-def join(h: Array, memory: Array, place: int, step: int, shares: Array, joined: Array, joined_gemm: Array) -> None:
-    """joined (2H) = context and h (H) side by side, and its gemm input; see `attention.attention_forward`."""
-    H = h.size
-    context, beside = joined[:H], joined[H:]
-    for j in range(H):
-        context[j], beside[j] = 0, h[j]
-    attend(h, memory, place, step, shares)
-    add_context(shares, memory, place, step, context)
-    store_gemm_input(joined, joined_gemm)
+def join(
+    h: Array, memory: Array, place: int, step: int, units: int, shares: Array, joined: Array, joined_gemm: Array
+) -> None:  # fmt: skip
+    """joined (N, 2H) = context and h (N, H) side by side, and its gemm input, of N hypotheses of one source.
+
+    As `attention.attention_forward`, but each unit of a long source is read from memory once for all of them.
+    shares (N or more, `units` or more): scratch.
+    """
+    N, H = h.shape
+    for start in range(0, units, UNITS_AT_ONCE):
+        for n in range(N):
+            for i in range(start, min(start + UNITS_AT_ONCE, units)):
+                shares[n, i] = dot(h[n], memory[place + i * step])
+    for n in range(N):
+        normalise(shares[n, :units])
+        for j in range(H):
+            joined[n, j], joined[n, H + j] = 0, h[n, j]
+    for start in range(0, units, UNITS_AT_ONCE):
+        for n in range(N):
+            part = shares[n, start : min(start + UNITS_AT_ONCE, units)]
+            add_context(part, memory, place + start * step, step, joined[n, :H])
+    for n in range(N):
+        store_gemm_input(joined[n], joined_gemm[n])
 
 
 @kernel
@@ -227,11 +242,13 @@ def decode(
             row = base
             for slot in range(active):
                 source = slots[slot, 0]
-                shares, place = attention.shares[queue, : sources.lengths[source]], sources.places[source]
-                for _ in range(slots[slot, 2]):
-                    h, joined = net.h[len(net.h) - 1, 1, row], attention.joined[0, row]
-                    join(h, sources.memory, place, sources.step, shares, joined, attention.joined_gemm[0, row])
-                    row += 1
+                stop = row + slots[slot, 2]
+                join(
+                    net.h[len(net.h) - 1, 1, row:stop], sources.memory, sources.places[source], sources.step,
+                    sources.lengths[source], attention.shares[queue], attention.joined[0, row:stop],
+                    attention.joined_gemm[0, row:stop],
+                )  # fmt: skip
+                row = stop
             run_layer(attention, base, base + rows)
             x = attention.hidden_gemm[0]
         slot, left = 0, slots[0, 2]  # of the row at hand: its slot, and how many rows of that remain

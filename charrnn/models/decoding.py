@@ -95,12 +95,12 @@ class Writer:
         V, S, fill, panels = self.V, first.value.shape[1], kernels.inputs.fill_rows, self.layer.input
         assert panels is not None
         if self._room.shape[1] < V + S:
-            self._room = zeros((1, V + S, self.layer.G), self.context.dtype)
-            rows = self.embedding.table[np.newaxis]
+            room, rows = zeros((1, V + S, self.layer.G), self.context.dtype), self.embedding.table[np.newaxis]
             operand = self.context.workspace.operand_of("steps.embedding", rows)
             kernels.rounding.store_operands(rows, operand, 0, V)
-            fill(self._room, self.layer.b, 0, V)
-            self._multiply(operand, panels.panels, self._room[:, :V])
+            fill(room, self.layer.b, 0, V)
+            self._multiply(operand, panels.panels, room[:, :V])
+            self._room = room  # now that it is complete: an interruption leaves the old one
         part = self._room[:, V : V + S]
         fill(part, self.layer.b, 0, S)
         self._multiply(first.operand, panels.panels, part)
@@ -134,6 +134,8 @@ class Writer:
         """Fill the arrays of a search; each thread takes the sources of a queue."""
         queues, most, _ = search.slots.shape
         net, cells, attention = self._arrays(queues, most * search.beam)
+        shares = self.steps.array("shares", queues, search.beam, self.longest)
+        attention = attention._replace(shares=shares)
 
         def work(first: int, last: int, thread: int) -> None:
             for queue in range(first, last):
@@ -150,12 +152,11 @@ class Writer:
             joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
             weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
             attention = Attention(
-                weight, bias, joined[0], joined, operand("joined", joined), hidden, operand("hidden", hidden)
+                weight, bias, joined, joined, operand("joined", joined), hidden, operand("hidden", hidden)
             )  # fmt: skip
             self._made = (queues, rows), net, cells, attention
         _, net, cells, attention = self._made
-        shares = self.steps.array("shares", queues, self.longest)
-        return net._replace(table=self.steps.table), cells, attention._replace(shares=shares)
+        return net._replace(table=self.steps.table), cells, attention
 
 
 def read_results(search: Search) -> list[list[Hypothesis]]:

@@ -76,7 +76,7 @@ class Network:
         self._rows_blocks = [block for block in blocks if type(block).forward_rows is not Block.forward_rows]
         self.states = sum(block.states for block in blocks)
         self.pools = any(block.pools for block in blocks)
-        self._gates = sum(block.gate_columns for block in blocks)
+        self._gates = sum(block.gate_columns for block in self.parts)
         self.state_size = max(block.state_size for block in blocks)
         self._program: Program | None = None
         self._pack_jobs: dict[tuple[bool, bool], list[Job]] = {}
@@ -257,7 +257,7 @@ class Network:
             keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
             rate, total = 0.0 if dropout is None else dropout.rate, 0.0
             for rows, key in zip(groups, keys, strict=True):
-                part = batch if len(groups) == 1 else batch.rows(rows)
+                part = batch if len(groups) == 1 else self.part(batch, rows)
                 carried = state if len(groups) == 1 else np.ascontiguousarray(state[:, rows])
                 log_probs = self._add_gradient(
                     part, carried, scales[:, rows], rate, key, first_state=state_gradient is not None
@@ -273,6 +273,10 @@ class Network:
         """The rows, ascending, of the parameter that is updated by row which `batch` reads: those of its ids."""
         rows: Ids = np.unique(batch.inputs)
         return rows
+
+    def part(self, batch: Batch, rows: slice) -> Batch:
+        """Some rows of a batch."""
+        return batch.rows(rows)
 
     def _row_groups(self, T: int, B: int) -> list[slice]:
         """The rows of a batch in groups of nearly equal size, each of at most `rows_per_group`."""

@@ -8,12 +8,14 @@ both, softmax. Letters in shapes as in `nn/block.py`; S is the number of sequenc
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.models.network import Network
@@ -32,9 +34,12 @@ from charrnn.runtime.arrays import Array, Flags
 from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import TranslatorConfig
 from charrnn.text.batch import Batch, Source
+from charrnn.text.pair_batches import pack_sources
 
 if TYPE_CHECKING:
     from charrnn.models.decoding import Writer
+
+Counts = NDArray[np.int64]
 
 ENCODER_KEY = 0x27D4EB2F  # dropout masks of the encoder are other ones than those of the decoder
 
@@ -102,9 +107,15 @@ class Translator(Network):
         """No state is carried from one batch to the next: zeros (S, 0, H)."""
         return super().zero_state(0)
 
-    def _row_groups(self, T: int, B: int) -> list[slice]:
-        """One group: sources are not divided by rows."""
-        return [slice(0, B)]
+    def part(self, batch: Batch, rows: slice) -> Batch:
+        """Some rows of a batch, and the sources of the sequences in them."""
+        assert batch.source is not None
+        assert batch.reset is not None
+        inputs, places, lengths = batch.source.inputs, batch.source.places, batch.source.lengths
+        before = np.append(0, np.cumsum(batch.reset.sum(axis=0)))  # sequences before each row
+        some = slice(before[rows.start], before[rows.stop])
+        ids = inputs.reshape(-1)[places_of(places[some], lengths[some], inputs.shape[1])]
+        return replace(batch.rows(rows), source=pack_sources(ids, lengths[some]))
 
     def check(self, batch: Batch, state: Array) -> None:
         """See `Network.check`. Raises `CharrnnError` also for sources that do not fit."""
@@ -267,3 +278,11 @@ def check_sequences(reset: Flags, ends: Flags) -> int:
     if not even or np.any(which[::2] % 2 != 0) or np.any(which[1::2] % 2 != 1) or np.any(b[::2] != b[1::2]):
         raise CharrnnError("`reset` and `ends` do not take turns in each row: a sequence has no end or no beginning")
     return len(b) // 2
+
+
+def places_of(places: Counts, lengths: Counts, step: int) -> Counts:
+    """The place of each unit of sources that begin at places (S), of lengths (S), in rows of `step` places."""
+    ends = np.cumsum(lengths)
+    steps = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    found: Counts = np.repeat(places, lengths) + steps * step
+    return found
