@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from charrnn.models.decoding import decode
 
 from benchmarks.common import arguments, describe_machine, in_turns, print_table, ratio
 from charrnn.config import TrainingConfig
+from charrnn.models.decoding import decode
 from charrnn.models.translator import Translator
 from charrnn.task_config import TranslatorConfig
 from charrnn.text.pair_batches import PairBatches
