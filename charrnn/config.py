@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from charrnn.errors import UsageError
-from charrnn.settings import check_settings, require_choice, require_range, setting
+from charrnn.settings import check_settings, require_choice, require_equal, require_range, setting
 
 # The module of each recurrent cell, with its class `Layer`.
 CELLS = {"lstm": "charrnn.nn.lstm", "gru": "charrnn.nn.gru", "rnn": "charrnn.nn.rnn"}
@@ -109,11 +109,8 @@ class ModelConfig(RecurrentConfig):
 
     def __post_init__(self) -> None:
         RecurrentConfig.__post_init__(self)
-        if self.tie_weights and self.embedding_size != self.hidden_size:
-            raise UsageError(
-                f"`tie_weights` needs an embedding as wide as the hidden state: `embedding_size` is "
-                f"{self.embedding_size} and `hidden_size` {self.hidden_size}; make them equal"
-            )
+        if self.tie_weights:
+            require_equal("`tie_weights`", "`embedding_size`", self.embedding_size, "`hidden_size`", self.hidden_size)
         if self.cutoffs:
             self._check_cutoffs()
 

@@ -120,3 +120,9 @@ def require_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise `UsageError` unless `value` is one of `choices`."""
     if value not in choices:
         raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def require_equal(what: str, name: str, value: int, other: str, other_value: int) -> None:
+    """Raise `UsageError` unless two options have the same value, as `what` needs it."""
+    if value != other_value:
+        raise UsageError(f"{what} needs {name} and {other} to be equal, and they are {value} and {other_value}")

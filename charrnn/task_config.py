@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from charrnn.config import MODEL, TASK, TEXT, UNITS, RecurrentConfig, require_encoding
 from charrnn.errors import UsageError
-from charrnn.settings import check_settings, require_choice, require_range, setting
+from charrnn.settings import check_settings, require_choice, require_equal, require_range, setting
 
 POOLS = ("last", "mean", "max", "attention")
 HEADS = ("softmax", "crf")
@@ -124,11 +124,10 @@ class TranslatorConfig(RecurrentConfig):
             raise UsageError(
                 f"`hidden_size` is {self.hidden_size}; it must be even: each direction of the encoder has half of it"
             )
-        if self.tie_weights and self.embedding_size != self.hidden_size:
-            raise UsageError(
-                f"`tie_weights` needs an embedding as wide as the hidden state: `embedding_size` is "
-                f"{self.embedding_size} and `hidden_size` {self.hidden_size}; make them equal"
-            )
+        if len(set(self.cells)) > 1:
+            raise UsageError(f"`cell` is {','.join(self.cells)}; all layers of a translator have the same")
+        if self.tie_weights:
+            require_equal("`tie_weights`", "`embedding_size`", self.embedding_size, "`hidden_size`", self.hidden_size)
 
     @property
     def encoder(self) -> RecurrentConfig:

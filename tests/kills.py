@@ -70,7 +70,7 @@ TASKS = {
         "\n".join(test_forecast.monthly(400)) + "\n", ("--task", "forecast", "--horizon", "3", "--dense", "12"), 12_000
     ),
     "translate": Training(
-        test_translate.pairs(400), (*TEXT, "--task", "translate", "--cell", "gru", "--layers", "2"), 8_000
+        test_translate.pairs(400), (*TEXT, "--task", "translate", "--cell", "gru", "--layers", "2"), 5_000
     ),
 }
 

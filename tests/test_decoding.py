@@ -67,8 +67,8 @@ def search(network: Translator, source: Ids, beam: int, best: int, limit: int) -
     return [(text, value) for value, text in done[:best]]
 
 
-def check_against_python(network: Translator, sources: list[Ids], beam: int, best: int, limit: int) -> None:
-    """The texts, and log P of each to 1e-4."""
+def check_against_python(network: Translator, sources: list[Ids], beam: int, best: int, limit: int) -> int:
+    """The texts, and log P of each to 1e-4. Returns how many sources have several that ended."""
     found = decode(network, sources, beam=beam, best=best, limits=np.full(len(sources), limit))
     several = 0
     for source, hypotheses in zip(sources, found, strict=True):
@@ -80,7 +80,7 @@ def check_against_python(network: Translator, sources: list[Ids], beam: int, bes
             assert len(one.ids) == limit
             assert one.log_prob == pytest.approx(log_probs(network, source, [tuple(one.ids.tolist())])[0], abs=1e-4)
         several += len(ended) > 1
-    assert several or best == 1
+    return several
 
 
 CELLS = [("gru",), *(pytest.param(cells, marks=pytest.mark.slow) for cells in (("lstm",), ("rnn",), ("lstm",) * 2))]
@@ -88,10 +88,12 @@ CELLS = [("gru",), *(pytest.param(cells, marks=pytest.mark.slow) for cells in ((
 
 @pytest.mark.parametrize("cells", CELLS)
 def test_it_finds_what_a_search_in_python_finds(cells: tuple[str, ...]) -> None:
+    several = 0
     for attention in ("dot", "none"):
         network = make(cells=cells, attention=attention)
         for beam, best in ((1, 1), (2, 1), (3, 3), (5, 2)):
-            check_against_python(network, some_sources(8), beam, best, 6)
+            several += check_against_python(network, some_sources(8), beam, best, 6)
+    assert several > 0
 
 
 def test_a_wide_beam_finds_the_best_of_all() -> None:

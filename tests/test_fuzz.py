@@ -27,7 +27,7 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     file.write_bytes(fuzz.prepared()["char"])
     assert fuzz.outcome(file) == "works"
 
-    for kind in ("training", "labels finished", "tags training", "numbers training"):
+    for kind in ("training", "labels finished", "tags training", "numbers training", "pairs training"):
         file.write_bytes(fuzz.prepared()[kind])
         assert fuzz.outcome(file) == "resumes"
 
@@ -57,6 +57,7 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         *("char", "byte", "adaptive", "training", "finished", "labels", "labels by words", "labels training"),
         *("spans", "parts of speech", "tags training", "numbers", "numbers by date", "numbers training"),
+        *("pairs", "styles", "pairs training"),
     ],
 )
 def test_weights_that_overflow_end_in_one_error(kind: str, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_initial_weights_of_a_normalised_state() -> None:
         ({"hidden_size": 0}, "`hidden_size` is 0; it must be at least 1"),
         ({"cells": ()}, "`layers`"),
         ({"cells": ("lstm", "mlp")}, "'mlp'"),
-        ({"tie_weights": True}, "make them equal"),
+        ({"tie_weights": True}, "to be equal"),
         ({"peepholes": True, "cells": ("gru",)}, "`peepholes`"),
         ({"rms_norm": True, "cells": ("rnn",)}, "`rms_norm`"),
         ({"reset_gate": "none"}, "GRU"),

@@ -46,6 +46,7 @@ NOT_RUN = {
     ".venv/bin/pip install .": "pyproject.toml",
     "pip install .": "pyproject.toml",
     "pipx install .": "pyproject.toml",
+    "pip install 'charrnn[metrics]'": "pyproject.toml",
     "python -m charrnn": "charrnn/__main__.py",
     "charrnn --install-completion": "charrnn/cli/main.py",
     r"py -m venv .venv": "pyproject.toml",
@@ -147,6 +148,11 @@ def write_texts(folder: Path) -> None:
     (folder / "sales.csv").write_text("month,sold\n" + "".join(sold))
     for name, count in (("throws.csv", "60"), ("later.csv", "5")):
         subprocess.run([sys.executable, "corpora/ball.py", "--throws", count, "-o", name], cwd=folder, check=True)
+    numbers = "".join(f"{n}\t{' '.join('abcd'[n // 4**k % 4] for k in range(4))}\n" for n in range(60))
+    for name in ("numbers.tsv", "more-numbers.tsv"):
+        (folder / name).write_text(numbers)
+    phrases = "".join(f"the {size} {name},le {name} {size}\n" for size in ("big", "old") for name in ("cat", "dog"))
+    (folder / "phrases.csv").write_text("en,fr\n" + 5 * phrases)
     (folder / "logs.gz").write_bytes(gzip.compress("".join(names).encode()))
 
 
@@ -171,8 +177,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     throws = ["throws.csv", "--task", "forecast", "--group", "throw"]
     tags = ["tags.conll", "--task", "tag"]
     sales = ["sales.csv", "--task", "forecast"]
-    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws, sales):
-        begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", "1", *TINY]
+    pairs = ["numbers.tsv", "--task", "translate"]
+    styles = ["number.tsv", "--task", "translate", "-o", "checkpoints/styles.safetensors"]
+    for corpus in (["novel.txt"], ["number.tsv", "--task", "classify"], tags, throws, sales, pairs, styles):
+        steps = ["200", "--lr", "0.03"] if corpus is pairs else ["1"]  # until outputs of pairs are not empty
+        begun = [sys.executable, "-m", "charrnn", "train", *corpus, "--steps", *steps, *TINY]
         subprocess.run(begun, cwd=work, env=environment(home), check=True, capture_output=True)
     for name in re.findall(r"checkpoints/[\w-]+\.safetensors", PAGES):
         if not (work / name).exists():
@@ -184,7 +193,7 @@ def test_every_command_is_known() -> None:
     """A command is run, or listed with a reason; nothing is listed that is not in a page."""
     assert len(RUN) > 25
     assert set(NOT_RUN) <= {command.text for command in COMMANDS}
-    known = re.compile(r"\b(charrnn|get\.py|agreement\.py|ball\.py)\b")
+    known = re.compile(r"\b(charrnn|get\.py|agreement\.py|ball\.py|numerals\.py)\b")
     strange = [command.text for command in RUN if not known.search(command.text)]
     assert strange == []
 

@@ -56,7 +56,9 @@ def test_gradients_agree_with_differences(cells: tuple[str, ...], attention: str
     check_gradient(network, pack(pairs()), DropoutKey(0.3, 3, 5) if len(cells) > 1 else None)
 
 
-@pytest.mark.parametrize("options", [{"tie_weights": True, "embedding_size": 6}, {"cells": ("lstm", "gru")}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"tie_weights": True, "embedding_size": 6}, {"cells": ("lstm",), "peepholes": True}], ids=str
+)
 def test_gradients_of_other_forms_agree_with_differences(options: dict[str, Any]) -> None:
     check_gradient(make(noise=0.6, **options), pack(pairs(), wide=True, first=1), DropoutKey(0.3, 3, 5))
 
@@ -201,8 +203,9 @@ def test_what_does_not_fit_is_refused() -> None:
     settings: tuple[tuple[dict[str, Any], str], ...] = (
         ({"hidden_size": 5}, "must be even"),
         ({"embedding_size": 0}, "`embedding_size`"),
-        ({"tie_weights": True}, "make them equal"),
+        ({"tie_weights": True}, "to be equal"),
         ({"attention": "sum"}, "dot, none"),
+        ({"cells": ("lstm", "gru")}, "have the same"),
     )
     for options, message in settings:
         with pytest.raises(UsageError, match=message):

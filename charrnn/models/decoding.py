@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from charrnn import kernels
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.kernels.decode import Attention, Sampling, Search, Sources
+from charrnn.kernels.generate import Network
 from charrnn.models.language import MOST_TABLE
-from charrnn.models.steps import Steps
+from charrnn.models.steps import Cells, Steps
 from charrnn.models.translator import Translator
 from charrnn.nn.attention import Attention as SourceAttention
 from charrnn.nn.bridge import BridgedEmbedding
@@ -63,6 +64,8 @@ class Writer:
         self.layer, self.embedding, self.V = layers[0], embedding, embedding.V
         self.layer_above = blocks[-1] if isinstance(blocks[-1], Tanh) else None
         self.tabled = self.V * self.layer.G <= MOST_TABLE
+        self._made: tuple[tuple[int, ...], Network, Cells, Attention] | None = None
+        self._search: tuple[tuple[int, ...], Search] | None = None
         self._room = zeros((1, 0, self.layer.G), self.context.dtype)
         self.steps = Steps(
             layers, None if self.tabled else embedding, self.layer.b[np.newaxis], network.output, self.context
@@ -108,26 +111,29 @@ class Writer:
         self.context.pool.run([job], least=WORTH_THREADS)
 
     def search(self, limits: Counts, beam: int, best: int, *, unknown: bool) -> Search:
-        """A search for the sources of `begin`; limits (S)."""
+        """A search for the sources of `begin`; limits (S). Its arrays are those of the next one of the same sizes."""
         S, queues = len(limits), self.context.pool.count
         most = max(1, min(ROWS // beam, -(-S // queues)))
-        R, starts = queues * most * beam, np.zeros(S + 1, np.int64)
+        key, starts = (S, beam, best, queues, most), np.zeros(S + 1, np.int64)
         np.cumsum(limits * beam, out=starts[1:])
-        history = np.empty((2, int(starts[-1])), np.int32)
-        return Search(
-            beam, unknown, limits, starts, history[0], history[1], np.full((S, best), -np.inf),
-            np.zeros((S, best, 2), np.int32), np.full((S, beam), -np.inf), np.empty((2, R)), np.empty((R, beam + 1)),
-            np.zeros((R, beam + 1), np.int32), np.empty((queues, beam), np.int32),
-            np.empty((queues, most, 3), np.int32),
-        )  # fmt: skip
+        if self._search is None or self._search[0] != key:
+            R = queues * most * beam
+            self._search = key, Search(
+                beam, unknown, limits, starts, np.empty(0, np.int32), np.empty(0, np.int32), np.empty((S, best)),
+                np.zeros((S, best, 2), np.int32), np.empty((S, beam)), np.empty((2, R)), np.empty((R, beam + 1)),
+                np.zeros((R, beam + 1), np.int32), np.empty((queues, beam), np.int32),
+                np.empty((queues, most, 3), np.int32),
+            )  # fmt: skip
+        search = self._search[1]
+        search.done.fill(-np.inf)
+        search.cut.fill(-np.inf)
+        history = self.context.workspace.ids("search.history", 2, int(starts[-1]))
+        return search._replace(unknown=unknown, limits=limits, starts=starts, units=history[0], parents=history[1])
 
     def run(self, search: Search, sampling: Sampling) -> None:
         """Fill the arrays of a search; each thread takes the sources of a queue."""
         queues, most, _ = search.slots.shape
-        R = queues * most * search.beam
-        net, cells = self.steps.arrays(R, -1, queues * min(SCORED_ROWS, most * search.beam))
-        net.reset_mask[:] = 1
-        attention = self._attention(R, queues)
+        net, cells, attention = self._arrays(queues, most * search.beam)
 
         def work(first: int, last: int, thread: int) -> None:
             for queue in range(first, last):
@@ -135,14 +141,21 @@ class Writer:
 
         self.context.pool.run([Job(queues, 1, work)])
 
-    def _attention(self, R: int, queues: int) -> Attention:
-        layer, get, operand = self.layer_above, self.steps.array, self.steps.operand
-        joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
-        weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
-        shares = get("shares", queues, self.longest)
-        return Attention(
-            weight, bias, shares, joined, operand("joined", joined), hidden, operand("hidden", hidden)
-        )  # fmt: skip
+    def _arrays(self, queues: int, rows: int) -> tuple[Network, Cells, Attention]:
+        """What `queues` of so many rows work in; those of last time if the sizes are the same."""
+        if self._made is None or self._made[0] != (queues, rows):
+            R, layer, get, operand = queues * rows, self.layer_above, self.steps.array, self.steps.operand
+            net, cells = self.steps.arrays(R, -1, queues * min(SCORED_ROWS, rows))
+            net.reset_mask[:] = 1
+            joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
+            weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
+            attention = Attention(
+                weight, bias, joined[0], joined, operand("joined", joined), hidden, operand("hidden", hidden)
+            )  # fmt: skip
+            self._made = (queues, rows), net, cells, attention
+        _, net, cells, attention = self._made
+        shares = self.steps.array("shares", queues, self.longest)
+        return net._replace(table=self.steps.table), cells, attention._replace(shares=shares)
 
 
 def read_results(search: Search) -> list[list[Hypothesis]]:
@@ -161,7 +174,7 @@ def read_results(search: Search) -> list[list[Hypothesis]]:
                 ids[step], which = units[place], parents[place]
             hypotheses.append(Hypothesis(ids, score, ended))
         if not hypotheses:
-            raise CharrnnError("the probabilities of the next unit are not finite; the model has diverged")
+            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
         results.append(hypotheses)
     return results
 

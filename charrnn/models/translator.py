@@ -40,7 +40,7 @@ ENCODER_KEY = 0x27D4EB2F  # dropout masks of the encoder are other ones than tho
 
 
 class Parts(NamedTuple):
-    """The blocks of a translator: a row of them for the places of the sources, one for the sources, and so on."""
+    """The blocks of a translator: over the units of the sources, over the sources, over the units of the targets."""
 
     encoder: list[Block]
     bridge: list[Block]
@@ -90,6 +90,8 @@ class Translator(Network):
         self, config: TranslatorConfig, *, threads: int = 1, dtype: npt.DTypeLike = np.float32, bfloat16: bool = False
     ) -> None:  # fmt: skip
         self.config = config
+        self._source_kind: tuple[object, ...] | None = None  # of the latest window of sources, and its signals
+        self._source_signals: tuple[Signal, Signal]
         self.writer: Writer | None = None  # of the latest weights that anything was written with
         self.encoder, self.bridge, decoder, self.output = make_blocks(config)
         super().__init__(
@@ -142,10 +144,16 @@ class Translator(Network):
     def open_source(self, source: Source, *, gradient: bool = False, rate: float = 0.0) -> tuple[Signal, Signal]:
         """A window of the shape of `source`; the signals of the encoder (T, B, H) and of the bridge (1, S, E)."""
         get, shape = self.context.workspace.get, source.inputs.shape
+        kind = shape, len(source.places)
+        if not gradient and self._source_kind == kind:
+            return self._source_signals
+        self._source_kind = None
         masks = get("encoder.mask", *shape), get("encoder.reverse mask", *shape)
         self.source_window = Window(source.inputs, *masks, shape[0], True, gradient, False, rate, source=source)
         memory = prepare(self.encoder, None, self.source_window)
-        return memory, prepare(self.bridge, memory, self.source_window)
+        self._source_signals = memory, prepare(self.bridge, memory, self.source_window)
+        self._source_kind = None if gradient else kind  # the claims of a gradient are made once
+        return self._source_signals
 
     def begin_source(self, source: Source, key: int = 0) -> None:
         """Start the window of the sources: see `begin`."""
@@ -154,7 +162,8 @@ class Translator(Network):
         window.mask[:], window.reverse_mask[:] = ~source.reset, ~source.ends
         for block in (*self.encoder, *self.bridge):
             block.begin()
-            for before in block.state(last=False):
+            # Only padding, which nothing reads, sees what the state was before; the gradient multiplies it by zero.
+            for before in block.state(last=False) if window.gradient else ():
                 before[:] = 0
 
     def begin(self, window: Window, batch: Batch, state: Array, key: int = 0) -> None:
@@ -178,11 +187,10 @@ class Translator(Network):
     def encode(self, source: Source) -> tuple[Signal, Signal]:
         """The outputs of the encoder (T, B, H), and of the bridge (1, S, E); they stay valid until the next window.
 
-        Raises:
-            CharrnnError: the sources do not fit, see `check_source`.
+        Of the sources only the ids are checked. Raises `CharrnnError` for those outside the vocabulary.
         """
         with self.lock:
-            self.check_source(source)
+            self.encoder[0].check(source.inputs)
             self.pack()
             self._program = None  # its arrays are reused
             signals = self.open_source(source)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.text.batch import Batch, Source
-from charrnn.text.packing import Lengths, RecordBatches, by_length, lay_out, mark, ranges
+from charrnn.text.packing import MULTIPLE, Lengths, RecordBatches, by_length, lay_out, mark, ranges
 from charrnn.text.pair_corpus import PairPart, Texts
 from charrnn.text.vocabulary import EOS
 
@@ -79,6 +79,8 @@ def pack_sources(ids: NDArray[Any], lengths: Lengths, order: Numbers | None = No
 
     Source number s of the result is number order[s] of the given ones; None: number s.
     """
+    if len(lengths) == 1:  # packing takes as long as a small network for one source
+        return _one_source(ids)
     packing = lay_out(lengths)
     reset, ends, places = mark(packing, lengths)
     inputs = np.full(packing.T * packing.B, EOS, np.int32)
@@ -87,6 +89,15 @@ def pack_sources(ids: NDArray[Any], lengths: Lengths, order: Numbers | None = No
     if order is not None:
         first, lengths = first[order], lengths[order]
     return Source(inputs.reshape(packing.T, packing.B), reset, ends, first, lengths)
+
+
+def _one_source(ids: NDArray[Any]) -> Source:
+    """What `pack_sources` makes of a single source."""
+    T = -(-len(ids) // MULTIPLE) * MULTIPLE
+    inputs, reset, ends = np.full((T, 1), EOS, np.int32), np.zeros((T, 1), np.bool_), np.zeros((T, 1), np.bool_)
+    inputs[: len(ids), 0] = ids
+    reset[0] = ends[len(ids) - 1] = True
+    return Source(inputs, reset, ends, np.zeros(1, np.int64), np.array([len(ids)]))
 
 
 def with_ends(ids: NDArray[Any], lengths: Lengths) -> tuple[NDArray[np.int32], Lengths]:
