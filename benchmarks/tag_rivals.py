@@ -27,7 +27,7 @@ PENALTIES = ((0.1, 0.01), (0.0, 1.0), (0.5, 0.01), (0.0, 0.1))  # of CRFsuite: o
 MOST_ITERATIONS, TRIED_ITERATIONS = 300, 5
 # The network's sizes are those of Lample et al. 2016.
 WORD_VECTOR, CHARACTER_VECTOR, CHARACTER_HIDDEN, HIDDEN, DROPOUT = 100, 25, 25, 100, 0.5
-LEARNING_RATE, BATCH, MOST_PASSES, DECAY, RARE = 4e-3, 16, 200, 0.5, 0.5
+LEARNING_RATE, BATCH, MOST_PASSES, RARE = 4e-3, 16, 30, 0.5
 PADDING, UNKNOWN = 0, 1
 
 Sentence = Sequence[str]
@@ -198,7 +198,7 @@ def bidirectional_lstm(request: Request) -> Answer:
         left=request.left,
         passes=MOST_PASSES,
         every=-(-len(part) // BATCH),
-        decay=DECAY,
+        anneal=True,
     )
     outputs, seconds = timed(tag, request.test)
     return Answer(f"PyTorch {torch.__version__}", outputs, {"tagging": seconds})

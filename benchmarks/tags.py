@@ -111,7 +111,7 @@ def main() -> None:
                 answers.append(found)
                 results.append(figures(test, found.outputs, known))
                 seconds = time.perf_counter() - begun
-                brief = ", ".join(f"{column} {100 * results[-1].get(column, 0):.2f}" for column in COLUMNS)
+                brief = ", ".join(f"{name} {100 * results[-1][name]:.2f}" for name in COLUMNS if name in results[-1])
                 print(f"{side}, seed {seed}: {brief}, {seconds:.0f} s", file=sys.stderr, flush=True)
             measured = [[100 * result[column] for result in results] for column in COLUMNS if column in results[0]]
             speeds = "; ".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from math import cos, pi
 from typing import Any
 
 import torch
@@ -61,12 +62,16 @@ def learn(
     left: Callable[[], float],
     passes: int,
     every: int,
-    decay: float = 1.0,
+    anneal: bool = False,
 ) -> None:
-    """Train for some passes over `batches()`, or until the time `left()` is over, or `value()`, computed after each
-    `every` batches, was not less `PATIENCE` times in a row, each of which multiplies the learning rate by `decay`. The
-    weights with the least value stay."""
+    """Train for some passes of `every` batches, `batches()`, or until the time `left()` is over, or `value()`, computed
+    after each pass, was not less `PATIENCE` times in a row. The weights with the least value stay.
+
+    `anneal`: the learning rate falls to zero along half a cosine, over the passes or the time, whichever is over first,
+    and nothing else ends the training.
+    """
     least, waited, kept = float("inf"), 0, network.state_dict()
+    rates, whole = [group["lr"] for group in optimizer.param_groups], left()
 
     def goes_on() -> bool:
         nonlocal least, waited, kept
@@ -79,12 +84,14 @@ def learn(
             kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         else:
             waited += 1
-            for group in optimizer.param_groups:
-                group["lr"] *= decay
-        return waited < PATIENCE and left() > 0
+        return (waited < PATIENCE or anneal) and left() > 0
 
     network.train()
     for done, batch in enumerate(chain.from_iterable(batches() for _ in range(passes)), 1):
+        if anneal:
+            share = min(1.0, max(done / (passes * every), 1 - left() / whole))
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * (1 + cos(pi * share)) / 2
         optimizer.zero_grad()
         loss(batch).backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)

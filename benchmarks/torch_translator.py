@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.torch_parts import BothDirections, last_states, padded, real_steps
 
 END = 1  # the unit that ends a text; the one before it, for what is unknown, is not written
-LOWEST = -1e9  # a logit or score that is never chosen
+LOWEST, NEVER = -1e9, -1e30  # scores of what is not there, and of what is never chosen
 
 
 class Memory(NamedTuple):
@@ -108,7 +108,8 @@ def greedy(network: Translator, sources: Sequence[Any], limits: Sequence[int]) -
 def beam(network: Translator, sources: Sequence[Any], limits: Sequence[int], width: int) -> list[list[int]]:
     """The most probable target of each of N sources that a search of this width finds; limits as in `greedy`.
 
-    A source is over when what has ended is more probable than all that is open, or at its limit, and leaves the batch.
+    What ends is one of the `width` best extensions. A source is over when what has ended is more probable than all that
+    is open, or at its limit, and leaves the batch.
     """
     K, start = width, network.encode(sources)
     found: list[tuple[float, list[int]]] = [(-torch.inf, []) for _ in sources]
@@ -123,18 +124,24 @@ def beam(network: Translator, sources: Sequence[Any], limits: Sequence[int], wid
         logits, state = network.step(inputs, state, memory)
         N, V = len(numbers), logits.shape[1]
         total = scores[:, :, None] + torch.log_softmax(logits, dim=1).view(N, K, V)
-        ended, which = total[:, :, END].max(dim=1)
-        total[:, :, : END + 1] = LOWEST
-        scores, places = total.view(N, K * V).topk(K, dim=1)
-        ends = zip(numbers.tolist(), ended.tolist(), which.tolist(), strict=True)
-        for n, (number, score, row) in enumerate(ends):
-            if score > found[number][0]:
-                found[number] = (score, history[n, row].tolist())
+        total[:, :, END - 1] = LOWEST
+        values, places = total.view(N, K * V).topk(2 * K, dim=1)
+        ends = places % V == END
+        ended, which = values[:, :K].masked_fill(~ends[:, :K], NEVER).max(dim=1)
+        scores, order = values.masked_fill(ends, NEVER).topk(K, dim=1)
+        parents = (places.gather(1, which[:, None])[:, 0] // V).tolist()
+        for n, (number, score) in enumerate(zip(numbers.tolist(), ended.tolist(), strict=True)):
+            if score > max(LOWEST, found[number][0]):
+                found[number] = (score, history[n, parents[n]].tolist())
+        places = places.gather(1, order)
         before, chosen = places // V, places % V
         done += 1
         history = torch.cat([history.gather(1, before[:, :, None].expand(-1, -1, done - 1)), chosen[:, :, None]], 2)
         ended_best = scores.new_tensor([found[number][0] for number in numbers.tolist()])
-        kept = torch.nonzero((most[numbers] > done) & (ended_best < scores[:, 0])).flatten()
+        cut = most[numbers] <= done
+        for n in torch.nonzero(cut & (ended_best < LOWEST)).flatten().tolist():
+            found[int(numbers[n])] = (LOWEST, history[n, 0].tolist())
+        kept = torch.nonzero(~cut & (ended_best < scores[:, 0])).flatten()
         rows = (kept[:, None] * K + before[kept]).flatten()
         state = tuple(part[:, rows] for part in state)
         if len(kept) < N:

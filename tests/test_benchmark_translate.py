@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import labels, peers, translate, translator
+from charrnn.models.decoding import decode
 from tests.translators import V_SOURCE, V, make, pack, pairs
 
 PAIRS = [(f"{n}", " ".join("abcdefghij"[int(digit)] for digit in str(n))) for n in range(200)]
@@ -76,7 +77,7 @@ def test_a_wide_beam_finds_the_most_probable_target() -> None:
     sources = [torch.tensor(source.astype(np.int64)) for row in pairs() for source, _ in row]
     most = 4
     with torch.no_grad():
-        found = module.translated(other, sources, [most] * len(sources), width=(V - 2) ** (most - 1), size=3)
+        found = module.translated(other, sources, [most] * len(sources), width=2 * (V - 2) ** most, size=3)
         greedy = module.translated(other, sources, [most] * len(sources), width=1, size=2)
         for source, best, near in zip(sources, found, greedy, strict=True):
             texts = [list(one) for n in range(most) for one in product(range(2, V), repeat=n)]
@@ -85,6 +86,24 @@ def test_a_wide_beam_finds_the_most_probable_target() -> None:
             assert len(near) <= most
             alone = module.greedy(other, [source], [most])[0]
             assert near == alone
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_same_search(width: int) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    network = make(cells=("lstm",), noise=1.5, dtype=np.float32)
+    network.output.b[1] += 2  # more of them end
+    network.invalidate()
+    module, other = torch_translator(network)
+    rng, limits = np.random.default_rng(0), [40] * 60
+    sources = [rng.integers(2, V_SOURCE, rng.integers(1, 9)).astype(np.int32) for _ in limits]
+    found = [one[0] for one in decode(network, sources, beam=width, best=1, limits=np.array(limits))]
+    tensors = [torch.tensor(source.astype(np.int64)) for source in sources]
+    theirs = module.translated(other, tensors, limits, width=width, size=16)
+    same = [one.ids.tolist() == ids for one, ids in zip(found, theirs, strict=True)]
+    assert np.mean(same) > 0.95  # rounding may decide between two units
+    assert sum(one.ended and len(one.ids) > 1 for one in found) > 3
 
 
 @pytest.mark.peers
