@@ -30,21 +30,8 @@ import numpy as np
 
 from charrnn import tasks
 from charrnn.checkpoint import Checkpoint
-from charrnn.cli import (
-    info,
-    predict_labels,
-    predict_numbers,
-    predict_tags,
-    predict_texts,
-    sample_numbers,
-    sample_texts,
-    score_labels,
-    score_numbers,
-    score_pairs,
-    score_tags,
-    streams,
-)
-from charrnn.cli.by_task import Asked
+from charrnn.cli import info, sample_numbers, sample_texts, streams
+from charrnn.cli.by_task import PREDICT, SCORE, Asked
 from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
@@ -116,9 +103,9 @@ def label_and_score(loaded: Checkpoint) -> None:
     lines = [Line(b"a w1 \xc3\xa9 zz"), Line(b""), Line(b"the cat\tsits")]
     with written() as found:
         for asked in (Asked(best=2), Asked(format="jsonl", best=5)):
-            predict_labels.write(model, [lines], asked)
+            PREDICT["classify"].write(model, [lines], asked)
         for asked in (Asked(), Asked(summary=True)):
-            score_labels.write(model, [[Line(b"spam\ta w1"), Line(b"other\tzz")]], asked)
+            SCORE["classify"].write(model, [[Line(b"spam\ta w1"), Line(b"other\tzz")]], asked)
     assert len(found) == 2 * len(lines) + 2 + 1
     for line in found[len(lines) : 2 * len(lines)]:
         chances = [label["probability"] for label in json.loads(line)["labels"]]
@@ -135,13 +122,13 @@ def tag_and_score(loaded: Checkpoint) -> None:
     data = b"the O\nZo\xc3\xab B-PER\n\nzz \xff\nin O\n\nBath B-LOC\n"
     lines = [Line(line) for line in data.split(b"\n")[:-1]]
     with written() as found:
-        predict_tags.write(model, [lines], Asked(columns="1"))
-        predict_tags.write(model, [lines], Asked(columns="1", format="jsonl"))
+        PREDICT["tag"].write(model, [lines], Asked(columns="1"))
+        PREDICT["tag"].write(model, [lines], Asked(columns="1", format="jsonl"))
     assert len(found) == len(lines) + 3
     assert [len(json.loads(line)["tags"]) for line in found[-3:]] == [2, 2, 1]
     with written() as found:
         for asked in (Asked(columns="1,2"), Asked(columns="1,2", summary=True)):
-            score_tags.write(model, [lines], asked)
+            SCORE["tag"].write(model, [lines], asked)
     assert len(found) == 3 + 1
     assert 0 <= json.loads(found[-1])["accuracy"] <= 1
 
@@ -154,13 +141,13 @@ def forecast_and_score(loaded: Checkpoint) -> None:
         rows = TRAINED["numbers"][1].splitlines()
     lines = [Line(line.encode()) for line in ([header] if loaded.data.columns.header else []) + rows[:20]]
     with written() as found:
-        predict_numbers.write(model, [lines], Asked(format="jsonl"))
-        predict_numbers.write(model, [lines], Asked(rolling=True))
+        PREDICT["forecast"].write(model, [lines], Asked(format="jsonl"))
+        PREDICT["forecast"].write(model, [lines], Asked(rolling=True))
         sample_numbers.write(model, [lines], "a", rows=3, count=2, seed=1, format="csv")
     assert len(found) == loaded.data.config.horizon + 1 + 20 + 1 + 6
     with written() as found:
         for asked in (Asked(), Asked(summary=True)):
-            score_numbers.write(model, [lines], asked)
+            SCORE["forecast"].write(model, [lines], asked)
     assert len(found) == 20 + 1
 
 
@@ -170,14 +157,14 @@ def translate_and_score(loaded: Checkpoint) -> None:
     sources = [label.encode() for label in model.labels[:3]] or [b"101", b"", b"\xff\xc3\xa9 z"]
     lines = [Line(source) for source in sources]
     with written() as found:
-        predict_texts.write(model, [lines], Asked())
-        predict_texts.write(model, [lines], Asked(format="jsonl", nbest=2, alignment=model.has_alignment))
+        PREDICT["translate"].write(model, [lines], Asked())
+        PREDICT["translate"].write(model, [lines], Asked(format="jsonl", nbest=2, alignment=model.has_alignment))
         sample_texts.write(model, [sources], SamplingConfig(length=4), count=2, format="jsonl", delimiter=b"")
     assert len(found) >= 4 * len(lines)
     assert [np.isfinite(json.loads(line)["logprob"]) for line in found[-3 * len(lines) : -2 * len(lines)]]
     with written() as found:
         for asked in (Asked(), Asked(summary=True)):
-            score_pairs.write(model, [[Line(source + b"\tone Z") for source in sources if source]], asked)
+            SCORE["translate"].write(model, [[Line(source + b"\tone Z") for source in sources if source]], asked)
     assert np.isfinite(json.loads(found[-1])["logprob"])
 
 
