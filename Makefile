@@ -63,14 +63,22 @@ types: $(VENV)/.installed-dev
 wheel-check: $(VENV)/.created
 	.ci/wheel-check $(BIN)/python
 
-# The model of a fresh clone: fixed passes and seed, saved once more without its training state.
+# The models of a fresh clone: fixed passes and seed, saved once more without their training state.
+FINISHED = $(BIN)/python -c 'import sys; from pathlib import Path; from charrnn import checkpoint, tasks; \
+	    source, target = map(Path, sys.argv[1:]); \
+	    checkpoint.save(target, checkpoint.load(source, tasks.task_of(source).format))'
+
 checkpoint: $(VENV)/.installed
 	$(BIN)/charrnn train corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.5 --epochs 40 --seed 0 \
-	    -o checkpoints/demo-training.safetensors --force
-	$(BIN)/python -c 'from pathlib import Path; from charrnn import checkpoint; \
-	    checkpoint.save(Path("checkpoints/demo.safetensors"), checkpoint.load(Path("checkpoints/demo-training.safetensors")))'
-	rm checkpoints/demo-training.safetensors
+	    -o checkpoints/training.safetensors --force
+	$(FINISHED) checkpoints/training.safetensors checkpoints/demo.safetensors
+	$(BIN)/python corpora/numerals.py dates --pairs 20000 -o checkpoints/dates.tsv
+	$(BIN)/charrnn train checkpoints/dates.tsv --task translate --hidden-size 96 --embedding-size 32 --dropout 0.1 \
+	    --epochs 12 --seed 0 -o checkpoints/training.safetensors --force
+	$(FINISHED) checkpoints/training.safetensors checkpoints/demo-dates.safetensors
+	rm checkpoints/training.safetensors checkpoints/dates.tsv
 	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
+	$(BIN)/charrnn predict -c checkpoints/demo-dates.safetensors "the 21st of March, 1987"
 
 # The page of all options, from the options.
 options-page: $(VENV)/.installed

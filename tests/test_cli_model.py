@@ -23,7 +23,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "nothing.safetensors").symlink_to("gone")
     with pytest.raises(CharrnnError, match="there is no checkpoint"):
         find_checkpoint(None)
-    for time, name in enumerate(("old", "new", "demo")):
+    for time, name in enumerate(("old", "new", "demo", "demo-dates")):
         (folder / f"{name}.safetensors").write_text("")
         os.utime(folder / f"{name}.safetensors", (time, time))
     assert find_checkpoint(None) == Path("checkpoints/new.safetensors")

@@ -11,13 +11,13 @@ from charrnn.cli.options import resolve_threads
 from charrnn.errors import CharrnnError, UsageError
 
 DEFAULT_FOLDER = Path("checkpoints")
-DEMO_NAME = "demo.safetensors"
+DEMOS = ("demo.safetensors", "demo-dates.safetensors")  # what a clone has; the first is used where nothing else is
 ENVIRONMENT_VARIABLE = "CHARRNN_CHECKPOINT"
 
 
 def find_checkpoint(explicit: str | None) -> Path:
     """Which checkpoint to use: `explicit`, else $CHARRNN_CHECKPOINT, else the most recently modified file
-    checkpoints/*.safetensors other than demo.safetensors, else that one.
+    checkpoints/*.safetensors other than the demos, else demo.safetensors.
 
     Raises `UsageError` when `explicit` is empty, as an unset variable of the shell would leave it, and `CharrnnError`
     when there is none. Does not read the file.
@@ -26,10 +26,11 @@ def find_checkpoint(explicit: str | None) -> Path:
         raise UsageError("the name of the checkpoint is empty; give one, or leave out the option")
     if chosen := explicit or os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(chosen)
-    newest: tuple[bool, int, str] | None = None
+    newest: tuple[int, int, str] | None = None
     for path in DEFAULT_FOLDER.glob("*.safetensors"):
         try:
-            candidate = (path.name != DEMO_NAME, path.stat().st_mtime_ns, path.name)
+            rank = -DEMOS.index(path.name) if path.name in DEMOS else 1
+            candidate = (rank, path.stat().st_mtime_ns, path.name)
         except OSError:  # a link to nothing, or removed just now
             continue
         if path.is_file() and (newest is None or candidate > newest):

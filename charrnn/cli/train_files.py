@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from charrnn.cli.model import DEFAULT_FOLDER, DEMO_NAME, find_checkpoint
+from charrnn.cli.model import DEFAULT_FOLDER, DEMOS, find_checkpoint
 from charrnn.errors import CharrnnError, UsageError
 
 
@@ -46,7 +46,7 @@ def choose_output(corpora: list[str] | None, output: str | None, resume: bool) -
             path = find_checkpoint(None)
         except CharrnnError:
             raise CharrnnError("there is no run to resume in checkpoints; name its file with --output") from None
-        if path.name != DEMO_NAME:
+        if path.name not in DEMOS:
             return path
     return DEFAULT_FOLDER / "stdin.safetensors"
 
