@@ -95,12 +95,12 @@ class Writer:
         V, S, fill, panels = self.V, first.value.shape[1], kernels.inputs.fill_rows, self.layer.input
         assert panels is not None
         if self._room.shape[1] < V + S:
-            self._room = zeros((1, V + S, self.layer.G), self.context.dtype)
-            rows = self.embedding.table[np.newaxis]
+            room, rows = zeros((1, V + S, self.layer.G), self.context.dtype), self.embedding.table[np.newaxis]
             operand = self.context.workspace.operand_of("steps.embedding", rows)
             kernels.rounding.store_operands(rows, operand, 0, V)
-            fill(self._room, self.layer.b, 0, V)
-            self._multiply(operand, panels.panels, self._room[:, :V])
+            fill(room, self.layer.b, 0, V)
+            self._multiply(operand, panels.panels, room[:, :V])
+            self._room = room  # now that it is complete: an interruption leaves the old one
         part = self._room[:, V : V + S]
         fill(part, self.layer.b, 0, S)
         self._multiply(first.operand, panels.panels, part)
