@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Counts = NDArray[np.int64]
 
+EMBEDDING_DROPOUT = 0.4  # as a share of the rate of the layers
 ENCODER_KEY = 0x27D4EB2F  # dropout masks of the encoder are other ones than those of the decoder
 
 
@@ -60,11 +61,14 @@ def make_blocks(config: TranslatorConfig) -> Parts:
     top = layers[-1]
     assert isinstance(top, Bidirectional)
     bridge = Tanh(0, H, E, name="bridge")
-    embedding = BridgedEmbedding(V, E, bridge, scale=1 / sqrt(E) if tied else 1.0, part="decoder.")
+    scale = 1 / sqrt(E) if tied else 1.0
+    embedding = BridgedEmbedding(V, E, bridge, scale=scale, dropout=EMBEDDING_DROPOUT, part="decoder.")
     decoder: list[Block] = [embedding, *recurrent_stack(config, E, bidirectional=False, part="decoder.")[0]]
     if config.attention == "dot":
         decoder += [Attention(H, top), Tanh(0, 2 * H, H, name="attention")]
-    encoder = [Embedding(config.source_vocabulary_size, E, part="encoder."), *layers]
+    encoder = [
+        Embedding(config.source_vocabulary_size, E, dropout=EMBEDDING_DROPOUT, part="encoder."), *layers
+    ]  # fmt: skip
     output = Softmax(V, H, tied=embedding.weight if tied else None)
     return Parts(encoder, [Ends(top), bridge], decoder, output)
 

@@ -68,8 +68,10 @@ class BridgedEmbedding(Embedding):
     """As `Embedding`, but the first step of each sequence of the window reads a row of the output (1, S, E) of `bridge`
     instead: that of its number, by row and in a row by time."""
 
-    def __init__(self, V: int, E: int, bridge: Dense, *, scale: float = 1.0, part: str = "") -> None:
-        super().__init__(V, E, scale=scale, part=part)
+    def __init__(
+        self, V: int, E: int, bridge: Dense, *, scale: float = 1.0, dropout: float = 0.0, part: str = ""
+    ) -> None:  # fmt: skip
+        super().__init__(V, E, scale=scale, dropout=dropout, part=part)
         self.bridge = bridge
 
     def prepare(self, below: Signal | Lookup | None, window: Window) -> Lookup:
@@ -100,4 +102,5 @@ class BridgedEmbedding(Embedding):
         if self.overwrite:
             self.dfirst[:] = 0
         self.dfirst += lookup.gradient[:, U:]
+        self.drop(lookup.gradient[:, :U])
         kernels.inputs.add_rows(lookup.gradient[0, :U], lookup.distinct[:U], self.dtable)

@@ -12,8 +12,10 @@ from charrnn.nn.init import normal
 from charrnn.nn.packed import ADDITION
 from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
-from charrnn.runtime.arrays import Ids
+from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import WORTH_THREADS, Job
+
+DROPOUT_KEY = 0x1B873593  # the masks of rows are other ones than those of layers
 
 
 def require_ids(ids: Ids, V: int) -> None:
@@ -79,14 +81,17 @@ class OneHot(Block):
 class Embedding(OneHot):
     """Row v of `embedding.weight` (V, E) for each id v.
 
-    `scale`: the standard deviation of the initial weights; `by_row`: see `Parameter`.
+    `scale`: the standard deviation of the initial weights; `by_row`: see `Parameter`. `dropout`: the rate of dropout on
+    the rows, as a share of that of the window. A row has one mask for all of its places in a window: Gal and Ghahramani
+    2016, "A theoretically grounded application of dropout in recurrent neural networks", arXiv:1512.05287.
     """
 
     def __init__(
-        self, V: int, E: int, *, scale: float = 1.0, by_row: bool = False, whole: bool = False, part: str = ""
+        self, V: int, E: int, *, scale: float = 1.0, by_row: bool = False, whole: bool = False, dropout: float = 0.0,
+        part: str = "",
     ) -> None:  # fmt: skip
         super().__init__(V, whole=whole, part=part)
-        self.E = E
+        self.E, self.dropout = E, dropout
         name = f"{part}embedding.weight"
         self.weight = Parameter(name, (V, E), normal(scale), decay=True, torch_name=name, by_row=by_row)
 
@@ -112,6 +117,18 @@ class Embedding(OneHot):
         """As `OneHot.begin`; the lookup then has the rows (1, U, E) of the window's distinct ids."""
         super().begin()
         self.show_rows()
+        U = self.lookup.distinct.size
+        if self.drop(self._rows[:, :U]):
+            kernels.rounding.store_operands(self._rows, self._operand, 0, U)
+
+    def drop(self, rows: Array) -> bool:
+        """Dropout on the rows (1, U, E) of the window's distinct ids, or on their gradients; whether there is any."""
+        rate = self.dropout * self.window.rate
+        if not rate:
+            return False
+        key = np.uint32((self.window.key + DROPOUT_KEY) & 0xFFFFFFFF)
+        kernels.dropout.apply_dropout(rows, rate, key, 0, rows.shape[1])
+        return True
 
     def show_rows(self) -> None:
         """Let the lookup have as many rows as it has distinct ids."""
@@ -128,4 +145,5 @@ class Embedding(OneHot):
     def finish_gradient(self) -> None:
         """Add the gradients of the looked-up rows (U, E) to the rows of the weight's gradient."""
         assert self.lookup.gradient is not None
+        self.drop(self.lookup.gradient)
         kernels.inputs.add_rows(self.lookup.gradient[0], self.lookup.distinct, self.dtable)
