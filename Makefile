@@ -74,7 +74,7 @@ checkpoint: $(VENV)/.installed
 	$(FINISHED) checkpoints/training.safetensors checkpoints/demo.safetensors
 	$(BIN)/python corpora/numerals.py dates --pairs 20000 -o checkpoints/dates.tsv
 	$(BIN)/charrnn train checkpoints/dates.tsv --task translate --hidden-size 96 --embedding-size 32 --dropout 0.1 \
-	    --epochs 12 --seed 0 -o checkpoints/training.safetensors --force
+	    --epochs 5 --seed 0 -o checkpoints/training.safetensors --force
 	$(FINISHED) checkpoints/training.safetensors checkpoints/demo-dates.safetensors
 	rm checkpoints/training.safetensors checkpoints/dates.tsv
 	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
