@@ -243,7 +243,7 @@ class LiveDisplay(Display):
         lines: list[RenderableType] = [Text.assemble(("━" * done, "green"), ("━" * (BAR_WIDTH - done), "dim"))]
         lines.append(Text(", ".join(self.facts(seconds)), style="bold", no_wrap=False, overflow="fold"))
         if self.best is not None:
-            lines.append(Text(f"best validation loss {self.best.loss:.4f} at step {self.best.step:,}"))
+            lines.append(Text(f"best weights at step {self.best.step:,}, validation loss {self.best.loss:.4f}"))
         lines += [Text(f"  | {line}", style="dim", no_wrap=True, overflow="crop") for line in self.sample_lines()]
         return Group(*lines)
 
