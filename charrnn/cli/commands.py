@@ -15,10 +15,10 @@ from charrnn.errors import CharrnnError
 
 # Each command is the function of this name in the module charrnn.cli.<name>.
 COMMANDS = {
-    "train": "Learn from text, labels, tags, numbers or pairs, and write a checkpoint.",
+    "train": "Learn from text, labels, tags, numbers or pairs of texts.",
     "sample": "Write text like the text a checkpoint was trained on.",
     "score": "Say how probable each line of a text is.",
-    "predict": "Write the most probable output: labels, tags, the next rows, translations.",
+    "predict": "Write the best output: labels, tags, next rows, translations.",
     "info": "Describe a checkpoint.",
 }
 
