@@ -18,8 +18,8 @@ from charrnn.task_config import ClassifierConfig, RecordsConfig
 from charrnn.tasks import classify_defaults, label_figures, record_defaults
 from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFormat
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
-from charrnn.text.gathering import LabelledPart
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import PackedBatches, evaluation_batches
 from charrnn.training.options import Options, require_same
 from charrnn.training.task import Description, Metrics, Request, Task
