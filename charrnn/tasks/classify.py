@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,8 +98,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
 
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
         """Weights with all copies, activations of the largest batch, the regression on n-grams, and Python itself."""
-        layout, part = parameter_layout(model), dataset.train
-        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        weights, part = parameter_layout(model).training_size, dataset.train
         lengths = np.sort(part.lengths)[-min(config.batch_size, len(part)) :]
         units = int(lengths.sum()) + 16 * len(lengths)
         directions = 2 if model.bidirectional else 1
