@@ -197,7 +197,8 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         if limit is not None and limit < len(targets):
             targets = targets[np.linspace(0, len(targets) - 1, max(1, limit)).astype(np.int64)]
         model = TrainedForecaster(network, part.sides)
-        absolute, squared, density = np.zeros((5, len(model.names))), np.zeros((5, len(model.names))), 0.0
+        shape = 1 + len(BASELINES), len(model.names)
+        absolute, squared, density = np.zeros(shape), np.zeros(shape), 0.0
         for start in range(0, len(targets), EVALUATED):
             some = targets[start : start + EVALUATED]
             true = part.table.values[some]
