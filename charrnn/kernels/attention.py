@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from charrnn.kernels.functions import largest, tanh
+from charrnn.kernels.functions import largest
 from charrnn.kernels.softmax import exponentials
 from charrnn.runtime.arrays import Array
 from charrnn.runtime.compile import inline, kernel
@@ -139,53 +139,3 @@ def attention_shares(
                 place += lengths[s]
             if reverse_mask[t, b] == 0:
                 inside = False
-
-
-@kernel
-def gather_ends(memory: Array, places: Any, lengths: Any, step: int, out: Array, begin: int, end: int) -> None:
-    """out (1, S, H): of each source the encoding where its reading ended: in the lower half of H at its last unit, in
-    the upper half, which is read against time, at its first. For the sources from `begin` to `end`."""
-    H = memory.shape[1]
-    for s in range(begin, end):
-        first, last, target = memory[places[s]], memory[places[s] + (lengths[s] - 1) * step], out[0, s]
-        for j in range(H // 2):
-            target[j] = last[j]
-        for j in range(H // 2, H):
-            target[j] = first[j]
-
-
-@kernel
-def add_to_ends(dout: Array, places: Any, lengths: Any, step: int, dmemory: Array, begin: int, end: int) -> None:
-    """The gradient of `gather_ends`, added to dmemory (places, H)."""
-    H = dmemory.shape[1]
-    for s in range(begin, end):
-        first, last, source = dmemory[places[s]], dmemory[places[s] + (lengths[s] - 1) * step], dout[0, s]
-        for j in range(H // 2):
-            last[j] += source[j]
-        for j in range(H // 2, H):
-            first[j] += source[j]
-
-
-@kernel
-def apply_tanh(values: Array, begin: int, end: int) -> None:
-    """tanh of values (T, B, N), in place, for the rows from `begin` to `end`."""
-    for t in range(len(values)):
-        for b in range(begin, end):
-            row = values[t, b]
-            for j in range(row.size):
-                row[j] = tanh(row[j])
-
-
-@kernel
-def tanh_gradient(values: Array, kept: float, gradient: Array, begin: int, end: int) -> None:
-    """gradient (T, B, N) times that of tanh, in place. values (T, B, N): tanh after dropout, which divided by `kept`.
-
-    Of what dropout zeroed the gradient is zero already.
-    """
-    one, factor = values.dtype.type(1), values.dtype.type(kept)
-    for t in range(len(values)):
-        for b in range(begin, end):
-            source, target = values[t, b], gradient[t, b]
-            for j in range(source.size):
-                squashed = source[j] * factor
-                target[j] *= one - squashed * squashed
