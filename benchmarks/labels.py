@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -23,7 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import describe_machine, print_table
-from benchmarks.peers import arguments, parsed, rival, run, shown
+from benchmarks.peers import arguments, compared, parsed, rival, run, shown
+from benchmarks.rivals import Answer
+from charrnn import __version__
 from charrnn.cli.parsers import duration
 from charrnn.config import TextConfig
 from charrnn.tasks.label_figures import figures
@@ -59,21 +59,21 @@ def lines_of(records: Pairs, path: Path) -> Path:
     return path
 
 
-def charrnn(train: Path, texts: Sequence[str], given: Sequence[str]) -> list[str]:
+def ours(train: Path, texts: Sequence[str], given: Sequence[str]) -> Answer:
     """The labels that a model predicts, which `charrnn train` makes with no option but those `given`."""
     model, lines = train.with_name("model.safetensors"), train.with_name("texts.txt")
     lines.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     run("train", str(train), "--task", "classify", "-o", str(model), "--force", "-q", *given)
     out = run("predict", "-c", str(model), "-i", str(lines), "--format", "jsonl", "-q")
-    return [json.loads(line)["label"] for line in out.splitlines()]
+    return Answer(f"charrnn {__version__}", [json.loads(line)["label"] for line in out.splitlines()])
 
 
-def measure(predicted: Sequence[str], test: Pairs, labels: Sequence[str]) -> tuple[float, float]:
+def measure(predicted: Sequence[str], test: Pairs, labels: Sequence[str]) -> dict[str, float]:
     """Accuracy and macro-F1, in percent; `labels` are those of the training part."""
     numbers = {label: n for n, label in enumerate(labels)}
     true = np.array([numbers.get(label, -1) for _, label in test], np.int32)
     found = figures(true, np.array([numbers[label] for label in predicted], np.int32), len(labels))
-    return 100 * found["accuracy"], 100 * found["macro_f1"]
+    return {name: 100 * found[name] for name in ("accuracy", "macro_f1")}
 
 
 def main() -> None:
@@ -98,24 +98,19 @@ def main() -> None:
             "train": train, "test": texts, "threads": options.threads, "seconds": duration(options.max_time),
             "by_characters": short,
         }  # fmt: skip
-        charrnn(file, texts[:10], ["--steps", "2"])
-        for side in ("charrnn", *options.rivals):
-            results: list[tuple[float, float]] = []
-            seconds: list[float] = []
-            package = side
-            for seed in range(options.seeds):
-                begun = time.perf_counter()
-                if side == "charrnn":
-                    predicted = charrnn(file, texts, [*given, "--seed", str(seed)])
-                else:
-                    answer = rival("rivals", side, request | {"seed": seed}, options.python, folder)
-                    package, predicted = answer.package, answer.outputs
-                seconds.append(time.perf_counter() - begun)
-                results.append(measure(predicted, test, labels))
-                print(f"{side}, seed {seed}: {results[-1][0]:.2f} {seconds[-1]:.0f} s", file=sys.stderr, flush=True)
-            rows.append([side, package, *(shown(values) for values in zip(*results, strict=True)), shown(seconds)])
+        ours(file, texts[:10], ["--steps", "2"])
+
+        def ask(name: str, seed: int) -> Answer:
+            if name == "charrnn":
+                return ours(file, texts, [*given, "--seed", str(seed)])
+            return rival("rivals", name, request | {"seed": seed}, options.python, folder)
+
+        for side in compared(
+            ("charrnn", *options.rivals), options.seeds, ask, lambda predicted: measure(predicted, test, labels)
+        ):
+            rows.append([*side.row(), shown(side.seconds)])
     most = measure([labels[0]] * len(test), test, labels)
-    rows.append(["most frequent label", "", *(f"{value:.2f}" for value in most), ""])
+    rows.append(["most frequent label", "", *(f"{value:.2f}" for value in most.values()), ""])
     print(f"{describe_machine()}; {options.threads} threads, {options.max_time} a run")
     sizes = f"{len(train):,} records to learn from, {len(test):,} to test, {len(labels)} labels"
     title = f"{Path(options.train).name}: {sizes}; medians of {options.seeds} seeds (least to greatest)"

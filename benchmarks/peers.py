@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,44 @@ from benchmarks.rivals import Answer
 
 PROJECT = Path(__file__).resolve().parent.parent
 PEERS = PROJECT / ".venv-peers" / "bin" / "python"
+
+
+@dataclass
+class Side:
+    """The runs of one program, one for each seed: the answers, their figures, and the seconds that each took."""
+
+    name: str
+    answers: list[Answer] = field(default_factory=list)
+    figures: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def row(self) -> list[str]:
+        """Its name, the package, and the median of each figure, see `shown`."""
+        return [
+            self.name, self.answers[0].package,
+            *(shown([found[what] for found in self.figures]) for what in self.figures[0]),
+        ]  # fmt: skip
+
+
+def compared(
+    names: Sequence[str], seeds: int, ask: Callable[[str, int], Answer],
+    figures: Callable[[list[Any]], dict[str, float]], *, once: Sequence[str] = (),
+) -> Iterator[Side]:  # fmt: skip
+    """Each program in turn: what it answers with each seed, and the figures of that, which standard error shows.
+
+    once: the programs in which nothing depends on a seed.
+    """
+    for name in names:
+        side = Side(name)
+        for seed in range(1 if name in once else seeds):
+            begun = time.perf_counter()
+            answer = ask(name, seed)
+            side.seconds.append(time.perf_counter() - begun)
+            side.answers.append(answer)
+            side.figures.append(figures(answer.outputs))
+            brief = ", ".join(f"{what} {value:.2f}" for what, value in side.figures[-1].items())
+            print(f"{name}, seed {seed}: {brief}, {side.seconds[-1]:.0f} s", file=sys.stderr, flush=True)
+        yield side
 
 
 def run(*arguments: str) -> bytes:

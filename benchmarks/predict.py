@@ -29,7 +29,7 @@ from benchmarks.long_range import load_grammar
 from benchmarks.long_range_labels import sentences
 from charrnn.models.classifier import Classifier
 from charrnn.task_config import ClassifierConfig
-from charrnn.text.gathering import LabelledPart
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import evaluation_batches
 
 TRAINED, DISTINCT = 5000, 20_000  # sentences

@@ -73,7 +73,7 @@ def ours(part: TaggedPart, H: int, layers: int, ngrams: int, threads: int, *, bf
     training = TrainingConfig(BATCH, 1, 1e-3, optimizer="adam", clip_norm=5.0)
     layout = network.layout
     optimizer = Optimizer(
-        training, network.parameters, layout.segments, pool=network.thread_pool, table=layout.row_table
+        training, network.parameters, layout.segments, pool=network.context.pool, table=layout.row_table
     )
     batches = TaggedBatches(part, V, buckets, BATCH, 0)
 

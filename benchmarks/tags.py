@@ -11,9 +11,7 @@ tagging all of TEST, from words to tags, in one process: the median of three tim
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +21,7 @@ import numpy as np
 
 import charrnn
 from benchmarks.common import describe_machine, print_table
-from benchmarks.peers import arguments, parsed, rival, run, shown
+from benchmarks.peers import arguments, compared, parsed, rival, run
 from benchmarks.rivals import Answer, Pairs, timed
 from benchmarks.tag_rivals import RIVALS, figures
 from charrnn.cli.parsers import duration
@@ -99,29 +97,28 @@ def main() -> None:
             "seconds": duration(options.max_time),
         }  # fmt: skip
         ours(files, model, words[:10], options.threads, ["--steps", "2"])
-        for side in ("charrnn", *options.rivals):
-            results: list[dict[str, Any]] = []
-            answers: list[Answer] = []
-            for seed in range(1 if side in ONE_RUN else options.seeds):
-                begun = time.perf_counter()
-                if side == "charrnn":
-                    found = ours(files, model, words, options.threads, [*given, "--seed", str(seed)])
-                else:
-                    found = rival("tag_rivals", side, request | {"seed": seed}, options.python, folder)
-                answers.append(found)
-                results.append(figures(test, found.outputs, known))
-                seconds = time.perf_counter() - begun
-                brief = ", ".join(f"{name} {100 * results[-1][name]:.2f}" for name in COLUMNS if name in results[-1])
-                print(f"{side}, seed {seed}: {brief}, {seconds:.0f} s", file=sys.stderr, flush=True)
-            measured = [[100 * result[column] for result in results] for column in COLUMNS if column in results[0]]
+
+        def ask(name: str, seed: int) -> Answer:
+            if name == "charrnn":
+                return ours(files, model, words, options.threads, [*given, "--seed", str(seed)])
+            return rival("tag_rivals", name, request | {"seed": seed}, options.python, folder)
+
+        def measure(outputs: list[Any]) -> dict[str, float]:
+            found = figures(test, outputs, known)
+            return {column: 100 * found[column] for column in COLUMNS if column in found}
+
+        for side in compared(("charrnn", *options.rivals), options.seeds, ask, measure, once=ONE_RUN):
             speeds = "; ".join(
-                f"{tokens / np.median([one.seconds[what] for one in answers]):,.0f}" for what in answers[0].seconds
+                f"{tokens / np.median([one.seconds[what] for one in side.answers]):,.0f}"
+                for what in side.answers[0].seconds
             )
-            rows.append([side, answers[0].package, *map(shown, measured), speeds])
-    unknown = f"{results[0]['unknown_words']:,} unknown"
+            rows.append([*side.row(), speeds])
+    unknown = sum(word not in known for sentence in words for word in sentence)
     print(f"{describe_machine()}; {options.threads} threads, {options.max_time} a run")
-    sizes = f"{len(train):,} sentences to learn from, {len(val):,} held out, {tokens:,} words to tag, {unknown}"
-    names = ("accuracy, %", *(["F1, %"] if "f1" in results[0] else []), "of unknown words, %")
+    sizes = (
+        f"{len(train):,} sentences to learn from, {len(val):,} held out, {tokens:,} words to tag, {unknown:,} unknown"
+    )
+    names = ("accuracy, %", *(["F1, %"] if "f1" in side.figures[0] else []), "of unknown words, %")
     title = f"{Path(options.train).name}: {sizes}; medians of {options.seeds} seeds (least to greatest)"
     print_table(title, ("program", "package", *names, "words / s (CRFsuite: also with features ready)"), rows)
 

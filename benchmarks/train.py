@@ -39,7 +39,7 @@ def our_step(cell: str, H: int, shape: tuple[int, int, int, int], *, bfloat16: b
     T, B, V, L = shape
     model = make_model(cell, H, L, V, bfloat16=bfloat16, threads=threads)
     config = TrainingConfig(B, T, 1e-3, optimizer="adam", clip_norm=5.0)
-    optimizer = Optimizer(config, model.parameters, model.layout.segments, pool=model.thread_pool)
+    optimizer = Optimizer(config, model.parameters, model.layout.segments, pool=model.context.pool)
     rng = np.random.default_rng(0)
     ids, targets = rng.integers(0, V, (2, T, B)).astype(np.int32)
     batch = Batch(ids, targets, state=model.zero_state(B))

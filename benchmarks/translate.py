@@ -12,9 +12,7 @@ of the references of their source. The speed is that of the search for all of TE
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ import numpy as np
 import charrnn
 from benchmarks.common import describe_machine, print_table
 from benchmarks.labels import split
-from benchmarks.peers import arguments, parsed, rival, run, shown
+from benchmarks.peers import arguments, compared, parsed, rival, run
 from benchmarks.rivals import Answer, Pairs, timed
 from charrnn.cli.parsers import duration
 from charrnn.tasks.trained_translator import TrainedTranslator, as_read, written
@@ -135,30 +133,24 @@ def main() -> None:
             "seconds": duration(options.max_time),
         }  # fmt: skip
         ours(files, model, sources[:10], options.threads, ["--steps", "2"])
-        for side in ("charrnn", *options.rivals):
-            results: list[dict[str, float]] = []
-            answers: list[Answer] = []
-            for seed in range(options.seeds):
-                begun = time.perf_counter()
-                if side == "charrnn":
-                    found = ours(files, model, sources, options.threads, [*given, "--seed", str(seed)])
-                else:
-                    translator = charrnn.load(model)
-                    found = theirs(side, translator, parts | {"seed": seed}, options.python, folder)
-                seconds = time.perf_counter() - begun
-                answers.append(found)
-                results.append(figures(found.outputs, references, options.python, folder))
-                brief = ", ".join(f"{what} {value:.2f}" for what, value in results[-1].items())
-                print(f"{side}, seed {seed}: {brief}, {seconds:.0f} s", file=sys.stderr, flush=True)
-            speed = f"{len(sources) / np.median([one.seconds['beam'] for one in answers]):,.0f}"
-            measured = [[result[what] for result in results] for what in results[0]]
-            rows.append([side, answers[0].package, *map(shown, measured), speed])
+
+        def ask(name: str, seed: int) -> Answer:
+            if name == "charrnn":
+                return ours(files, model, sources, options.threads, [*given, "--seed", str(seed)])
+            return theirs(name, charrnn.load(model), parts | {"seed": seed}, options.python, folder)
+
+        def measure(outputs: list[Any]) -> dict[str, float]:
+            return figures(outputs, references, options.python, folder)
+
+        for side in compared(("charrnn", *options.rivals), options.seeds, ask, measure):
+            speed = f"{len(sources) / np.median([one.seconds['beam'] for one in side.answers]):,.0f}"
+            rows.append([*side.row(), speed])
         network = charrnn.load(model).network.config
     print(f"{describe_machine()}; {options.threads} threads, {options.max_time} a run")
     sizes = f"{len(train):,} pairs to learn from, {len(val):,} held out, {len(sources):,} sources to test"
     layers = f"{network.num_layers} layers of {network.hidden_size}, embedding {network.embedding_size}"
     title = f"{Path(options.train).name}: {sizes}; {layers}; medians of {options.seeds} seeds (least to greatest)"
-    scores = ("BLEU", "chrF") if "bleu" in results[0] else ()
+    scores = ("BLEU", "chrF") if "bleu" in side.figures[0] else ()
     print_table(title, ("program", "package", "wrong, %", "errors, %", *scores, "sources / s"), rows)
 
 

@@ -118,7 +118,7 @@ def train_ours(shape: Shape, pairs: Pairs, threads: int, *, bfloat16: bool) -> t
     training = TrainingConfig(BATCH, 1, 1e-3, optimizer="adam", clip_norm=5.0)
     layout = network.layout
     optimizer = Optimizer(
-        training, network.parameters, layout.segments, pool=network.thread_pool, table=layout.row_table
+        training, network.parameters, layout.segments, pool=network.context.pool, table=layout.row_table
     )
     batches = PairBatches(pairs.part, BATCH, 0)
 

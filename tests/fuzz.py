@@ -161,7 +161,7 @@ def translate_and_score(loaded: Checkpoint) -> None:
         PREDICT["translate"].write(model, [lines], Asked(format="jsonl", nbest=2, alignment=model.has_alignment))
         sample_texts.write(model, [sources], SamplingConfig(length=4), count=2, format="jsonl", delimiter=b"")
     assert len(found) >= 4 * len(lines)
-    assert [np.isfinite(json.loads(line)["logprob"]) for line in found[-3 * len(lines) : -2 * len(lines)]]
+    assert all(np.isfinite(json.loads(line)["logprob"]) for line in found[-3 * len(lines) : -2 * len(lines)])
     with written() as found:
         for asked in (Asked(), Asked(summary=True)):
             SCORE["translate"].write(model, [[Line(source + b"\tone Z") for source in sources if source]], asked)

@@ -24,12 +24,23 @@ def test_equal_texts_are_in_one_part() -> None:
 
 def test_figures_count_unknown_labels_as_wrong(tmp_path: Path) -> None:
     test = [("a", "x"), ("b", "y"), ("c", "new"), ("d", "x")]
-    assert labels.measure(["x", "x", "y", "x"], test, ["x", "y"]) == pytest.approx((50.0, 100 * (4 / 5 + 0) / 2))
+    found = labels.measure(["x", "x", "y", "x"], test, ["x", "y"])
+    assert found == {"accuracy": 50.0, "macro_f1": pytest.approx(100 * (4 / 5 + 0) / 2)}
     file = labels.lines_of(test, tmp_path / "records.tsv")
     assert labels.read(str(file), tmp_path) == test
     file.write_text("no label\n")
     with pytest.raises(CharrnnError, match="no TAB"):
         labels.read(str(file), tmp_path)
+
+
+def test_programs_are_compared_by_the_median_of_their_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    def ask(name: str, seed: int) -> rivals.Answer:
+        return rivals.Answer(f"{name} 1.0", [len(name) + seed**2])
+
+    sides = [*peers.compared(("one", "three"), 3, ask, lambda outputs: {"sum": float(sum(outputs))}, once=("three",))]
+    assert [side.row() for side in sides] == [["one", "one 1.0", "4.00 (3.00 to 7.00)"], ["three", "three 1.0", "5.00"]]
+    assert [len(side.seconds) for side in sides] == [3, 1]
+    assert capsys.readouterr().err.splitlines()[2].startswith("one, seed 2: sum 7.00, ")
 
 
 def test_the_best_way_is_chosen_on_what_is_held_out() -> None:
@@ -68,4 +79,4 @@ def test_other_programs_learn(name: str, by_characters: bool, tmp_path: Path) ->
     answer = peers.rival("rivals", name, request | {"by_characters": by_characters}, peers.PEERS, tmp_path)
     assert answer.package.split()[-1][0].isdigit()
     assert len(answer.outputs) == len(texts)
-    assert labels.measure(answer.outputs[: len(test)], test, ["high", "low"])[0] > 90
+    assert labels.measure(answer.outputs[: len(test)], test, ["high", "low"])["accuracy"] > 90

@@ -13,7 +13,7 @@ from charrnn.models.classifier import Classifier
 from charrnn.models.ngram_regression import Bags, fit
 from charrnn.runtime.threads import ThreadPool
 from charrnn.task_config import ClassifierConfig
-from charrnn.text.gathering import LabelledPart
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import pack as pack_sequences
 from tests.test_sequence_blocks import CLASSES, D, E, H, V, check_gradient, pack, texts
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.text import EOS, UNKNOWN, Vocabulary
-from charrnn.text.gathering import LabelledPart
 from charrnn.text.labelled import Record, RecordReader
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled, load_part
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.reader import Source
 
 CONFIGS = [
@@ -275,7 +275,7 @@ def test_pieces_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         whole = load(tmp_path, data, config, val_fraction=0.2)
         with monkeypatch.context() as patched:
             patched.setattr("charrnn.text.reader.BLOCK_BYTES", 7)
-            patched.setattr("charrnn.text.gathering.CHUNK_RECORDS", 3)
+            patched.setattr("charrnn.text.labelled_gathering.CHUNK_RECORDS", 3)
             pieces = load(tmp_path, data, config, val_fraction=0.2)
         assert pieces.vocabulary == whole.vocabulary
         assert texts(pieces, pieces.train) == texts(whole, whole.train)

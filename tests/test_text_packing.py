@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text import EOS, Batch
-from charrnn.text.gathering import LabelledPart
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import MULTIPLE, PackedBatches, evaluation_batches, pack, pack_records
 
 Record = tuple[list[int], int]

@@ -15,12 +15,17 @@ from charrnn import checkpoint, tasks
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.tasks.trained_translator import TrainedTranslator
 from charrnn.tasks.translate import TASK
+from charrnn.text.pair_corpus import LONGER
 from charrnn.text.vocabulary import EOS
 from charrnn.training import events, setup
 from charrnn.training.loop import train
 from charrnn.training.task import Request
 from tests.conftest import run_command
-from tests.runs import assert_same_tensors, interrupt
+from tests.task_runs import (
+    assert_interruption_changes_no_bit,
+    assert_options_change_what_is_learned,
+    assert_threads_change_no_bit,
+)
 
 SMALL = {"hidden_size": 16, "embedding_size": 8, "batch_size": 8, "steps": 60, "eval_every": 20, "dropout": 0.1}
 OPTIONS = (
@@ -128,27 +133,14 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: P
     if given.get("tie_weights"):
         given = {**given, "embedding_size": 16}
     whole, parts = (request(data, tmp_path, name, **given) for name in ("whole", "parts"))
-    list(train(*setup.prepare(TASK, whole, lambda: 0.0)))
-    training = train(*setup.prepare(TASK, parts, lambda: 0.0))
-    for _ in range(7):
-        next(training)
-    interrupt(training)
-    saved = checkpoint.load(parts.output, TASK.format, with_training=True)
-    list(train(*setup.resume(TASK, Request([], parts.output, {}), saved, lambda: 0.0)))
-    assert_same_tensors(*(checkpoint.load(one.output, TASK.format, with_training=True) for one in (whole, parts)))
+    assert_interruption_changes_no_bit(TASK, whole, parts, 7)
 
 
-def test_threads_change_no_bit(data: Path, styles: Path, tmp_path: Path) -> None:
-    for corpus in (data, styles):
-        weights = []
-        for threads in (1, 2, 3):
-            output = tmp_path / f"{corpus.stem}{threads}.safetensors"
-            asked = Request([str(corpus)], output, SMALL | {"steps": 10}, threads=threads)
-            list(train(*setup.prepare(TASK, asked, lambda: 0.0)))
-            weights.append(checkpoint.load(asked.output, TASK.format))
-        for other in weights[1:]:
-            for name, tensor in weights[0].weights.items():
-                np.testing.assert_array_equal(tensor, other.weights[name])
+@pytest.mark.parametrize("corpus", ["data", "styles"])
+def test_threads_change_no_bit(corpus: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(corpus)
+    asked = Request([str(path)], tmp_path / "m.safetensors", SMALL | {"steps": 10})
+    assert_threads_change_no_bit(TASK, asked)
 
 
 def test_labels_are_inputs_of_one_unit(styles: Path, tmp_path: Path) -> None:
@@ -202,19 +194,12 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     assert (dry.status, (tmp_path / "dry").exists(), "input     by char" in dry.err) == (0, False, True)
 
 
-@pytest.mark.parametrize(
-    "option", ["--attention none", "--unit char", "--unit char,byte", "--normalize nfd --unit char"]
-)
-def test_it_changes_what_is_learned(data: Path, tmp_path: Path, option: str) -> None:
+def test_options_change_what_is_learned(data: Path, tmp_path: Path) -> None:
     accents = tmp_path / "accents.tsv"
     accents.write_text(data.read_text().replace("d", "é"))
-    results: list[float] = []
-    for options in ((), option.split()):
-        path = tmp_path / f"{len(results)}.safetensors"
-        result = run_command("train", accents, *OPTIONS, *options, "--steps", "8", "-q", "--json", "-o", path)
-        assert result.status == 0, result.err
-        results.append(json.loads(result.out)["val_loss"])
-    assert results[0] != results[1]
+    options = ("", "--attention none", "--unit char", "--unit char,byte", "--unit char --normalize nfd")
+    commands = [(str(accents), *OPTIONS, "--steps", "8", *option.split()) for option in options]
+    assert_options_change_what_is_learned(*commands, folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +262,13 @@ def test_the_format_refuses_what_cannot_be(model: TrainedTranslator) -> None:
 def test_the_end_is_a_unit_of_a_source(model: TrainedTranslator) -> None:
     assert model.source_ids("").tolist() == [EOS]
     assert model.source_units("ab") == ("a", "b", "<eos>")
-    assert model.limit(1) >= 1
+
+
+def test_the_longest_outputs_of_training_are_well_below_the_limit(model: TrainedTranslator, data: Path) -> None:
+    found = [line.split("\t") for line in data.read_text().splitlines()]
+    units = np.array([score.tokens - 1 for score in model.score([(source, target) for source, target in found])])
+    limits = np.array([model.limit(len(model.source_ids(source))) for source, _ in found])
+    assert (units / limits).max() == pytest.approx(1 / LONGER, rel=0.15)
 
 
 def test_a_sample_during_training_is_a_source_and_its_output(model: TrainedTranslator, data: Path) -> None:

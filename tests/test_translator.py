@@ -64,7 +64,7 @@ def test_gradients_of_other_forms_agree_with_differences(options: dict[str, Any]
     check_gradient(make(noise=0.6, **options), pack(pairs(), wide=True, first=1), DropoutKey(0.3, 3, 5))
 
 
-def test_gradients_in_chunks_of_logits_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_in_chunks_of_logits_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network, batch = make(), pack(pairs())
     whole = network.loss(batch), network.gradient.copy()
     monkeypatch.setattr(softmax, "MOST_LOGITS", 2 * V * batch.targets.shape[1])

@@ -10,7 +10,7 @@ import numpy as np
 from charrnn.models.translator import Translator
 from charrnn.runtime.arrays import Ids
 from charrnn.task_config import TranslatorConfig
-from charrnn.text.batch import Batch, Source
+from charrnn.text.batch import Batch, EncoderInput
 
 V_SOURCE, V = 7, 6  # units of sources and of targets
 # The pairs of each row of the targets, by the lengths of source and target; padding follows.
@@ -60,7 +60,7 @@ def pack(rows: Sequence[Sequence[Pair]], T: int = 8, *, wide: bool = False, firs
     return Batch(inputs, targets, reset, ends, weights, source=pack_sources(sources, wide=wide))
 
 
-def pack_sources(sources: Sequence[Ids], *, wide: bool = False) -> Source:
+def pack_sources(sources: Sequence[Ids], *, wide: bool = False) -> EncoderInput:
     """Sources, the last first, in as few rows as their longest allows, or each in a row of its own."""
     T = max(map(len, sources)) + wide
     rows: list[list[int]] = [[]]
@@ -78,4 +78,4 @@ def pack_sources(sources: Sequence[Ids], *, wide: bool = False) -> Source:
             inputs[t : t + lengths[s], b] = sources[s]
             reset[t, b] = ends[t + lengths[s] - 1, b] = True
             t += int(lengths[s])
-    return Source(inputs, reset, ends, places, lengths)
+    return EncoderInput(inputs, reset, ends, places, lengths)

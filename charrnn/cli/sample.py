@@ -155,7 +155,10 @@ def sample(
             if length == math.inf or stop or echo:
                 raise UsageError("--length inf, --stop and --echo are not for models of the task translate; leave out")
             if prompt_file is None and not prompt:
-                known = f"; its labels are {', '.join(map(repr, model.labels))}" if model.labels else ""
+                from charrnn.text.fields import shown
+                from charrnn.text.gathering import SHOWN_LABELS
+
+                known = f"; its labels are {listed([*map(shown, model.labels)], SHOWN_LABELS)}" if model.labels else ""
                 raise UsageError(f"a translator draws outputs of an input, a --prompt, and there is none{known}")
             from charrnn.cli import sample_texts
 

@@ -22,8 +22,8 @@ from charrnn.tasks import label_figures
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.text.fields import LineStream
-from charrnn.text.gathering import UNKNOWN_LABEL
 from charrnn.text.labelled import RecordReader
+from charrnn.text.labelled_gathering import UNKNOWN_LABEL
 from charrnn.text.reader import BYTES_AS_TEXT
 
 

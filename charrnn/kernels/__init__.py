@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from charrnn.kernels import (
         attention,
+        bridge,
         crf,
         decode,
+        dense,
         density,
         draw,
         dropout,
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "attention", "crf", "decode", "density", "draw", "dropout", "functions", "generate", "gru", "inputs", "lstm",
-    "matmul", "ngrams", "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax", "state", "text",
-    "tile", "words",
+    "attention", "bridge", "crf", "decode", "dense", "density", "draw", "dropout", "functions", "generate", "gru",
+    "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax",
+    "state", "text", "tile", "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from charrnn.kernels.functions import largest, tanh
+from charrnn.kernels.functions import largest
 from charrnn.kernels.softmax import exponentials
 from charrnn.runtime.arrays import Array
 from charrnn.runtime.compile import inline, kernel
@@ -31,38 +31,38 @@ def dot(x: Array, y: Array) -> Any:
 
 
 @inline
-def attend(query: Array, memory: Array, place: int, step: int, shares: Array) -> None:
-    """shares (units) = softmax(query · memory[place + i step]) over the units i; query (H)."""
-    for i in range(shares.size):
-        shares[i] = dot(query, memory[place + i * step])
-    normalise(shares)
+def attend(query: Array, memory: Array, place: int, step: int, weights: Array) -> None:
+    """weights (units) = softmax(query · memory[place + i step]) over the units i; query (H)."""
+    for i in range(weights.size):
+        weights[i] = dot(query, memory[place + i * step])
+    normalise(weights)
 
 
 @inline
-def normalise(shares: Array) -> None:
-    """shares = softmax(shares), in place."""
-    factor = shares.dtype.type(1 / exponentials(shares, largest(shares)))
-    for i in range(shares.size):
-        shares[i] *= factor
+def normalise(weights: Array) -> None:
+    """weights = softmax(weights), in place."""
+    factor = weights.dtype.type(1 / exponentials(weights, largest(weights)))
+    for i in range(weights.size):
+        weights[i] *= factor
 
 
 @inline
-def add_context(shares: Array, memory: Array, place: int, step: int, context: Array) -> None:
-    """context (H) += Σ shares[i] memory[place + i step]."""
-    for i in range(shares.size):
-        share, source = shares[i], memory[place + i * step]
+def add_context(weights: Array, memory: Array, place: int, step: int, context: Array) -> None:
+    """context (H) += Σ weights[i] memory[place + i step]."""
+    for i in range(weights.size):
+        weight, source = weights[i], memory[place + i * step]
         for j in range(context.size):
-            context[j] += share * source[j]
+            context[j] += weight * source[j]
 
 
 @kernel
 def attention_forward(
     h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
-    shares: Array, out: Array, begin: int, end: int,
+    weights: Array, out: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """out (T, B, 2H) = context and h side by side; h (T, B, H). Outside of sequences the context is 0.
 
-    shares (B, longest source): scratch.
+    weights (B, longest source): scratch.
     """
     T, _, H = h.shape
     for b in range(begin, end):
@@ -74,7 +74,7 @@ def attention_forward(
             if mask[t, b] == 0:
                 s, inside = s + 1, True
             if inside:
-                part = shares[b, : lengths[s]]
+                part = weights[b, : lengths[s]]
                 attend(query, memory, places[s], step, part)
                 add_context(part, memory, places[s], step, context)
             if reverse_mask[t, b] == 0:
@@ -84,11 +84,11 @@ def attention_forward(
 @kernel
 def attention_backward(
     h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
-    shares: Array, dshares: Array, dout: Array, dh: Array, overwrite: bool, dmemory: Array, begin: int, end: int,
+    weights: Array, dweights: Array, dout: Array, dh: Array, overwrite: bool, dmemory: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
     """The gradient of `attention_forward`: added to dmemory (places, H) and, unless `overwrite`, to dh (T, B, H).
 
-    dout (T, B, 2H). shares, dshares (B, longest source): scratch; the shares are computed again, not stored.
+    dout (T, B, 2H). weights, dweights (B, longest source): scratch; the weights are computed again, not stored.
     """
     T, _, H = h.shape
     for b in range(begin, end):
@@ -104,29 +104,29 @@ def attention_backward(
             if mask[t, b] == 0:
                 s, inside = s + 1, True
             if inside:
-                part, dpart, place = shares[b, : lengths[s]], dshares[b, : lengths[s]], places[s]
+                part, dpart, place = weights[b, : lengths[s]], dweights[b, : lengths[s]], places[s]
                 attend(query, memory, place, step, part)
                 mean = part.dtype.type(0)
                 for i in range(part.size):
                     dpart[i] = dot(dcontext, memory[place + i * step])
                     mean += part[i] * dpart[i]
                 for i in range(part.size):
-                    share, dscore = part[i], part[i] * (dpart[i] - mean)
+                    weight, dscore = part[i], part[i] * (dpart[i] - mean)
                     source, dsource = memory[place + i * step], dmemory[place + i * step]
                     for j in range(H):
                         dquery[j] += dscore * source[j]
                     for j in range(H):
-                        dsource[j] += share * dcontext[j] + dscore * query[j]
+                        dsource[j] += weight * dcontext[j] + dscore * query[j]
             if reverse_mask[t, b] == 0:
                 inside = False
 
 
 @kernel
-def attention_shares(
+def attention_weights(
     h: Array, memory: Array, first: Any, places: Any, lengths: Any, step: int, mask: Array, reverse_mask: Array,
     starts: Any, out: Array, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """The shares of each step of sequence s in the units of its source: lengths[s] numbers a step, one step after the
+    """The weights α of each step of sequence s: one for each of the lengths[s] units of its source, one step after the
     other, in out from starts[s] on; h (T, B, H)."""
     for b in range(begin, end):
         s, inside, place = first[b] - 1, False, 0
@@ -139,53 +139,3 @@ def attention_shares(
                 place += lengths[s]
             if reverse_mask[t, b] == 0:
                 inside = False
-
-
-@kernel
-def gather_ends(memory: Array, places: Any, lengths: Any, step: int, out: Array, begin: int, end: int) -> None:
-    """out (1, S, H): of each source the encoding where its reading ended: in the lower half of H at its last unit, in
-    the upper half, which is read against time, at its first. For the sources from `begin` to `end`."""
-    H = memory.shape[1]
-    for s in range(begin, end):
-        first, last, target = memory[places[s]], memory[places[s] + (lengths[s] - 1) * step], out[0, s]
-        for j in range(H // 2):
-            target[j] = last[j]
-        for j in range(H // 2, H):
-            target[j] = first[j]
-
-
-@kernel
-def add_to_ends(dout: Array, places: Any, lengths: Any, step: int, dmemory: Array, begin: int, end: int) -> None:
-    """The gradient of `gather_ends`, added to dmemory (places, H)."""
-    H = dmemory.shape[1]
-    for s in range(begin, end):
-        first, last, source = dmemory[places[s]], dmemory[places[s] + (lengths[s] - 1) * step], dout[0, s]
-        for j in range(H // 2):
-            last[j] += source[j]
-        for j in range(H // 2, H):
-            first[j] += source[j]
-
-
-@kernel
-def apply_tanh(values: Array, begin: int, end: int) -> None:
-    """tanh of values (T, B, N), in place, for the rows from `begin` to `end`."""
-    for t in range(len(values)):
-        for b in range(begin, end):
-            row = values[t, b]
-            for j in range(row.size):
-                row[j] = tanh(row[j])
-
-
-@kernel
-def tanh_gradient(values: Array, kept: float, gradient: Array, begin: int, end: int) -> None:
-    """gradient (T, B, N) times that of tanh, in place. values (T, B, N): tanh after dropout, which divided by `kept`.
-
-    Of what dropout zeroed the gradient is zero already.
-    """
-    one, factor = values.dtype.type(1), values.dtype.type(kept)
-    for t in range(len(values)):
-        for b in range(begin, end):
-            source, target = values[t, b], gradient[t, b]
-            for j in range(source.size):
-                squashed = source[j] * factor
-                target[j] *= one - squashed * squashed

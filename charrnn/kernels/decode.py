@@ -42,12 +42,12 @@ class Sources(NamedTuple):
     first_gemm: Array
 
 
-class Attention(NamedTuple):
+class AttentionArrays(NamedTuple):
     """The layer over the context and h, and the arrays of R rows."""
 
-    weight: Array  # packed W; no panels: the softmax reads h
+    panels: Array  # packed W; none: the softmax reads h
     bias: Array  # (H)
-    shares: Array  # (queues, beam, longest source)
+    weights: Array  # (queues, beam, longest source): scratch, the attention weights
     joined: Array  # (1, R, 2H)
     joined_gemm: Array
     hidden: Array  # (1, R, H)
@@ -69,7 +69,7 @@ class Search(NamedTuple):
     totals: Array  # (2, R) float64: log-probabilities of the open ones; of each step, of the next
     scores: Array  # (R, beam + 1) float64: the best extensions of each, falling
     choices: Ids  # (R, beam + 1): their units
-    heads: Ids  # (queues, beam)
+    cursors: Ids  # (queues, beam): of each open hypothesis, its next extension to be considered
     slots: Ids  # (queues, sources at once, 3): source, units so far, open hypotheses
 
 
@@ -102,36 +102,36 @@ def copy_state(states: Array, parent: int, row: int) -> None:
 
 @kernel
 def join(
-    h: Array, memory: Array, place: int, step: int, units: int, shares: Array, joined: Array, joined_gemm: Array
+    h: Array, memory: Array, place: int, step: int, units: int, weights: Array, joined: Array, joined_gemm: Array
 ) -> None:  # fmt: skip
     """joined (N, 2H) = context and h (N, H) side by side, and its gemm input, of N hypotheses of one source.
 
     As `attention.attention_forward`, but each unit of a long source is read from memory once for all of them.
-    shares (N or more, `units` or more): scratch.
+    weights (N or more, `units` or more): scratch, the attention weights.
     """
     N, H = h.shape
     for start in range(0, units, UNITS_AT_ONCE):
         for n in range(N):
             for i in range(start, min(start + UNITS_AT_ONCE, units)):
-                shares[n, i] = dot(h[n], memory[place + i * step])
+                weights[n, i] = dot(h[n], memory[place + i * step])
     for n in range(N):
-        normalise(shares[n, :units])
+        normalise(weights[n, :units])
         for j in range(H):
             joined[n, j], joined[n, H + j] = 0, h[n, j]
     for start in range(0, units, UNITS_AT_ONCE):
         for n in range(N):
-            part = shares[n, start : min(start + UNITS_AT_ONCE, units)]
+            part = weights[n, start : min(start + UNITS_AT_ONCE, units)]
             add_context(part, memory, place + start * step, step, joined[n, :H])
     for n in range(N):
         store_gemm_input(joined[n], joined_gemm[n])
 
 
 @kernel
-def run_layer(attention: Attention, begin: int, end: int) -> None:
+def run_layer(attention: AttentionArrays, begin: int, end: int) -> None:
     """hidden = tanh(W joined + b) for the rows from `begin` to `end`."""
     hidden, H = attention.hidden[0], attention.bias.size
     joined = attention.joined_gemm[0, begin:end]
-    add_product(joined, 0, attention.weight, row_of(attention.bias), hidden[begin:end], 0, H, NOTHING)
+    add_product(joined, 0, attention.panels, row_of(attention.bias), hidden[begin:end], 0, H, NOTHING)
     for row in range(begin, end):
         for j in range(H):
             hidden[row, j] = tanh(hidden[row, j])
@@ -161,7 +161,7 @@ def extend(logits: Array, total: float, unknown: bool, scores: Array, choices: I
 
 
 @kernel
-def choose(search: Search, row: int, source: int, steps: int, opened: int, heads: Ids, out: int) -> int:
+def choose(search: Search, row: int, source: int, steps: int, opened: int, cursors: Ids, out: int) -> int:
     """From the extensions of the rows `row` to `row + opened` of a source with so many steps, those that go on.
 
     Their units and parents go into the history, their log-probabilities into totals[1] from `out` on. Returns how many.
@@ -169,17 +169,17 @@ def choose(search: Search, row: int, source: int, steps: int, opened: int, heads
     scores, beam, best = search.scores, search.beam, search.done.shape[1]
     history = search.starts[source] + steps * beam
     for j in range(opened):
-        heads[j] = 0
+        cursors[j] = 0
     found = 0
     for rank in range(opened * (beam + 1)):
         top, which = -np.inf, -1
         for j in range(opened):
-            if heads[j] <= beam and scores[row + j, heads[j]] > top:
-                top, which = scores[row + j, heads[j]], j
+            if cursors[j] <= beam and scores[row + j, cursors[j]] > top:
+                top, which = scores[row + j, cursors[j]], j
         if which < 0 or not top > search.done[source, best - 1]:
             break
-        unit = search.choices[row + which, heads[which]]
-        heads[which] += 1
+        unit = search.choices[row + which, cursors[which]]
+        cursors[which] += 1
         if unit == END:
             if rank < beam:
                 finish(search.done[source], search.done_at[source], top, steps, which)
@@ -207,7 +207,7 @@ def finish(done: Array, done_at: Ids, score: float, steps: int, which: int) -> N
 
 @kernel
 def decode(
-    net: Network, lstm: LSTM | None, gru: GRU | None, rnn: RNN | None, sources: Sources, attention: Attention,
+    net: Network, lstm: LSTM | None, gru: GRU | None, rnn: RNN | None, sources: Sources, attention: AttentionArrays,
     search: Search, sampling: Sampling, queue: int,
 ) -> None:  # fmt: skip
     """All sources of a queue: `queue` itself, and every so many-th after it as there are queues.
@@ -215,7 +215,7 @@ def decode(
     All but one of lstm, gru and rnn are None. The rows of the queue are a part of their own of all R.
     """
     queues, most, _ = search.slots.shape
-    slots, heads, beam = search.slots[queue], search.heads[queue], search.beam
+    slots, cursors, beam = search.slots[queue], search.cursors[queue], search.beam
     base = queue * most * beam
     block = net.logits.shape[1] // queues  # rows whose logits are computed at once
     embedded, units = len(net.embedding) > 0, len(net.output_bias)
@@ -238,14 +238,14 @@ def decode(
             return
         run_layers(net, lstm, gru, rnn, base, base + rows)
         x = net.h_gemm[len(net.h) - 1, 1]
-        if len(attention.weight):
+        if len(attention.panels):
             row = base
             for slot in range(active):
                 source = slots[slot, 0]
                 stop = row + slots[slot, 2]
                 join(
                     net.h[len(net.h) - 1, 1, row:stop], sources.memory, sources.places[source], sources.step,
-                    sources.lengths[source], attention.shares[queue], attention.joined[0, row:stop],
+                    sources.lengths[source], attention.weights[queue], attention.joined[0, row:stop],
                     attention.joined_gemm[0, row:stop],
                 )  # fmt: skip
                 row = stop
@@ -274,7 +274,7 @@ def decode(
         kept, row, out = 0, base, base
         for slot in range(active):
             source, step, opened = slots[slot, 0], slots[slot, 1], slots[slot, 2]
-            found = choose(search, row, source, step, opened, heads, out)
+            found = choose(search, row, source, step, opened, cursors, out)
             history = search.starts[source] + step * beam
             for j in range(found):
                 parent = row + search.parents[history + j]

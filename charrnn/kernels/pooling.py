@@ -139,11 +139,11 @@ def max_backward(
 
 @kernel
 def attention_forward(
-    x: Array, first: Ids, last: Ids, query: Array, shares: Array, out: Array, begin: int, end: int
+    x: Array, first: Ids, last: Ids, query: Array, weights: Array, out: Array, begin: int, end: int
 ) -> None:  # fmt: skip
     """out = Σ α x over the steps of a sequence, where α = softmax(query · tanh(x)); query (N).
 
-    shares (T, B): out, α.
+    weights (T, B): out, α.
     """
     for k in range(out.shape[0]):
         for b in range(begin, end):
@@ -154,26 +154,26 @@ def attention_forward(
                 source, score = x[t, b], out.dtype.type(0)
                 for j in range(query.size):
                     score += query[j] * tanh(source[j])
-                shares[t, b] = score
+                weights[t, b] = score
                 top = max(top, score)
             total = 0.0
             for t in steps:
-                shares[t, b] = exp(shares[t, b] - top)
-                total += shares[t, b]
+                weights[t, b] = exp(weights[t, b] - top)
+                total += weights[t, b]
             for t in steps:
-                share = out.dtype.type(shares[t, b] / total)
-                shares[t, b] = share
+                weight = out.dtype.type(weights[t, b] / total)
+                weights[t, b] = weight
                 source = x[t, b]
                 for j in range(target.size):
-                    target[j] += share * source[j]
+                    target[j] += weight * source[j]
 
 
 @kernel
 def attention_backward(
-    x: Array, first: Ids, last: Ids, query: Array, shares: Array, out: Array, dout: Array, dquery: Array, dx: Array,
+    x: Array, first: Ids, last: Ids, query: Array, weights: Array, out: Array, dout: Array, dquery: Array, dx: Array,
     overwrite: bool, begin: int, end: int,
 ) -> None:  # fmt: skip
-    """The gradient of `attention_forward`, which left `shares` and `out`.
+    """The gradient of `attention_forward`, which left `weights` and `out`.
 
     dquery (T, B, N): out, what each step adds to the gradient of `query`; 0 outside sequences.
     """
@@ -187,12 +187,12 @@ def attention_backward(
             for j in range(query.size):
                 mean += dout_row[j] * out_row[j]
             for t in range(first[k, b], last[k, b] + 1):
-                source, target, dquery_row, share = x[t, b], dx[t, b], dquery[t, b], shares[t, b]
-                dshare = out.dtype.type(0)
+                source, target, dquery_row, weight = x[t, b], dx[t, b], dquery[t, b], weights[t, b]
+                dweight = out.dtype.type(0)
                 for j in range(query.size):
-                    dshare += dout_row[j] * source[j]
-                dscore = share * (dshare - mean)
+                    dweight += dout_row[j] * source[j]
+                dscore = weight * (dweight - mean)
                 for j in range(query.size):
                     squashed = tanh(source[j])
                     dquery_row[j] = dscore * squashed
-                    target[j] += share * dout_row[j] + dscore * query[j] * (one - squashed * squashed)
+                    target[j] += weight * dout_row[j] + dscore * query[j] * (one - squashed * squashed)

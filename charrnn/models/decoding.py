@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from charrnn import kernels
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.kernels.decode import Attention, Sampling, Search, Sources
+from charrnn.kernels.decode import AttentionArrays, Sampling, Search, Sources
 from charrnn.kernels.generate import Network
 from charrnn.models.language import MOST_TABLE
 from charrnn.models.steps import Cells, Steps
 from charrnn.models.translator import Translator
-from charrnn.nn.attention import Attention as SourceAttention
+from charrnn.nn.attention import Attention
 from charrnn.nn.bridge import BridgedEmbedding
 from charrnn.nn.dense import Tanh
 from charrnn.nn.packed import flat
@@ -64,7 +64,7 @@ class Writer:
         self.layer, self.embedding, self.V = layers[0], embedding, embedding.V
         self.layer_above = blocks[-1] if isinstance(blocks[-1], Tanh) else None
         self.tabled = self.V * self.layer.G <= MOST_TABLE
-        self._made: tuple[tuple[int, ...], Network, Cells, Attention] | None = None
+        self._made: tuple[tuple[int, ...], Network, Cells, AttentionArrays] | None = None
         self._search: tuple[tuple[int, ...], Search] | None = None
         self._room = zeros((1, 0, self.layer.G), self.context.dtype)
         self.steps = Steps(
@@ -134,8 +134,8 @@ class Writer:
         """Fill the arrays of a search; each thread takes the sources of a queue."""
         queues, most, _ = search.slots.shape
         net, cells, attention = self._arrays(queues, most * search.beam)
-        shares = self.steps.array("shares", queues, search.beam, self.longest)
-        attention = attention._replace(shares=shares)
+        weights = self.steps.array("attention_weights", queues, search.beam, self.longest)
+        attention = attention._replace(weights=weights)
 
         def work(first: int, last: int, thread: int) -> None:
             for queue in range(first, last):
@@ -143,7 +143,7 @@ class Writer:
 
         self.context.pool.run([Job(queues, 1, work)])
 
-    def _arrays(self, queues: int, rows: int) -> tuple[Network, Cells, Attention]:
+    def _arrays(self, queues: int, rows: int) -> tuple[Network, Cells, AttentionArrays]:
         """What `queues` of so many rows work in; those of last time if the sizes are the same."""
         if self._made is None or self._made[0] != (queues, rows):
             R, layer, get, operand = queues * rows, self.layer_above, self.steps.array, self.steps.operand
@@ -151,7 +151,7 @@ class Writer:
             net.reset_mask[:] = 1
             joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
             weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
-            attention = Attention(
+            attention = AttentionArrays(
                 weight, bias, joined, joined, operand("joined", joined), hidden, operand("hidden", hidden)
             )  # fmt: skip
             self._made = (queues, rows), net, cells, attention
@@ -248,7 +248,7 @@ def add_attention(
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The hypotheses of each source with their attention, computed all steps at once; unchanged if there is none."""
     block = network.blocks[-2]
-    if not isinstance(block, SourceAttention) or not results:
+    if not isinstance(block, Attention) or not results:
         return results
     read = [source for source, hypotheses in zip(sources, results, strict=True) for _ in hypotheses]
     written = [hypothesis for hypotheses in results for hypothesis in hypotheses]
@@ -260,7 +260,7 @@ def add_attention(
         steps, B = np.array([len(written[n].ids) + 1 for n in chosen]), batch.targets.shape[1]
         begins = places[np.cumsum(steps) - steps]
         order = np.lexsort((begins // B, begins % B))  # by row and in a row by time, as the batch has them
-        for n, shares in zip(some[order].tolist(), block.shares_of_steps(steps[order]), strict=True):
-            written[n] = written[n]._replace(attention=shares[: len(shares) - (not written[n].ended)].copy())
+        for n, weights in zip(some[order].tolist(), block.weights_of_steps(steps[order]), strict=True):
+            written[n] = written[n]._replace(attention=weights[: len(weights) - (not written[n].ended)].copy())
     rows = iter(written)
     return [[next(rows) for _ in hypotheses] for hypotheses in results]

@@ -63,7 +63,6 @@ class Network:
         self.dtype = np.dtype(dtype)
         self.lock = threading.RLock()
         self.context = Context(threads, self.dtype, bfloat16=bfloat16)
-        self.thread_pool = self.context.pool
         self.parameters: Array = zeros(self.layout.size, self.dtype)
         self.gradient: Array = zeros(self.layout.size, self.dtype)
         self.views, gradients = self.layout.views(self.parameters), self.layout.views(self.gradient)

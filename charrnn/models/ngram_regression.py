@@ -23,7 +23,7 @@ from charrnn import kernels
 from charrnn.errors import CharrnnError
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, ThreadPool
-from charrnn.text.gathering import LabelledPart
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.shuffle import keyed_generator
 
 WEIGHT, BIAS = "ngrams.weight", "ngrams.bias"

@@ -33,7 +33,7 @@ from charrnn.nn.softmax import Softmax
 from charrnn.runtime.arrays import Array, Flags
 from charrnn.runtime.threads import Job, in_sequence
 from charrnn.task_config import TranslatorConfig
-from charrnn.text.batch import Batch, Source
+from charrnn.text.batch import Batch, EncoderInput
 from charrnn.text.pair_batches import pack_sources
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Translator(Network):
         if count != len(source.places):
             raise CharrnnError(f"the batch has {count} sequences and {len(source.places)} sources; each needs its own")
 
-    def check_source(self, source: Source) -> None:
+    def check_source(self, source: EncoderInput) -> None:
         """Raise `CharrnnError` unless the sources of a batch can be taken on trust."""
         (T, B), places, lengths = source.inputs.shape, source.places, source.lengths
         shapes = {source.reset.shape, source.ends.shape, (T, B)}
@@ -156,7 +156,7 @@ class Translator(Network):
         self.open_source(batch.source, gradient=gradient, rate=rate)
         return super().open_window(batch, gradient=gradient, first_state=first_state, rate=rate)
 
-    def open_source(self, source: Source, *, gradient: bool = False, rate: float = 0.0) -> tuple[Signal, Signal]:
+    def open_source(self, source: EncoderInput, *, gradient: bool = False, rate: float = 0.0) -> tuple[Signal, Signal]:
         """A window of the shape of `source`; the signals of the encoder (T, B, H) and of the bridge (1, S, E)."""
         get, shape = self.context.workspace.get, source.inputs.shape
         kind = shape, len(source.places)
@@ -170,7 +170,7 @@ class Translator(Network):
         self._source_kind = None if gradient else kind  # the claims of a gradient are made once
         return self._source_signals
 
-    def begin_source(self, source: Source, key: int = 0) -> None:
+    def begin_source(self, source: EncoderInput, key: int = 0) -> None:
         """Start the window of the sources: see `begin`."""
         window = self.source_window
         window.inputs, window.source, window.key = source.inputs, source, (key + ENCODER_KEY) & 0xFFFFFFFF
@@ -199,7 +199,7 @@ class Translator(Network):
         yield partial(run, [Job(window.shape[1], 1, in_sequence(*(block.forward_rows for block in self.encoder)))])
         yield partial(run, [Job(S, 1, in_sequence(*(block.forward_rows for block in self.bridge)))])
 
-    def encode(self, source: Source) -> tuple[Signal, Signal]:
+    def encode(self, source: EncoderInput) -> tuple[Signal, Signal]:
         """The outputs of the encoder (T, B, H), and of the bridge (1, S, E); they stay valid until the next window.
 
         Of the sources only the ids are checked. Raises `CharrnnError` for those outside the vocabulary.

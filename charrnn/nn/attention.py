@@ -34,7 +34,7 @@ class Attention(Block):
         self.window, self.below, self.memory = window, below, self.encoder.signal
         self.step, self.overwrite_memory = self.memory.value.shape[1], False
         get, (T, B) = self.context.workspace.get, window.shape
-        self.shares = get("context.shares", 2, B, len(self.memory.value))
+        self.attention_weights = get("context.weights", 2, B, len(self.memory.value))
         out = get("context.out", T, B, 2 * self.H)
         self.signal = Signal(out, self.context.workspace.operand_of("context.out", out))
         if window.gradient:
@@ -55,11 +55,13 @@ class Attention(Block):
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """See `Block.forward_rows`."""
         h, memory, signal = self.below.value, flat(self.memory.value), self.signal
-        kernels.attention.attention_forward(h, memory, *self.places, self.shares[0], signal.value, begin, end)
+        kernels.attention.attention_forward(
+            h, memory, *self.places, self.attention_weights[0], signal.value, begin, end
+        )
         kernels.rounding.store_operands(signal.value, signal.operand, begin, end)
 
-    def shares_of_steps(self, steps: Counts) -> list[Array]:
-        """Of each sequence the shares of the units of its source (steps, units) at each of its steps; steps (S).
+    def weights_of_steps(self, steps: Counts) -> list[Array]:
+        """Of each sequence the attention weights (steps, units of its source) at each of its steps; steps (S).
 
         `forward_rows` has run for all rows.
         """
@@ -67,7 +69,7 @@ class Attention(Block):
         sizes = steps * lengths
         ends, out = np.cumsum(sizes), np.empty(int(sizes.sum()), self.context.dtype)
         arguments = (self.below.value, flat(self.memory.value), *self.places, ends - sizes, out)
-        kernel = kernels.attention.attention_shares
+        kernel = kernels.attention.attention_weights
         self.context.pool.run([Job(self.window.shape[1], 1, kernel, arguments)])
         parts = np.split(out, ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, zip(steps, lengths, strict=True), strict=True)]
@@ -82,6 +84,6 @@ class Attention(Block):
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
         """Each source has one sequence, in one row: no two threads write to the same place. See `Block`."""
         kernels.attention.attention_backward(
-            self.below.value, flat(self.memory.value), *self.places, self.shares[0], self.shares[1], self.dout, self.dh,
-            self.overwrite, flat(self.dmemory), begin, end,
+            self.below.value, flat(self.memory.value), *self.places, self.attention_weights[0],
+            self.attention_weights[1], self.dout, self.dh, self.overwrite, flat(self.dmemory), begin, end,
         )  # fmt: skip

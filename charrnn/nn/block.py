@@ -30,7 +30,7 @@ from charrnn.nn.parameters import Parameter
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, Work
-from charrnn.text.batch import Bags, Source
+from charrnn.text.batch import Bags, EncoderInput
 
 Views = Mapping[str, Array]
 Log = npt.NDArray[np.float64]
@@ -59,7 +59,7 @@ class Window:
     key: int = 0
     bags: Bags | None = None
     beside: NDArray[Any] | None = None
-    source: Source | None = None
+    source: EncoderInput | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

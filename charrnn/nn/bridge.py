@@ -51,7 +51,7 @@ class Ends(Block):
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """For the sources from `begin` to `end`; see `Block`."""
         out = self.signal.value
-        kernels.attention.gather_ends(flat(self.below.value), *self.places, out, begin, end)
+        kernels.bridge.gather_ends(flat(self.below.value), *self.places, out, begin, end)
         kernels.rounding.store_operands(out, self.signal.operand, begin, end)
 
     def prepare_backward(self) -> None:
@@ -61,7 +61,7 @@ class Ends(Block):
     def backward_rows(self, begin: int, end: int, thread: int) -> None:
         """For the sources from `begin` to `end`; see `Block`."""
         assert self.signal.gradient is not None
-        kernels.attention.add_to_ends(self.signal.gradient, *self.places, flat(self.dbelow), begin, end)
+        kernels.bridge.add_to_ends(self.signal.gradient, *self.places, flat(self.dbelow), begin, end)
 
 
 class BridgedEmbedding(Embedding):

@@ -129,8 +129,8 @@ class Tanh(Dense):
 
     def activate(self, begin: int, end: int) -> None:
         """See `Dense.activate`."""
-        kernels.attention.apply_tanh(self.signal.value, begin, end)
+        kernels.dense.apply_tanh(self.signal.value, begin, end)
 
     def activation_gradient(self, begin: int, end: int) -> None:
         """See `Dense.activation_gradient`."""
-        kernels.attention.tanh_gradient(self.signal.value, 1 - self.window.rate, self.dout, begin, end)
+        kernels.dense.tanh_gradient(self.signal.value, 1 - self.window.rate, self.dout, begin, end)

@@ -79,6 +79,15 @@ class Layout:
         return views
 
     @property
+    def training_size(self) -> int:
+        """How many numbers training keeps of the parameters.
+
+        They, their gradient and two moments of it; the last good ones with their moments; packed weights, forward and
+        transposed; as tensors of a checkpoint, the best ones and those being written.
+        """
+        return 9 * self.size + 2 * sum(prod(shape) for shape in self.tensor_shapes().values())
+
+    @property
     def row_table(self) -> Shape | None:
         """Shape (V, N) of the first parameter if it is updated by row, N its width; else None."""
         first = self.parameters[0]

@@ -70,7 +70,7 @@ class Pooling(Block):
         if self.mode == "max":
             self.largest = workspace.ids("pool.largest", K, B, self.N)
         elif self.mode == "attention":
-            self.shares = self.array("shares", T, B)
+            self.attention_weights = self.array("weights", T, B)
         self._forward = self.forward_call()
         return self.signal
 
@@ -94,7 +94,7 @@ class Pooling(Block):
             return pooling.mean_forward, (x, self.first, self.last, out)
         if self.mode == "max":
             return pooling.max_forward, (x, self.first, self.last, self.largest, out)
-        return pooling.attention_forward, (x, self.first, self.last, self.q, self.shares, out)
+        return pooling.attention_forward, (x, self.first, self.last, self.q, self.attention_weights, out)
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """Pool the sequences, and store the output's gemm input; see `Block`."""
@@ -117,8 +117,8 @@ class Pooling(Block):
             return pooling.max_backward, (dout, self.first, self.last, self.largest, dx, overwrite)
         self.dquery = self.array("dquery", *dx.shape)
         return pooling.attention_backward, (
-            self.below.value, self.first, self.last, self.q, self.shares, self.signal.value, dout, self.dquery, dx,
-            overwrite,
+            self.below.value, self.first, self.last, self.q, self.attention_weights, self.signal.value, dout,
+            self.dquery, dx, overwrite,
         )  # fmt: skip
 
     def backward_rows(self, begin: int, end: int, thread: int) -> None:

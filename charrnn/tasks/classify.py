@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +17,8 @@ from charrnn.task_config import ClassifierConfig, RecordsConfig
 from charrnn.tasks import classify_defaults, label_figures, record_defaults
 from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFormat
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
-from charrnn.text.gathering import LabelledPart
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import PackedBatches, evaluation_batches
 from charrnn.training.options import Options, require_same
 from charrnn.training.task import Description, Metrics, Request, Task
@@ -99,8 +98,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
 
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
         """Weights with all copies, activations of the largest batch, the regression on n-grams, and Python itself."""
-        layout, part = parameter_layout(model), dataset.train
-        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        weights, part = parameter_layout(model).training_size, dataset.train
         lengths = np.sort(part.lengths)[-min(config.batch_size, len(part)) :]
         units = int(lengths.sum()) + 16 * len(lengths)
         directions = 2 if model.bidirectional else 1

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,8 +176,7 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
 
     def memory(self, model: ForecasterConfig, config: TrainingConfig, dataset: SeriesDataset) -> int:
         """Weights with all copies, the activations of a batch, the table, and Python itself."""
-        layout = parameter_layout(model)
-        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        weights = parameter_layout(model).training_size
         steps = max(config.batch_size, EVALUATED) * (model.lags + 1)
         activations = steps * (18 * model.hidden_size * model.num_layers + 4 * model.series)
         return 4 * (weights + activations) + 3 * dataset.train.table.values.nbytes + 200_000_000
@@ -199,7 +197,8 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         if limit is not None and limit < len(targets):
             targets = targets[np.linspace(0, len(targets) - 1, max(1, limit)).astype(np.int64)]
         model = TrainedForecaster(network, part.sides)
-        absolute, squared, density = np.zeros((5, len(model.names))), np.zeros((5, len(model.names))), 0.0
+        shape = 1 + len(BASELINES), len(model.names)
+        absolute, squared, density = np.zeros(shape), np.zeros(shape), 0.0
         for start in range(0, len(targets), EVALUATED):
             some = targets[start : start + EVALUATED]
             true = part.table.values[some]

@@ -24,7 +24,6 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
@@ -239,15 +238,9 @@ def memory_needed(model: ModelConfig, config: TrainingConfig, tokens: int) -> in
     """About how many bytes training on `tokens` takes: weights with all copies, activations, and Python itself."""
     H, V, L = model.hidden_size, model.vocabulary_size, model.num_layers
     B, T = window_shape(tokens, config.batch_size, config.seq_length)
-    # Parameters, gradient, two moments; the last good parameters and moments; packed weights, forward and transposed.
-    layout = parameter_layout(model)
-    weights = 9 * layout.size
-    weights += 2 * sum(
-        prod(shape) for shape in layout.tensor_shapes().values()
-    )  # the best weights, and those being written
     # For every layer the gates, h and c, the gradients of both, dropout, and the input gradient of the layer above.
     rows = min(B, rows_per_group(T, gate_columns(model)))
     activations = rows * T * (14 * H * L + model.embedding_size)
     activations += B * (10 * T + 8 * H * L)  # ids, positions and targets; h and c, carried and copied
     logits = 2 * min(rows * T * V, max(1 << 22, rows * V))
-    return 4 * (weights + activations + logits) + 200_000_000
+    return 4 * (parameter_layout(model).training_size + activations + logits) + 200_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,8 +76,7 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
 
     def memory(self, model: TaggerConfig, config: TrainingConfig, dataset: TaggedCorpus) -> int:
         """Weights with all copies, the activations of the largest batch, and Python itself."""
-        layout, part = parameter_layout(model), dataset.train
-        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        weights, part = parameter_layout(model).training_size, dataset.train
         lengths = np.sort(part.lengths)[-min(config.batch_size, len(part.lengths)) :]
         units = int(lengths.sum()) + 16 * len(lengths)
         directions = 2 if model.bidirectional else 1

@@ -28,7 +28,7 @@ class Bags(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class EncoderInput:
     """S sequences that those of a batch are made from, packed in a window of their own: T steps of B rows, as `Batch`.
 
     Sequence s of the batch, numbered by row and in a row by time, is made from source s, which begins at places[s] =
@@ -76,7 +76,7 @@ class Batch:
     state: NDArray[Any] | None = None
     bags: Bags | None = None
     beside: NDArray[Any] | None = None
-    source: Source | None = None
+    source: EncoderInput | None = None
 
     def rows(self, rows: slice) -> Batch:
         """Copies of some rows of a batch without `source`; `state` (S, rows, H) included."""

@@ -21,9 +21,9 @@ from charrnn.text.coding import MOST_WORDS, WordCoder, make_coder, smallest_type
 from charrnn.text.corpus import combined_digest, require_readable_once, require_same_unit
 from charrnn.text.encoding import Note, learn_vocabulary
 from charrnn.text.fields import Columns, shown
-from charrnn.text.gathering import Gathered, LabelledPart
 from charrnn.text.holdout import LineSplit
 from charrnn.text.labelled import RecordReader
+from charrnn.text.labelled_gathering import GatheredRecords, LabelledPart
 from charrnn.text.reader import Source
 from charrnn.text.vocabulary import Vocabulary
 
@@ -88,14 +88,14 @@ def load_labelled(
         require_same_unit(vocabulary, config)
     split = LineSplit(val_fraction, seed) if val_path is None and val_fraction > 0 else None
     coder = make_coder(config)
-    training = Gathered(coder, split, known=None if labels is None else {label: n for n, label in enumerate(labels)})
+    training = GatheredRecords(coder, split, known=None if labels is None else dict.fromkeys(labels))
     notes: list[str] = []
     digests = []
     for reader in _readers(paths, config, columns):
         digests.append(training.read(reader, notes, columns is not None))
     held_out = None
     if val_path is not None:
-        held_out = Gathered(coder, None)
+        held_out = GatheredRecords(coder, None)
         digests += [held_out.read(reader, notes) for reader in _readers([val_path], config, columns)]
     chosen = np.zeros(training.texts.count, np.bool_)
     if split is not None:
@@ -154,7 +154,7 @@ def load_part(
     require_readable_once(paths)
     require_same_unit(vocabulary, config)
     coder = make_coder(config)
-    gathered = Gathered(coder, None)
+    gathered = GatheredRecords(coder, None)
     notes: list[str] = []
     for reader in _readers(paths, config, columns):
         gathered.read(reader, notes)
@@ -169,14 +169,16 @@ def _readers(paths: Sequence[str], config: TextConfig, columns: Columns | None) 
             yield RecordReader(source, config, columns)
 
 
-def _by_frequency(gathered: Gathered, train: LabelledPart) -> tuple[str, ...]:
+def _by_frequency(gathered: GatheredRecords, train: LabelledPart) -> tuple[str, ...]:
     """The labels of the training part, the most frequent first."""
     counts = np.bincount(train.labels, minlength=len(gathered.labels)).tolist()
     found = [(-count, label) for label, count in zip(gathered.labels, counts, strict=True) if count]
     return tuple(label for _, label in sorted(found))
 
 
-def _check_labels(training: Gathered, train: LabelledPart, name: str, notes: list[str], *, learned: bool) -> None:
+def _check_labels(
+    training: GatheredRecords, train: LabelledPart, name: str, notes: list[str], *, learned: bool
+) -> None:
     """Raise `CharrnnError` unless the labels can be learned; a remark if that is doubtful."""
     found, records = len(training.labels), training.texts.count
     if found > MANY_LABELS and 2 * found > records:

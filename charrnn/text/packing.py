@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text.batch import Batch, Flags
-from charrnn.text.gathering import LabelledPart
+from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.shuffle import keyed_generator
 from charrnn.text.vocabulary import EOS
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.batch import Batch, Source
+from charrnn.text.batch import Batch, EncoderInput
 from charrnn.text.packing import MULTIPLE, Lengths, RecordBatches, by_length, lay_out, mark, ranges
 from charrnn.text.pair_corpus import PairPart, Texts
 from charrnn.text.vocabulary import EOS
@@ -74,7 +74,7 @@ def pack_pairs(sources: tuple[Any, Lengths], targets: tuple[Any, Lengths]) -> tu
     return Batch(inputs, outputs, reset, ends, weights, source=pack_sources(*sources, packing.order)), places
 
 
-def pack_sources(ids: NDArray[Any], lengths: Lengths, order: Numbers | None = None) -> Source:
+def pack_sources(ids: NDArray[Any], lengths: Lengths, order: Numbers | None = None) -> EncoderInput:
     """Sources, which are in ids one after the other, of these lengths (N ≥ 1 each), packed into rows.
 
     Source number s of the result is number order[s] of the given ones; None: number s.
@@ -88,16 +88,16 @@ def pack_sources(ids: NDArray[Any], lengths: Lengths, order: Numbers | None = No
     first = places[np.cumsum(lengths) - lengths]
     if order is not None:
         first, lengths = first[order], lengths[order]
-    return Source(inputs.reshape(packing.T, packing.B), reset, ends, first, lengths)
+    return EncoderInput(inputs.reshape(packing.T, packing.B), reset, ends, first, lengths)
 
 
-def _one_source(ids: NDArray[Any]) -> Source:
+def _one_source(ids: NDArray[Any]) -> EncoderInput:
     """What `pack_sources` makes of a single source."""
     T = -(-len(ids) // MULTIPLE) * MULTIPLE
     inputs, reset, ends = np.full((T, 1), EOS, np.int32), np.zeros((T, 1), np.bool_), np.zeros((T, 1), np.bool_)
     inputs[: len(ids), 0] = ids
     reset[0] = ends[len(ids) - 1] = True
-    return Source(inputs, reset, ends, np.zeros(1, np.int64), np.array([len(ids)]))
+    return EncoderInput(inputs, reset, ends, np.zeros(1, np.int64), np.array([len(ids)]))
 
 
 def with_ends(ids: NDArray[Any], lengths: Lengths) -> tuple[NDArray[np.int32], Lengths]:

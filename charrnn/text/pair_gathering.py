@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError
+from charrnn.settings import listed
 from charrnn.task_config import PairsConfig
 from charrnn.text.coding import make_coder
 from charrnn.text.fields import SPACES, shown
-from charrnn.text.gathering import GatheredTexts
+from charrnn.text.gathering import SHOWN_LABELS, GatheredTexts
 from charrnn.text.holdout import LineSplit
 from charrnn.text.pairs import AS_IT_IS, Pair, PairReader, Reading, normalized
 from charrnn.text.reader import BYTES_AS_TEXT, Source
 
 MOST_LABELS = 1000  # different sources that may be labels …
 RECORDS_PER_LABEL = 10  # … where each has so many targets, on average
-SHOWN_LABELS = 100  # in a message
 
 
 class GatheredPairs:
@@ -71,7 +71,7 @@ def text_as_read(text: str, reading: Reading, as_bytes: bool) -> str:
 
 def unknown_label(label: str, labels: Sequence[str]) -> str:
     """What to say of a source that is none of the labels."""
-    known = ", ".join(map(shown, labels[:SHOWN_LABELS])) + ", …" * (len(labels) > SHOWN_LABELS)
+    known = listed([*map(shown, labels)], SHOWN_LABELS)
     return f"the label {shown(label)} is none of the {len(labels)} that the model knows: {known}"
 
 

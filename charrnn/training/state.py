@@ -115,7 +115,7 @@ class Learner:
         self.network = network
         layout = network.layout
         self.optimizer = Optimizer(
-            config, network.parameters, layout.segments, pool=network.thread_pool, table=layout.row_table
+            config, network.parameters, layout.segments, pool=network.context.pool, table=layout.row_table
         )  # fmt: skip
         self.carried = network.zero_state(batch_size)
 

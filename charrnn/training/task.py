@@ -19,10 +19,10 @@ from charrnn.training.options import Options
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
     from charrnn.config import TrainingConfig
+    from charrnn.nn.context import Context
     from charrnn.nn.dropout import DropoutKey
     from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
-    from charrnn.runtime.threads import ThreadPool
     from charrnn.text.batch import Batch
 
 Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say about it
@@ -62,8 +62,8 @@ class Network(Protocol):
     """A network whose parameters are one flat vector. Whoever changes the vector calls `invalidate`."""
 
     threads: int
-    thread_pool: ThreadPool
-    """Its threads, which update the parameters, too."""
+    context: Context
+    """What its blocks share; the threads of its pool update the parameters, too."""
     parameters: Array
     """(P,), float32."""
     gradient: Array
