@@ -229,3 +229,12 @@ def test_what_cannot_be_written_is_refused() -> None:
     network.invalidate()
     with pytest.raises(CharrnnError, match="not finite"):
         decode(network, sources, limits=limits)
+
+
+def test_nothing_is_drawn_from_numbers_that_are_not_finite() -> None:
+    network, sources = make(), some_sources(3)
+    network.parameters[:] = np.nan
+    network.invalidate()
+    for temperature in (0.0, 1.0):
+        with pytest.raises(CharrnnError, match="not finite"):
+            sample(network, sources, temperature=temperature, keys=range(3), limits=np.full(3, 4))

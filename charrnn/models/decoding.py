@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import kernels
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.kernels.decode import Attention, Sampling, Search, Sources
 from charrnn.kernels.generate import Network
 from charrnn.models.language import MOST_TABLE
@@ -29,6 +29,7 @@ from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import WORTH_THREADS, Job
 from charrnn.text.packing import by_length
 from charrnn.text.pair_batches import joined, pack_pairs, pack_sources
+from charrnn.text.vocabulary import UNKNOWN
 
 ROWS = 96  # hypotheses that a thread computes at once: each read of the weights serves all of them
 POSITIONS = 1 << 14  # units of the sources that are encoded at once, about
@@ -175,7 +176,7 @@ def read_results(search: Search) -> list[list[Hypothesis]]:
                 ids[step], which = units[place], parents[place]
             hypotheses.append(Hypothesis(ids, score, ended))
         if not hypotheses:
-            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            raise NotFiniteError
         results.append(hypotheses)
     return results
 
@@ -238,8 +239,10 @@ def sample(
                 row[: limit + 1] = np.random.Generator(np.random.Philox(keys[number])).random(limit + 1)
             search = writer.search(most, 1, 1, unknown=False)
             writer.run(search, Sampling(uniforms, float(temperature), min(int(top_k), network.output.V), float(top_p)))
-            for number, hypotheses in zip(some.tolist(), read_results(search), strict=True):
-                results[number] = hypotheses[0]
+            for number, [hypothesis] in zip(some.tolist(), read_results(search), strict=True):
+                if UNKNOWN in hypothesis.ids:  # drawn only where no unit has a finite probability
+                    raise NotFiniteError
+                results[number] = hypothesis
     return results
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import SamplingConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.runtime.seeds import random_seed
 from charrnn.settings import require_range, require_whole
 from charrnn.tasks.score_records import perplexity
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 BEAM = 5
 AT_ONCE = 1000  # samples that are drawn together
 MOST_UNITS = 1_000_000  # of a sample
-NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
 
@@ -156,7 +155,7 @@ class TrainedTranslator:
     ) -> list[Output]:  # fmt: skip
         """The outputs of a source that were found."""
         if not all(math.isfinite(one.log_prob) for one in found):
-            raise CharrnnError(NOT_FINITE)
+            raise NotFiniteError
         units = self.source_units(text) if copy_unknown or alignment else ()
         outputs = []
         for one in found:
@@ -199,7 +198,7 @@ class TrainedTranslator:
             steps = np.array([len(targets[n]) + 1 for n in some])
             values[chosen] = np.add.reduceat(logprobs, np.cumsum(steps) - steps)
         if not np.isfinite(values).all():
-            raise CharrnnError(NOT_FINITE)
+            raise NotFiniteError
         return [
             PairScore(value + more, len(target) + 1, unknown)
             for value, more, target, unknown in zip(values.tolist(), spelled, targets, oov, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import translate_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
-from charrnn.tasks.translate_evaluation import evaluate
+from charrnn.tasks.translate_evaluation import by_source, evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
 from charrnn.text.pair_batches import PairBatches, source_of
 from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs, most_units
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Description, Metrics, Request, Task
+from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from charrnn.models.translator import Translator
@@ -91,6 +92,22 @@ class Translate(Task[PairCorpus, "Translator"]):
     def evaluate(self, network: Translator, part: PairPart, *, limit: int | None = None) -> Metrics:
         """See `translate_evaluation.evaluate`."""
         return evaluate(network, part, limit)
+
+    def is_whole(self, metrics: Metrics, part: PairPart) -> bool:
+        """See `Task`; also whether all sources were decoded."""
+        decoded = part.labelled or metrics.figures.get("decoded_sources") == len(by_source(part))
+        return super().is_whole(metrics, part) and decoded
+
+    def advise_at_end(self, spec: RunSpec, final: Metrics | None) -> Iterator[Advice]:
+        """Say so where there was no time to decode all sources that are held out."""
+        part = spec.dataset.validation
+        if final is not None and isinstance(part, PairPart) and not self.is_whole(final, part):
+            decoded = int(final.figures.get("decoded_sources", 0))
+            yield (
+                "sampled",
+                f"the time was too short to decode all inputs that are held out: exact match and token error rate are "
+                f"those of {decoded:,} of {len(by_source(part)):,}",
+            )
 
     def record(self, dataset: PairCorpus) -> TranslatorSides:
         """Vocabularies, or labels, and how the pairs were read."""
