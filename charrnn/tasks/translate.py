@@ -79,9 +79,13 @@ class Translate(Task[PairCorpus, "Translator"]):
         layout, part = parameter_layout(model), dataset.train
         weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
         count = min(config.batch_size, len(part.targets.lengths))
-        units = sum(int(np.sort(texts.lengths)[-count:].sum()) + 17 * count for texts in (part.sources, part.targets))
+        source_units, target_units = (
+            int(np.sort(texts.lengths)[-count:].sum()) + 17 * count for texts in (part.sources, part.targets)
+        )
+        units, V = source_units + target_units, model.vocabulary_size
         activations = units * (18 * model.hidden_size * model.num_layers + 9 * model.embedding_size)
-        activations += units * (6 * model.hidden_size + 2 * model.vocabulary_size)
+        activations += 6 * units * model.hidden_size
+        activations += 2 * min(target_units * V, max(1 << 22, count * V))  # logits, see `nn.softmax`
         ids = part.sources.ids.nbytes + part.targets.ids.nbytes
         return 4 * (weights + activations) + ids + 200_000_000
 
