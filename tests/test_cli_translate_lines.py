@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,16 @@ def test_the_format_refuses_forms_of_bytes_and_too_many_labels(folder: Path) -> 
     labels = {**good, "input": {"kind": "labels", "labels": [str(n) for n in range(1001)]}}
     with pytest.raises(ValueError, match="1001 labels; at most 1000"):
         TASK.format.parse(labels)
+
+
+def test_training_ends_with_a_command_that_suits_the_model(charrnn: Command, folder: Path) -> None:
+    ended = charrnn("train", "--resume", "-o", folder / "styles").err.splitlines()[-1]
+    command = shlex.split(ended)
+    assert command[:4] == ["charrnn", "sample", "-c", str(folder / "styles")]
+    assert (command[4], command[5] in {"red", "green", "blue"}) == ("-p", True)
+    assert charrnn(*command[1:]).status == 0
+    ended = charrnn("train", "--resume", "-o", folder / "table").err.splitlines()[-1]
+    assert ended == f"charrnn predict -c {folder / 'table'}"
+    args = ("train", folder / "styles.tsv", "--task", "translate", "--cell", "lstm,gru")
+    mixed = charrnn(*args, "-o", folder / "mixed")
+    assert (mixed.status, "all layers of a translator have the same" in mixed.err) == (2, True)
