@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from charrnn.models.translator import Translator
+from charrnn.models.translator import Translator, parameter_layout
 from charrnn.tasks import translate_evaluation
 from charrnn.tasks.translate import TASK
 from charrnn.text.pair_corpus import PairPart
@@ -65,3 +66,15 @@ def test_a_sample_of_sources_is_decoded_until_the_end(
     assert end.result()["val_token_error_rate"] == whole.figures["token_error_rate"]
     [(_, advice)] = TASK.advise_at_end(setup.prepare(TASK, asked, lambda: 0.0)[0], some)
     assert f"those of 7 of {len(sources)}" in advice
+
+
+def test_memory_is_that_of_the_logits_of_some_outputs(data: Path, tmp_path: Path) -> None:
+    asked = request(data, tmp_path, "m")
+    dataset = TASK.read(asked, None)
+    model, config = TASK.configure(asked, dataset, None)
+    needed = [
+        TASK.memory(dataclasses.replace(model, vocabulary_size=size), config, dataset)
+        - 36 * parameter_layout(dataclasses.replace(model, vocabulary_size=size)).size
+        for size in (100_000, 200_000)
+    ]
+    assert needed[1] - needed[0] < 8 * 300_000 * 24  # the logits stay as many; their weights are copied
