@@ -7,6 +7,13 @@ class CharrnnError(Exception):
     exit_status = 1
 
 
+class NotFiniteError(CharrnnError):
+    """A model computes numbers that are not finite."""
+
+    def __init__(self) -> None:
+        super().__init__("the model computes numbers that are not finite; its weights are too large")
+
+
 class UsageError(CharrnnError):
     """A wrong option or combination of options: exit status 2."""
 

@@ -125,7 +125,7 @@ class TranslatorConfig(RecurrentConfig):
                 f"`hidden_size` is {self.hidden_size}; it must be even: each direction of the encoder has half of it"
             )
         if len(set(self.cells)) > 1:
-            raise UsageError(f"`cell` is {','.join(self.cells)}; all layers of a translator have the same")
+            raise UsageError(f"`cell` is {','.join(self.cells)}; all layers of a translator have the same: name one")
         if self.tie_weights:
             require_equal("`tie_weights`", "`embedding_size`", self.embedding_size, "`hidden_size`", self.hidden_size)
 

@@ -182,7 +182,7 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, sounds: Path, styles: 
         result = charrnn(*args)
         assert (result.status, result.out) == (2, b""), args
         assert says in result.err, args
-    for data, says in ((b"a\tB\nno tab\n", "line 2 has no TAB"), (b"a\tb\tc\n", "line 1 has 3 columns")):
+    for data, says in ((b"a\tB\nno tab\n", "line 2: 'no tab' has no TAB"), (b"a\tb\tc\n", "has 3 columns")):
         result = charrnn("score", "-q", "-c", sounds, stdin=data)
         assert (result.status, says in result.err, result.err.count("\n")) == (1, True, 1)
     assert charrnn("score", "-c", sounds, "--summary", stdin=b"").status == 0

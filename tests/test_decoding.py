@@ -243,3 +243,24 @@ def test_what_cannot_be_written_is_refused() -> None:
     network.invalidate()
     with pytest.raises(CharrnnError, match="not finite"):
         decode(network, sources, limits=limits)
+
+
+def test_nothing_is_drawn_from_numbers_that_are_not_finite() -> None:
+    network, sources = make(), some_sources(3)
+    network.parameters[:] = np.nan
+    network.invalidate()
+    for temperature in (0.0, 1.0):
+        with pytest.raises(CharrnnError, match="not finite"):
+            sample(network, sources, temperature=temperature, keys=range(3), limits=np.full(3, 4))
+
+
+def test_long_limits_are_searched_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, sources = make(threads=1), some_sources(20)
+    limits = np.array([4, 50] * 10)
+    found = decode(network, sources, beam=3, limits=limits)
+    monkeypatch.setattr(decoding, "POSITIONS", 100)
+    monkeypatch.setattr(decoding, "HISTORY", 2)
+    sizes = [len(some) for some, _ in decoding.chunks_of(network, sources, limits, 3)]
+    assert sum(sizes) == 20
+    assert sizes[-1] == 1
+    assert same(decode(network, sources, beam=3, limits=limits), found)

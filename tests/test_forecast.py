@@ -282,3 +282,11 @@ def test_hostile_metadata_is_refused(model: Path, change: Any, says: str) -> Non
     change(table)
     with pytest.raises((ValueError, CharrnnError), match=says):
         TASK.format.parse(table)
+
+
+def test_numbers_that_are_not_finite_have_no_finite_loss(data: Path, tmp_path: Path) -> None:
+    spec, network = setup.prepare(TASK, Request([str(data)], tmp_path / "m", SMALL), lambda: 0.0)
+    assert np.isfinite(TASK.evaluate(network, spec.dataset.train, limit=10).loss)  # type: ignore[arg-type]
+    network.parameters[:] = np.nan
+    network.invalidate()
+    assert not np.isfinite(TASK.evaluate(network, spec.dataset.train, limit=10).loss)  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ SCORE = {
     "classify": Writer("charrnn.cli.score_labels", ("tsv", "jsonl"), ("text_field", "columns")),
     "tag": Writer("charrnn.cli.score_tags", ("tsv", "jsonl"), ("columns",)),
     "forecast": Writer("charrnn.cli.score_numbers", ("tsv", "jsonl"), ("horizon", "last", "seed")),
-    "translate": Writer("charrnn.cli.score_pairs", ("tsv", "jsonl")),
+    "translate": Writer("charrnn.cli.score_pairs", ("tsv", "jsonl"), ("columns",)),
 }
 
 OF_LANGUAGE = ("stream", "vs", "per_token")

@@ -44,7 +44,7 @@ ColumnsOption: TypeAlias = Annotated[
         "--columns",
         metavar="A,B",
         group="Input",
-        help="Columns of token and tag, by number from 1 or by name in CoNLL-U; for score also of text and label.",
+        help="Columns of token and tag; for score also of text and label, or input and output. Numbers or names.",
         default="those of training",
     ),
 ]

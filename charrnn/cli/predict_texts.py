@@ -11,7 +11,7 @@ from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.score_output import number
 from charrnn.cli.visible import visible
-from charrnn.errors import UsageError
+from charrnn.errors import CharrnnError, UsageError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_translator import BEAM, Output, TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
@@ -36,7 +36,7 @@ def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) 
                 else:
                     pieces = list(_tsv(line, found, asked))
                 for piece in pieces:
-                    out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
+                    out.show(piece)
             out.flush()
 
 
@@ -55,7 +55,7 @@ def _records(
     model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked
 ) -> Iterator[Iterable[tuple[Line, list[Output]]]]:
     """Some lines at a time with their best outputs. Raises CharrnnError at an unknown label, after those before it."""
-    warned = False
+    warned, count = False, 0  # lines
     for chunk in chunks:
         for start in range(0, len(chunk), AT_ONCE):
             some = list(takewhile(lambda line: model.knows(line.data), chunk[start : start + AT_ONCE]))
@@ -65,8 +65,12 @@ def _records(
             )  # fmt: skip
             warned = warned or warn_of_cut((len(output.units), output.ended) for outputs in found for output in outputs)
             yield zip(some, found, strict=True)
+            count += len(some)
             if len(some) < len(chunk[start : start + AT_ONCE]):
-                model.source_ids(chunk[start + len(some)].data)  # raises
+                try:
+                    model.source_ids(chunk[start + len(some)].data)  # raises
+                except CharrnnError as error:
+                    raise CharrnnError(f"{asked.name}, line {count + 1}: {error}") from None
 
 
 def _tsv(line: Line, found: list[Output], asked: Asked) -> Iterator[bytes]:

@@ -130,7 +130,7 @@ def score(
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
         elif columns is not None:
-            raise UsageError("--columns is for labels and tags, and the checkpoint is a language model; leave it out")
+            raise UsageError("--columns is for records, and the checkpoint is a language model; leave it out")
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         if writer is None and (horizon or last or seed is not None):
             raise UsageError("--horizon, --last and --seed are for models of the task forecast; leave them out")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
 from charrnn.cli.predict_labels import warn_of_long
+from charrnn.cli.record_lines import columns_of, hint_of, read_records
 from charrnn.cli.score_output import json_text
 from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
 from charrnn.config import TextConfig
-from charrnn.errors import CharrnnError, UsageError
 from charrnn.tasks import label_figures
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
@@ -123,56 +123,17 @@ def _scored(
 def _records(
     model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked
 ) -> Iterator[list[tuple[Line, bytes, str]]]:  # fmt: skip
-    """Line, text and label of the records that each chunk ends, read as in training; blank lines are skipped.
+    """Line, text and label of the records, see `read_records`."""
+    columns = columns_of(asked, model.sides.records.columns)
+    hint = hint_of(
+        asked, columns, "charrnn predict needs no label", "--columns 2,1 reads a label, a TAB and a text"
+    )  # fmt: skip
 
-    The line of a record of several is all of them, with escapes between.
-    """
-    count = last = 0  # lines that were read, and the last one of the chunk that is not blank
-    waiting: dict[int, Line] = {}
+    def reader(lines: LineStream) -> RecordReader:
+        return RecordReader(lines, TextConfig(), columns)
 
-    def lines() -> Iterator[str]:
-        nonlocal count, last
-        for chunk in chunks:
-            filled = [n for n, line in enumerate(chunk, count + 1) if line.data.strip()]
-            last = filled[-1] if filled else last
-            for line in chunk:
-                count += 1
-                waiting[count] = line
-                yield line.data.decode(BYTES_AS_TEXT)
-
-    invalid = "backslashreplace" if model.vocabulary.unit == "byte" else "replace"  # as in training
-    columns = _columns(model, asked)
-    reader = RecordReader(LineStream(asked.name, lines(), invalid), TextConfig(), columns)
-    found: list[tuple[Line, bytes, str]] = []
-    try:
-        for record in reader.records():
-            own = [waiting[n] for n in range(record.line, count + 1)]
-            waiting.clear()
-            line = own[0] if len(own) == 1 else Line(b"\\n".join(part.data for part in own))
-            found.append((line, record.text.encode(BYTES_AS_TEXT), record.label))
-            if count >= last:
-                yield found
-                found = []
-    except CharrnnError as error:
-        if found:
-            yield found
-        hint = "charrnn predict needs no label"
-        if columns is not None and asked.columns is None:
-            hint = f"{','.join(columns)} are those of training; --columns 2,1 reads a label, a TAB and a text"
-        raise CharrnnError(f"{error} ({hint})") from None
-    if found:
-        yield found
-    for remark in reader.remarks():
-        streams.note(remark)
-
-
-def _columns(model: TrainedClassifier, asked: Asked) -> list[str] | None:
-    """The columns of text and label that were given, else those of training; TEXT and a field are lines without."""
-    if asked.columns is not None:
-        if asked.text_field is not None:
-            raise UsageError("--text-field is for lines, and --columns are those of a table; leave one of them out")
-        return asked.columns.split(",")
-    return None if asked.from_text or asked.text_field else list(model.sides.records.columns) or None
+    for found in read_records(reader, chunks, asked.name, unit=model.vocabulary.unit, hint=hint):
+        yield [(line, record.text.encode(BYTES_AS_TEXT), record.label) for line, record in found]
 
 
 def _tsv(score: LabelScore, log_unit: float) -> bytes:

@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
-from charrnn.cli.predict_texts import AT_ONCE, warn_of_cut
-from charrnn.cli.score_output import json_text, number
-from charrnn.cli.visible import visible
-from charrnn.errors import CharrnnError
+from charrnn.cli.predict_texts import warn_of_cut
+from charrnn.cli.record_lines import columns_of, hint_of, read_records
+from charrnn.cli.score_output import json_text
+from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
+from charrnn.config import TextConfig
 from charrnn.tasks.score_records import Line, perplexity
 from charrnn.tasks.trained_translator import PairScore, TrainedTranslator, as_read
-from charrnn.tasks.translate_figures import corpus_figures, unit_errors
-from charrnn.text.fields import SPACES, TAB, shown
-
-HEADER = b"logprob\ttokens\trecord\n"
+from charrnn.tasks.translate_figures import corpus_figures, output_errors
+from charrnn.text.fields import LineStream
+from charrnn.text.pairs import PairReader
+from charrnn.text.reader import BYTES_AS_TEXT
 
 
 class Scored(NamedTuple):
-    """A record: its line, both sides, and its score."""
+    """A record: its line, both sides, its score, which is None for an unknown label, and its tokens."""
 
     line: Line
     source: bytes
     target: bytes
-    score: PairScore
+    score: PairScore | None
+    tokens: int
+
+
+class ScoredPairReader(PairReader):
+    """The pairs to score; an empty output, which beam search may have found, has a probability as well."""
+
+    needs_output = False
 
 
 class PairSummary:
     """The figures of many scores. All records are kept in memory: those of one source are references of one another."""
 
     def __init__(self, model: TrainedTranslator) -> None:
-        self.records = self.tokens = self.oov = 0
+        self.records = self.tokens = self.oov = self.unknown = 0
         self.logprob = 0.0
         self._model = model
         self._references: dict[bytes, list[bytes]] = {}
 
     def add(self, scores: list[Scored]) -> None:
         """Add the scores of a chunk."""
+        known = [one.score for one in scores if one.score is not None]
         self.records += len(scores)
-        self.tokens += sum(one.score.tokens for one in scores)
-        self.oov += sum(one.score.oov for one in scores)
-        self.logprob = math.fsum([self.logprob, *(one.score.logprob for one in scores)])
+        self.unknown += len(scores) - len(known)
+        self.tokens += sum(score.tokens for score in known)
+        self.oov += sum(score.oov for score in known)
+        self.logprob = math.fsum([self.logprob, *(score.logprob for score in known)])
         for one in scores:
             self._references.setdefault(one.source, []).append(one.target)
 
     def as_dict(self, log_unit: float) -> dict[str, Any]:
-        """A JSON object: exact match and errors are over the different sources, each with its references; null where
-        there are none."""
-        model, side, warned = self._model, self._model.sides.target, False
+        """A JSON object: probabilities are over the records whose label, if it is one, is known; exact match and errors
+        over the different sources, each with its references. These are null for labels, of which no output is right."""
         sources = list(self._references)
-        outputs: list[str] = []
-        exact = errors = units = 0
-        for start in range(0, len(sources), AT_ONCE):
-            some = sources[start : start + AT_ONCE]
-            found = [best[0] for best in model.predict(some)]
-            warned = warned or warn_of_cut((len(output.units), output.ended) for output in found)
-            for source, output in zip(some, found, strict=True):
-                references = [model.vocabulary.split(as_read(text, side)) for text in self._references[source]]
-                made = model.vocabulary.split(as_read(output.data, side))
-                wrong, length = unit_errors(made, references)
-                exact, errors, units = exact + (made in references), errors + wrong, units + length
-                outputs.append(output.text)
-        texts = [[text.decode("utf-8", "replace") for text in self._references[source]] for source in sources]
+        figures: dict[str, Any] = {"exact_match": None, "token_error_rate": None, **corpus_figures([], [])}
+        if sources and not self._model.labels:
+            figures = self._figures(sources)
         return {
             "records": self.records,
             "sources": len(sources),
@@ -73,83 +72,84 @@ class PairSummary:
             "tokens": self.tokens,
             "oov": self.oov,
             "perplexity": perplexity(self.logprob, self.tokens),
-            "exact_match": exact / len(sources) if sources else None,
-            "token_error_rate": errors / max(1, units) if sources else None,
-            **corpus_figures(outputs, texts),
+            **figures,
+            "unknown_labels": self.unknown,
         }
+
+    def _figures(self, sources: list[bytes]) -> dict[str, Any]:
+        """The figures of the outputs that the model writes."""
+        model = self._model
+        found = [best[0] for best in model.predict(sources)]
+        warn_of_cut((len(output.units), output.ended) for output in found)
+        references = [self._references[source] for source in sources]
+        errors = output_errors(
+            (_units(model, output.data), [_units(model, text) for text in texts])
+            for output, texts in zip(found, references, strict=True)
+        )
+        written = [[text.decode("utf-8", "replace") for text in texts] for texts in references]
+        return {**errors, **corpus_figures([output.text for output in found], written)}
 
 
 def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> None:
-    """Write the score of each record, or with --summary one JSON object.
+    """Write the score of each record, or with --summary one JSON object; warn of unknown labels.
 
     Raises CharrnnError at a line that is no record, after the lines before it have been written.
     """
     total = PairSummary(model)
-    with streams.Output() as out:
-        if asked.header:
-            out.write(HEADER)
-        for scores in _scored(model, chunks):
+    draw = _json_line if asked.format == "jsonl" else _tsv
+    records = unknown = 0
+
+    def lines() -> Iterator[Iterable[bytes | str]]:
+        nonlocal records, unknown
+        for scores in _scored(model, chunks, asked):
+            records += len(scores)
+            unknown += sum(one.score is None for one in scores)
             if asked.summary:
                 total.add(scores)
-                continue
-            for one in scores:
-                piece = _json_line(one, asked.log_unit) if asked.format == "jsonl" else _tsv(one, asked.log_unit)
-                out.write(visible(piece.decode("utf-8", "replace"), keep="\t\n") if out.terminal else piece)
-            out.flush()
-        if asked.summary:
-            text = json.dumps(total.as_dict(asked.log_unit), ensure_ascii=False, allow_nan=False)
-            out.write((visible(text) if out.terminal else text) + "\n")
-    if asked.summary and not total.records:
-        streams.note("the input is empty: nothing was scored, and the zeros say nothing")
+            yield (draw(one, asked.log_unit) for one in scores)
+
+    write_scores(lines(), lambda: total.as_dict(asked.log_unit), asked)
+    note_empty(asked, records)
+    if unknown:
+        streams.warn(f"records whose label the model does not know: {unknown:,}")
 
 
-def _scored(model: TrainedTranslator, chunks: Iterable[list[Line]]) -> Iterator[list[Scored]]:
-    """The scores of each chunk of records."""
-    for found in _parsed(chunks):
-        scores = model.score([(source, target) for _, source, target in found])
-        yield [Scored(*record, score) for record, score in zip(found, scores, strict=True)]
+def _scored(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> Iterator[list[Scored]]:
+    """The scores of the records that each chunk ends, see `read_records`."""
+    columns = columns_of(asked, model.sides.records.columns)
+    hint = hint_of(
+        asked, columns, "charrnn predict needs no output", "--columns 1,2 reads an input, a TAB and an output"
+    )  # fmt: skip
+    unit = "byte" if "byte" in (model.unit, model.vocabulary.unit) else "char"
+
+    def reader(lines: LineStream) -> PairReader:
+        return ScoredPairReader(lines, TextConfig(), columns)
+
+    for found in read_records(reader, chunks, asked.name, unit=unit, hint=hint):
+        pairs = [(pair.source.encode(BYTES_AS_TEXT), pair.target.encode(BYTES_AS_TEXT)) for _, pair in found]
+        known = [model.knows(source) for source, _ in pairs]
+        scores = iter(model.score([pair for pair, is_known in zip(pairs, known, strict=True) if is_known]))
+        yield [
+            Scored(line, *pair, next(scores) if is_known else None, len(_units(model, pair[1])) + 1)
+            for (line, _), pair, is_known in zip(found, pairs, known, strict=True)
+        ]
 
 
-def _parsed(chunks: Iterable[list[Line]]) -> Iterator[list[tuple[Line, bytes, bytes]]]:
-    """Line, source and target of each record. Blank lines are skipped, as in training; an output may be empty."""
-    count = blank = 0
-    for chunk in chunks:
-        found: list[tuple[Line, bytes, bytes]] = []
-        for line in chunk:
-            count += 1
-            if not line.data.strip(SPACES.encode()):
-                blank += 1
-                continue
-            fields = line.data.split(TAB.encode())
-            if len(fields) != 2:
-                if found:
-                    yield found
-                what = "has no TAB" if len(fields) == 1 else f"has {len(fields)} columns"
-                raise CharrnnError(
-                    f"line {count} {what}: {shown(line.data.decode('utf-8', 'replace'))}; a record is an input, a TAB "
-                    "and an output (charrnn predict needs no output)"
-                )
-            found.append((line, fields[0], fields[1]))
-        if found:
-            yield found
-    if blank:
-        streams.note(f"blank lines were skipped: {blank:,}")
+def _units(model: TrainedTranslator, target: bytes) -> list[Any]:
+    """The units of an output."""
+    return list(model.vocabulary.split(as_read(target, model.sides.target)))
 
 
 def _tsv(one: Scored, log_unit: float) -> bytes:
     """One line of fields, the record last."""
     whole = one.line.data if one.line.whole is None else one.line.whole
-    return f"{number(one.score.logprob / log_unit)}\t{one.score.tokens}\t".encode() + whole + b"\n"
+    return tsv(one.score.logprob if one.score else None, one.tokens, whole, log_unit)
 
 
 def _json_line(one: Scored, log_unit: float) -> bytes:
     """One JSON object on a line."""
     score = one.score
-    values = {
-        "logprob": score.logprob / log_unit + 0.0, "tokens": score.tokens, "oov": score.oov,
-        "perplexity": score.perplexity,
-    }  # fmt: skip
-    members = streams.encode(json.dumps(values, allow_nan=False)[:-1])
-    return b"".join(
-        (members, b', "text": ', *json_text(one.source), b', "output": ', *json_text(one.target), b"}\n")
-    )  # fmt: skip
+    more = {"oov": score.oov if score else None, "perplexity": score.perplexity if score else None}
+    members = json_line(score.logprob if score else None, one.tokens, log_unit, **more)
+    pieces = (b', "text": ', *json_text(one.source), b', "output": ', *json_text(one.target), b"}\n")
+    return b"".join(chain((streams.encode(members[:-2]),), pieces))

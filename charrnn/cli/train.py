@@ -78,7 +78,6 @@ def train(
 
     from charrnn.cli import train_run
     from charrnn.cli.compiling import announce_compilation
-    from charrnn.tasks import task_of
     from charrnn.training.task import Request
 
     announce_compilation()
@@ -90,12 +89,22 @@ def train(
     with only_writer(path):
         started = train_run.start_or_resume(request, resume, log, elapsed)
         if isinstance(started, dict):
-            result, verb = started, task_of(path).verbs[0]
+            result = started
         else:
             spec, network = started
-            verb = spec.task.verbs[0]
             result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:
             out.show_json(result)
-    streams.note(shlex.join(["charrnn", verb, "-c", result["checkpoint"]]))
+    streams.note(next_command(result["checkpoint"]))
+
+
+def next_command(path: str) -> str:
+    """The command that shows what a trained model does; labels have many right outputs, so that of one is drawn."""
+    from charrnn.tasks import read_contents, task_of
+
+    verb, prompt = task_of(path).verbs[0], []
+    data = read_contents(path).checkpoint.data
+    if verb == "predict" and (labels := getattr(getattr(data, "source", None), "labels", ())):
+        verb, prompt = "sample", ["-p", labels[0]]
+    return shlex.join(["charrnn", verb, "-c", path, *prompt])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import kernels
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.kernels.decode import AttentionArrays, Sampling, Search, Sources
 from charrnn.kernels.generate import Network
 from charrnn.models.language import MOST_TABLE
@@ -29,9 +29,11 @@ from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import WORTH_THREADS, Job
 from charrnn.text.packing import by_length
 from charrnn.text.pair_batches import joined, pack_pairs, pack_sources
+from charrnn.text.vocabulary import UNKNOWN
 
 ROWS = 96  # hypotheses that a thread computes at once: each read of the weights serves all of them
 POSITIONS = 1 << 14  # units of the sources that are encoded at once, about
+HISTORY = 64  # times as many units of hypotheses are kept at once, about, of 8 bytes each
 
 Counts = NDArray[np.int64]
 
@@ -175,21 +177,24 @@ def read_results(search: Search) -> list[list[Hypothesis]]:
                 ids[step], which = units[place], parents[place]
             hypotheses.append(Hypothesis(ids, score, ended))
         if not hypotheses:
-            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            raise NotFiniteError
         results.append(hypotheses)
     return results
 
 
-def chunks_of(network: Translator, sources: Sequence[Ids]) -> Iterator[tuple[Counts, Writer]]:
+def chunks_of(
+    network: Translator, sources: Sequence[Ids], limits: Counts, beam: int
+) -> Iterator[tuple[Counts, Writer]]:  # fmt: skip
     """The numbers of some sources that are computed at once, and the writer that began with them.
 
-    Those of similar length are computed at once; the network's lock must be held.
+    Those of similar length, or similar `limits` where these are far longer, are computed at once; the network's lock
+    must be held.
     """
     lengths = np.fromiter(map(len, sources), np.int64, len(sources))
     if not lengths.all():
         raise CharrnnError("a source is empty; it needs at least one unit")
     writer = Writer.of(network)
-    for some in by_length(lengths, POSITIONS):
+    for some in by_length(np.maximum(lengths, limits * beam // HISTORY), POSITIONS):
         writer.begin(np.concatenate([sources[number] for number in some.tolist()]), lengths[some])
         yield some, writer
 
@@ -211,9 +216,10 @@ def decode(
     if not 1 <= best <= beam:
         raise UsageError(f"`best` is {best} and `beam` {beam}; they must be 1 or more, and `best` at most `beam`")
     results: list[list[Hypothesis]] = [[] for _ in sources]
+    limits = np.asarray(limits, np.int64)
     with network.lock:
-        for some, writer in chunks_of(network, sources):
-            search = writer.search(np.asarray(limits, np.int64)[some], beam, best, unknown=unknown)
+        for some, writer in chunks_of(network, sources, limits, beam):
+            search = writer.search(limits[some], beam, best, unknown=unknown)
             writer.run(search, Sampling(np.empty((len(some), 0)), 1.0, 0, 1.0))
             for number, hypotheses in zip(some.tolist(), read_results(search), strict=True):
                 results[number] = hypotheses
@@ -230,16 +236,19 @@ def sample(
     `kernels/draw.py` for temperature, top-k and top-p.
     """
     results: list[Hypothesis] = [Hypothesis(np.empty(0, np.int32), 0.0, ended=False)] * len(sources)
+    limits = np.asarray(limits, np.int64)
     with network.lock:
-        for some, writer in chunks_of(network, sources):
-            most = np.asarray(limits, np.int64)[some]
+        for some, writer in chunks_of(network, sources, limits, 1):
+            most = limits[some]
             uniforms = np.zeros((len(some), int(most.max()) + 1))
             for row, number, limit in zip(uniforms, some.tolist(), most.tolist(), strict=True):
                 row[: limit + 1] = np.random.Generator(np.random.Philox(keys[number])).random(limit + 1)
             search = writer.search(most, 1, 1, unknown=False)
             writer.run(search, Sampling(uniforms, float(temperature), min(int(top_k), network.output.V), float(top_p)))
-            for number, hypotheses in zip(some.tolist(), read_results(search), strict=True):
-                results[number] = hypotheses[0]
+            for number, [hypothesis] in zip(some.tolist(), read_results(search), strict=True):
+                if UNKNOWN in hypothesis.ids:  # drawn only where no unit has a finite probability
+                    raise NotFiniteError
+                results[number] = hypothesis
     return results
 
 

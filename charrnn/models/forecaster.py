@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, NotFiniteError
 from charrnn.models.network import Network
 from charrnn.models.stack import dense_stack, recurrent_stack
 from charrnn.nn.block import Block
@@ -125,5 +125,5 @@ class Forecaster(Network):
             self.context.pool.run([Job(B, 1, self.forward_rows)])
             values = out.value[0].astype(np.float64)
         if not np.isfinite(values).all():
-            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            raise NotFiniteError
         return values[:, :C], values[:, C:]

@@ -87,13 +87,12 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
 
         network = Classifier(model, threads=threads, bfloat16=config.precision == "bfloat16")
         if model.ngrams:
-            train, held_out = dataset.train, dataset.validation if dataset.split_off else None
-            known = train if held_out is None else train.followed_by(held_out)
+            known, train = _known(dataset), dataset.train
             pool = network.context.pool
             network.regression, logits = fit(known, model.labels, model.ngrams, config.seed, pool)
             dataset.train = dataclasses.replace(train, logits=logits[: len(train)])
-            if held_out is not None:
-                dataset.validation = dataclasses.replace(held_out, logits=logits[len(train) :])
+            if len(known) > len(train) and dataset.validation is not None:
+                dataset.validation = dataclasses.replace(dataset.validation, logits=logits[len(train) :])
         return network
 
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
@@ -103,8 +102,9 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         units = int(lengths.sum()) + 16 * len(lengths)
         directions = 2 if model.bidirectional else 1
         activations = units * (18 * model.hidden_size * model.num_layers * directions + model.embedding_size)
-        regression = regression_numbers(part, model.labels, model.ngrams) if model.ngrams else 0
-        return 4 * (weights + activations + regression) + part.ids.nbytes + 200_000_000
+        known = _known(dataset)
+        regression = regression_numbers(known, model.labels, model.ngrams) if model.ngrams else 0
+        return 4 * (weights + activations + regression) + part.ids.nbytes + known.ids.nbytes + 200_000_000
 
     def batches(self, dataset: LabelledCorpus, config: TrainingConfig) -> PackedBatches:
         """Records in an order keyed by seed and epoch, packed one after the other."""
@@ -162,6 +162,12 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
     def options(self, run: Checkpoint) -> Options:
         """The recorded fields of TextConfig and RecordsConfig."""
         return {**dataclasses.asdict(run.data.text.config), **dataclasses.asdict(run.data.records)}
+
+
+def _known(dataset: LabelledCorpus) -> LabelledPart:
+    """All records of the training files, which the regression on n-grams is fitted to; those held out are the last."""
+    held_out = dataset.validation if dataset.split_off else None
+    return dataset.train if held_out is None else dataset.train.followed_by(held_out)
 
 
 TASK = Classify()

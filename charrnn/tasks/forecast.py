@@ -12,7 +12,7 @@ import numpy as np
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.models.forecaster import BASELINE_BIAS, BASELINE_WEIGHT, Start, parameter_layout
 from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ForecasterConfig, SeriesConfig
@@ -189,7 +189,8 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         """Errors and those of baselines; the loss is -log density of a row, in nats.
 
         Of several series the errors are means over them, each in units of its mean change, see
-        `forecast_format.Errors`; beside them are those of the first series in their own units.
+        `forecast_format.Errors`; beside them are those of the first series in their own units. Where the network's
+        numbers are not finite, neither is the loss.
         """
         from charrnn.tasks.trained_forecaster import TrainedForecaster
 
@@ -202,7 +203,10 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         for start in range(0, len(targets), EVALUATED):
             some = targets[start : start + EVALUATED]
             true = part.table.values[some]
-            found = model.next_rows(part.windows(some, model.sides.rows), _dates(part.table, some))
+            try:
+                found = model.next_rows(part.windows(some, model.sides.rows), _dates(part.table, some))
+            except NotFiniteError:
+                return Metrics(np.inf, len(targets))
             density += float(found.log_density(true).sum())
             first = part.table.values[some - part.place[some]]
             others = model.baselines.all(part.windows(some, model.sides.rows), first, part.place[some] - 1, 1)[:, :, 0]

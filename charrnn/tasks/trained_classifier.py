@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.errors import CharrnnError
+from charrnn.errors import NotFiniteError
 from charrnn.settings import require_range
 from charrnn.tasks.classify_format import ClassifierSides
 from charrnn.text.packing import pack
@@ -91,7 +91,7 @@ class TrainedClassifier:
             with np.errstate(invalid="ignore"):  # numbers that are not finite are found below
                 values[chosen] = self.network.log_probs(batch)[places[:, 0], places[:, 1]]
         if not np.isfinite(values).all():
-            raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+            raise NotFiniteError
         return values
 
     def predict(self, texts: Iterable[str | bytes], *, count: int = 1) -> list[Prediction]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.errors import CharrnnError
+from charrnn.errors import NotFiniteError
 from charrnn.tasks.tag_format import TaggerSides
 from charrnn.text.packing import by_length
 from charrnn.text.tag_schemes import IOB1, as_iob2, ill_formed
@@ -135,7 +135,7 @@ class TrainedTagger:
                 tokens = [words[stops[n] - lengths[n] : stops[n]] for n in chosen.tolist()]
                 logits = self._of(np.concatenate(tokens), lengths[chosen], bags)
             if not np.isfinite(logits).all():
-                raise CharrnnError("the model computes numbers that are not finite; its weights are too large")
+                raise NotFiniteError
             yield chosen, logits
 
     def _of(self, words: NDArray[np.int64], lengths: NDArray[np.int64], bags: WordBags) -> Array:

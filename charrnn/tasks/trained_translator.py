@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import SamplingConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.runtime.seeds import random_seed
 from charrnn.settings import require_range, require_whole
+from charrnn.task_config import MOST_BEAM
 from charrnn.tasks.score_records import perplexity
 from charrnn.tasks.trained_language import all_bytes
 from charrnn.tasks.translate_format import TranslatorSides
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 BEAM = 5
 AT_ONCE = 1000  # samples that are drawn together
 MOST_UNITS = 1_000_000  # of a sample
-NOT_FINITE = "the model computes numbers that are not finite; its weights are too large"
 
 Ids = NDArray[np.int32]
 
@@ -82,8 +82,11 @@ class PairScore:
 
 
 class Sample(NamedTuple):
-    """An output that was drawn: its text, its units, and whether it ended before it was cut."""
+    """An output that was drawn: the numbers of its source and of its sample, its text, its units, and whether it ended
+    before it was cut."""
 
+    source: int
+    number: int
     data: bytes
     units: int
     ended: bool
@@ -134,8 +137,8 @@ class TrainedTranslator:
 
         if isinstance(sources, str | bytes):
             raise TypeError("`sources` is one text; give a list of texts")
-        require_whole("`beam`", beam, 1)
-        require_whole("`best`", best, 1)
+        require_whole("`beam`", beam, 1, MOST_BEAM)
+        require_whole("`best`", best, 1, MOST_BEAM)
         for name, asked in (("copy_unknown", copy_unknown), ("alignment", alignment)):
             if asked and not self.has_alignment:
                 raise UsageError(f"`{name}` follows the attention, and the model has none; leave it out")
@@ -156,11 +159,11 @@ class TrainedTranslator:
     ) -> list[Output]:  # fmt: skip
         """The outputs of a source that were found."""
         if not all(math.isfinite(one.log_prob) for one in found):
-            raise CharrnnError(NOT_FINITE)
+            raise NotFiniteError
         units = self.source_units(text) if copy_unknown or alignment else ()
         outputs = []
         for one in found:
-            words = [self.vocabulary.units[number] for number in one.ids.tolist()]
+            words = self._units(one.ids)
             if copy_unknown and len(units) > 1 and one.attention is not None:
                 for step in np.flatnonzero(one.ids == UNKNOWN).tolist():
                     words[step] = units[int(one.attention[step, :-1].argmax())]
@@ -168,6 +171,13 @@ class TrainedTranslator:
             matrix = one.attention if alignment else None
             outputs.append(Output(data, one.log_prob, one.ended, tuple(words), units, matrix))
         return outputs
+
+    def _units(self, ids: Ids) -> list[str]:
+        """The units of ids as texts; an unknown character is U+FFFD."""
+        units = [self.vocabulary.units[number] for number in ids.tolist()]
+        if self.vocabulary.unit == "char":
+            units = [REPLACEMENT if n == UNKNOWN else unit for n, unit in zip(ids.tolist(), units, strict=True)]
+        return units
 
     def _written(self, units: Sequence[str], ids: Ids) -> bytes:
         data = written(units, ids.tolist(), self.vocabulary)
@@ -199,7 +209,7 @@ class TrainedTranslator:
             steps = np.array([len(targets[n]) + 1 for n in some])
             values[chosen] = np.add.reduceat(logprobs, np.cumsum(steps) - steps)
         if not np.isfinite(values).all():
-            raise CharrnnError(NOT_FINITE)
+            raise NotFiniteError
         return [
             PairScore(value + more, len(target) + 1, unknown)
             for value, more, target, unknown in zip(values.tolist(), spelled, targets, oov, strict=True)
@@ -222,11 +232,13 @@ class TrainedTranslator:
             seed=random_seed() if seed is None else seed,
         )  # fmt: skip
         [text] = all_bytes("`source`", [source])
-        drawn = next(self.draw([text], config, count))
-        return [one.data.decode("utf-8", "replace") for one in drawn]
+        drawn = self.draw([text], config, count)
+        return [one.data.decode("utf-8", "replace") for some in drawn for one in some]
 
     def draw(self, sources: Sequence[bytes], config: SamplingConfig, count: int) -> Iterator[list[Sample]]:
-        """`count` samples of each source in turn. Each depends on the seed, its source and its number only.
+        """`count` samples of each source in turn, as many at a time as are drawn together, all of one source.
+
+        Each depends on the seed, its source and its number only.
 
         Raises UsageError for a length beyond MOST_UNITS, CharrnnError as `predict`.
         """
@@ -234,10 +246,9 @@ class TrainedTranslator:
 
         if config.length is not None:
             require_range("`length`", config.length, 1, MOST_UNITS)
-        for text in sources:
+        for source, text in enumerate(sources):
             ids = self.source_ids(text)
             limit = self.limit(len(ids)) if config.length is None else config.length
-            found: list[Sample] = []
             rows = max(1, min(AT_ONCE, MOST_UNITS // limit))
             for first in range(0, count, rows):
                 keys = [_key(config.seed, text, index) for index in range(first, min(first + rows, count))]
@@ -245,10 +256,10 @@ class TrainedTranslator:
                     self.network, [ids] * len(keys), temperature=config.temperature, top_k=config.top_k,
                     top_p=config.top_p, keys=keys, limits=np.full(len(keys), limit, np.int64),
                 )  # fmt: skip
-                for one in drawn:
-                    units = [self.vocabulary.units[number] for number in one.ids.tolist()]
-                    found.append(Sample(self._written(units, one.ids), len(units), one.ended))
-            yield found
+                yield [
+                    Sample(source, first + n, self._written(self._units(one.ids), one.ids), len(one.ids), one.ended)
+                    for n, one in enumerate(drawn)
+                ]
 
     def limit(self, units: int) -> int:
         """The most units of an output whose source has so many, its end included."""
@@ -256,9 +267,8 @@ class TrainedTranslator:
 
     def knows(self, source: str | bytes) -> bool:
         """Whether a source can be read: all texts can, and labels that the model knows."""
-        return (
-            self.sides.source.vocabulary is not None or str(as_read(source, self.sides.source)).strip() in self.labels
-        )
+        side = self.sides.source
+        return side.vocabulary is not None or str(as_read(source, side)).strip(SPACES) in self._numbers
 
     def source_ids(self, source: str | bytes) -> Ids:
         """The ids of a source, with an end; of a label, its number. Raises CharrnnError for an unknown label."""
@@ -292,11 +302,11 @@ def written(units: Sequence[str], ids: Sequence[int], vocabulary: Vocabulary) ->
         return vocabulary.decode_bytes(ids)
     if vocabulary.pretokenized:
         return " ".join(unit.strip() for unit in units).encode()
+    if vocabulary.unit == "char":
+        return "".join(units).encode()
     text = ""
     for unit, number in zip(units, ids, strict=True):
-        if number == UNKNOWN and vocabulary.unit == "char":
-            unit = REPLACEMENT
-        elif number == UNKNOWN and text and not text[-1].isspace() and not unit.startswith(" "):
+        if number == UNKNOWN and text and not text[-1].isspace() and not unit.startswith(" "):
             text += " "
         text += unit
     return text.encode()

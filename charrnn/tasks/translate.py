@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from math import prod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +15,12 @@ from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import translate_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
-from charrnn.tasks.translate_evaluation import evaluate
+from charrnn.tasks.translate_evaluation import by_source, evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
 from charrnn.text.pair_batches import PairBatches, source_of
 from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs, most_units
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Description, Metrics, Request, Task
+from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from charrnn.models.translator import Translator
@@ -75,12 +75,15 @@ class Translate(Task[PairCorpus, "Translator"]):
 
     def memory(self, model: TranslatorConfig, config: TrainingConfig, dataset: PairCorpus) -> int:
         """Weights with all copies, the activations of the largest batch, and Python itself."""
-        layout, part = parameter_layout(model), dataset.train
-        weights = 9 * layout.size + 2 * sum(prod(shape) for shape in layout.tensor_shapes().values())
+        weights, part = parameter_layout(model).training_size, dataset.train
         count = min(config.batch_size, len(part.targets.lengths))
-        units = sum(int(np.sort(texts.lengths)[-count:].sum()) + 17 * count for texts in (part.sources, part.targets))
+        source_units, target_units = (
+            int(np.sort(texts.lengths)[-count:].sum()) + 17 * count for texts in (part.sources, part.targets)
+        )
+        units, V = source_units + target_units, model.vocabulary_size
         activations = units * (18 * model.hidden_size * model.num_layers + 9 * model.embedding_size)
-        activations += units * (6 * model.hidden_size + 2 * model.vocabulary_size)
+        activations += 6 * units * model.hidden_size
+        activations += 2 * min(target_units * V, max(1 << 22, count * V))  # logits, see `nn.softmax`
         ids = part.sources.ids.nbytes + part.targets.ids.nbytes
         return 4 * (weights + activations) + ids + 200_000_000
 
@@ -91,6 +94,22 @@ class Translate(Task[PairCorpus, "Translator"]):
     def evaluate(self, network: Translator, part: PairPart, *, limit: int | None = None) -> Metrics:
         """See `translate_evaluation.evaluate`."""
         return evaluate(network, part, limit)
+
+    def is_whole(self, metrics: Metrics, part: PairPart) -> bool:
+        """See `Task`; also whether all sources were decoded."""
+        decoded = part.labelled or metrics.figures.get("decoded_sources") == len(by_source(part))
+        return super().is_whole(metrics, part) and decoded
+
+    def advise_at_end(self, spec: RunSpec, final: Metrics | None) -> Iterator[Advice]:
+        """Say so where there was no time to decode all sources that are held out."""
+        part = spec.dataset.validation
+        if final is not None and isinstance(part, PairPart) and not self.is_whole(final, part):
+            decoded = int(final.figures.get("decoded_sources", 0))
+            yield (
+                "sampled",
+                f"the time was too short to decode all inputs that are held out: exact match and token error rate are "
+                f"those of {decoded:,} of {len(by_source(part)):,}",
+            )
 
     def record(self, dataset: PairCorpus) -> TranslatorSides:
         """Vocabularies, or labels, and how the pairs were read."""

@@ -16,10 +16,9 @@ import math
 from typing import Any, NamedTuple
 
 from charrnn.config import TrainingConfig
-from charrnn.errors import UsageError
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import record_defaults
-from charrnn.tasks.language_defaults import PATIENCE, resolve_cells
+from charrnn.tasks.language_defaults import PATIENCE
 from charrnn.text.pair_corpus import PairCorpus
 from charrnn.training.options import Options, given_fields
 
@@ -49,12 +48,9 @@ def resolve_model(given: Options, dataset: PairCorpus) -> TranslatorConfig:
     tied = given.get("tie_weights", False)
     hidden = given.get("hidden_size", HIDDEN)
     chosen: dict[str, Any] = {"hidden_size": hidden, "embedding_size": hidden if tied else EMBEDDING}
-    fields = given_fields(TranslatorConfig, given)
-    cells = resolve_cells(given, words=False)
-    if len(set(cells)) > 1:
-        raise UsageError(f"`cell` is {','.join(cells)}; a translator has layers of one kind: name one `cell`")
+    fields = record_defaults.model_fields(TranslatorConfig, given)
     sizes = {"vocabulary_size": dataset.target.size, "source_vocabulary_size": dataset.source.size}
-    return TranslatorConfig(cells=cells, **(chosen | fields | sizes))
+    return TranslatorConfig(**(chosen | fields | sizes))
 
 
 def resolve_training(given: Options, dataset: PairCorpus) -> TrainingConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,18 @@ def edit_distance(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
 def unit_errors(output: Sequence[Hashable], references: Sequence[Sequence[Hashable]]) -> tuple[int, int]:
     """The distance of an output from the nearest of its references, and the units of that one."""
     return min((edit_distance(output, reference), len(reference)) for reference in references)
+
+
+def output_errors(
+    outputs: Iterable[tuple[Sequence[Hashable], Sequence[Sequence[Hashable]]]],
+) -> dict[str, float]:
+    """`exact_match`: the share of outputs, each with its references, that equal one of these; `token_error_rate`: the
+    errors of all outputs, each beside the nearest of its references, divided by the units of these."""
+    count = exact = errors = units = 0
+    for output, references in outputs:
+        wrong, length = unit_errors(output, references)
+        count, exact, errors, units = count + 1, exact + (wrong == 0), errors + wrong, units + length
+    return {"exact_match": exact / max(1, count), "token_error_rate": errors / max(1, units)}
 
 
 def corpus_figures(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from charrnn.models.translator import parameter_layout
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import FORMS, PairsConfig, TranslatorConfig
 from charrnn.text.pair_corpus import LARGEST_RATIO, Side
+from charrnn.text.pair_gathering import MOST_LABELS
 
 INPUT = {"kind": "vocabulary", "entry": "source"}
 
@@ -43,6 +44,8 @@ class TranslateFormat:
                 raise ValueError("input has no labels")
             if len(set(labels)) != len(labels):
                 raise ValueError("its labels are not different texts")
+            if len(labels) > MOST_LABELS:
+                raise ValueError(f"it has {len(labels)} labels; at most {MOST_LABELS} can be")
             source = Side("none", None, None, tuple(labels))
         else:
             source = _text_side(metadata, INPUT, read, "input")
@@ -92,6 +95,8 @@ def _text_side(metadata: Mapping[str, Any], expected: Mapping[str, str], found: 
             f"{name} is {str(found)[:80]}; of a translator it is {dict(expected)} and the `form` one of {FORMS}"
         )
     text = TextSide.from_json(metadata.get(expected["entry"]), expected["entry"])
+    if text.config.unit == "byte" and form != "none":
+        raise ValueError(f"the form of {name} is {form}, and bytes have none")
     return Side(str(form), text.config, text.vocabulary)
 
 

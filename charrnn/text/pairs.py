@@ -37,6 +37,7 @@ class PairReader(FieldReader[Pair]):
 
     fields = "a source text and a target text"
     sides = ("the input", "the output")
+    needs_output = True  # whether an output must not be empty
 
     def line_record(self, line: str, number: int) -> Pair:
         """See `FieldReader`."""
@@ -57,8 +58,8 @@ class PairReader(FieldReader[Pair]):
         return self._pair(fields[0].strip(LINE_END), fields[1].strip(LINE_END), number, line)
 
     def _pair(self, source: str, target: str, number: int, line: str) -> Pair:
-        for text, side in ((source, "input"), (target, "output")):
-            if not text.strip(SPACES):
+        for text, side, needed in ((source, "input", True), (target, "output", self.needs_output)):
+            if needed and not text.strip(SPACES):
                 raise self.malformed(number, line, f"has an empty {side}", "a record has an input and an output")
         return Pair(source, target, self.name, number)
 

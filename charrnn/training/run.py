@@ -254,7 +254,8 @@ class Run:
         """Evaluate the best weights on the whole held-out part, write the last checkpoint, yield advice and `End`."""
         progress = self.progress
         final = progress.best
-        if final is not None and final.tokens < self.planner.held_out:
+        again = final is not None and self.validation is not None and not self.task.is_whole(final, self.validation)
+        if again and self.planner.final_tokens != 0:  # which leaves time for it
             yield self.save()  # the evaluation may take long, with other weights in the network
             final = self._evaluate_best()
         end = describe_end(

@@ -261,6 +261,10 @@ class Task(Protocol[D, N]):
         """
         return
 
+    def is_whole(self, metrics: Metrics, part: Any) -> bool:
+        """Whether `evaluate` looked at all of the part; if not, the best weights are evaluated again at the end."""
+        return metrics.tokens >= len(part)
+
     def sample(self, network: N, dataset: D, seed: int) -> str | None:
         """A sample of the network, to be shown during training; None if the task has none.
 
