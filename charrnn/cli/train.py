@@ -103,8 +103,8 @@ def next_command(path: str) -> str:
     """The command that shows what a trained model does; labels have many right outputs, so that of one is drawn."""
     from charrnn.tasks import read_contents, task_of
 
-    verb, prompt = task_of(path).verbs[0], []
-    data = read_contents(path).checkpoint.data
-    if verb == "predict" and (labels := getattr(getattr(data, "source", None), "labels", ())):
+    task = task_of(path)
+    verb, prompt = task.verbs[0], []
+    if task.format.task == "translate" and (labels := read_contents(path).checkpoint.data.source.labels):
         verb, prompt = "sample", ["-p", labels[0]]
     return shlex.join(["charrnn", verb, "-c", path, *prompt])
