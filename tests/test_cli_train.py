@@ -227,6 +227,7 @@ def test_settings_come_from_flags_then_file(charrnn_train: Any) -> None:
     assert "did you mean steps" in refused.last
 
 
+@pytest.mark.slow
 def test_a_limit_of_time_prints_the_command_that_repeats_it(
     charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
