@@ -39,6 +39,8 @@ class TagFormat:
             raise ValueError("output has no labels")
         if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
             raise ValueError("its labels are not different texts")
+        if any("\n" in label or "\t" in label for label in labels):
+            raise ValueError("one of its labels has a line end or a TAB, which no tag has")
         if scheme not in SCHEMES:
             raise ValueError(f"the scheme of its labels is {str(scheme)[:40]!r}; it must be one of {SCHEMES}")
         model = record_from_json(TaggerConfig, require_table(metadata.get("model"), "model"), "model")
