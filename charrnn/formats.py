@@ -131,6 +131,16 @@ def require_table(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
+def require_labels(side: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The labels of the entry `name`, which says that it is made of labels. Raises ValueError."""
+    labels = side.get("labels")
+    if side.get("kind") != "labels" or not isinstance(labels, list):
+        raise ValueError(f"{name} has no labels")
+    if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
+        raise ValueError("its labels are not different texts")
+    return tuple(labels)
+
+
 def record_from_json(
     kind: type[Record], values: dict[str, Any], name: str, *, largest: int = LARGEST_NUMBER
 ) -> Record:  # fmt: skip

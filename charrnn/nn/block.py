@@ -67,6 +67,10 @@ class Window:
         T, B = self.mask.shape
         return T, B
 
+    def dropout_key(self, block: int) -> np.uint32:
+        """The key of the dropout masks of a block, each of which adds a number of its own, `block`."""
+        return np.uint32((self.key + block) & 0xFFFFFFFF)
+
 
 class Block:
     """A block that does nothing; subclasses override what they need.

@@ -75,7 +75,7 @@ class Dense(Block):
         return self.signal
 
     def _dropout_key(self) -> np.uint32:
-        return np.uint32((self.window.key + 0xC2B2AE35 * (self.index + 1)) & 0xFFFFFFFF)
+        return self.window.dropout_key(0xC2B2AE35 * (self.index + 1))
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """The product, the activation, dropout, and the output's gemm input; see `Block`."""

@@ -126,8 +126,7 @@ class Embedding(OneHot):
         rate = self.dropout * self.window.rate
         if not rate:
             return False
-        key = np.uint32((self.window.key + DROPOUT_KEY) & 0xFFFFFFFF)
-        kernels.dropout.apply_dropout(rows, rate, key, 0, rows.shape[1])
+        kernels.dropout.apply_dropout(rows, rate, self.window.dropout_key(DROPOUT_KEY), 0, rows.shape[1])
         return True
 
     def show_rows(self) -> None:

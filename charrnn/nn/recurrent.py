@@ -231,8 +231,7 @@ class RecurrentLayer(Block):
         raise NotImplementedError
 
     def _dropout_key(self) -> np.uint32:
-        key = self.window.key + 0x85EBCA6B * (self.index + 1) + 0x9E3779B9 * self.reverse
-        return np.uint32(key & 0xFFFFFFFF)
+        return self.window.dropout_key(0x85EBCA6B * (self.index + 1) + 0x9E3779B9 * self.reverse)
 
     def prepare_backward(self) -> None:
         """See `Block.prepare_backward`."""

@@ -19,6 +19,8 @@ from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.threads import WORTH_THREADS, Job
 from charrnn.text.batch import Bags
 
+DROPOUT_KEY = 0x27D4EB2F
+
 
 class WordVectors(Block):
     """Sums of rows of `embedding.weight` (R, E), as those of `torch.nn.EmbeddingBag` with mode sum.
@@ -77,11 +79,8 @@ class WordVectors(Block):
         job = Job(U, ADDITION * self.E * (1 + rows.size // U), kernels.words.sum_rows, arguments)
         self.context.pool.run([job], least=WORTH_THREADS)
         if window.rate > 0:
-            kernels.dropout.apply_dropout(lookup.value, window.rate, self._dropout_key(), 0, U)
+            kernels.dropout.apply_dropout(lookup.value, window.rate, window.dropout_key(DROPOUT_KEY), 0, U)
             kernels.rounding.store_operands(lookup.value, lookup.operand, 0, U)
-
-    def _dropout_key(self) -> np.uint32:
-        return np.uint32((self.window.key + 0x27D4EB2F) & 0xFFFFFFFF)
 
     def finish_gradient(self) -> None:
         """Add the gradient of each word's vector to that of all of its rows, each column in the order of the words."""
@@ -90,7 +89,8 @@ class WordVectors(Block):
         rows, bounds = self.window.bags
         if self.window.rate > 0:
             gradient = self.lookup.gradient
-            kernels.dropout.apply_dropout(gradient, self.window.rate, self._dropout_key(), 0, gradient.shape[1])
+            key = self.window.dropout_key(DROPOUT_KEY)
+            kernels.dropout.apply_dropout(gradient, self.window.rate, key, 0, gradient.shape[1])
         arguments = (self.lookup.gradient[0], rows, bounds, self.dtable)
         job = Job(self.E, ADDITION * rows.size, kernels.words.add_to_summed, arguments)
         self.context.pool.run([job], least=WORTH_THREADS)

@@ -19,7 +19,7 @@ from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFor
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
 from charrnn.text.labelled_gathering import LabelledPart
-from charrnn.text.packing import PackedBatches, evaluation_batches
+from charrnn.text.packing import PackedBatches, evaluation_batches, spread
 from charrnn.training.options import Options, require_same
 from charrnn.training.task import Description, Metrics, Request, Task
 
@@ -112,9 +112,7 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
 
     def evaluate(self, network: Classifier, part: LabelledPart, *, limit: int | None = None) -> Metrics:
         """Accuracy and F1, and as loss the mean -log P(label | text) over records whose label is known."""
-        chosen = None
-        if limit is not None and limit < len(part):
-            chosen = np.linspace(0, len(part) - 1, max(1, limit)).astype(np.int64)
+        chosen = spread(len(part), len(part), limit)
         true, predicted, logprobs = [], [], []
         for records, batch, places in evaluation_batches(part, chosen):
             values = network.log_probs(batch)[places[:, 0], places[:, 1]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_table
+from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_labels, require_table
 from charrnn.models.classifier import parameter_layout, tensor_shapes
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import ClassifierConfig, RecordsConfig
@@ -31,12 +31,7 @@ class ClassifyFormat:
         """See `TaskFormat`."""
         if metadata.get("input") != LANGUAGE.side:
             raise ValueError(f"input is {str(metadata.get('input'))[:80]}; of a classifier it is {LANGUAGE.side}")
-        output = require_table(metadata.get("output"), "output")
-        labels = output.get("labels")
-        if output.get("kind") != "labels" or not isinstance(labels, list):
-            raise ValueError("output has no labels")
-        if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
-            raise ValueError("its labels are not different texts")
+        labels = require_labels(require_table(metadata.get("output"), "output"), "output")
         model = record_from_json(ClassifierConfig, require_table(metadata.get("model"), "model"), "model")
         text = TextSide.from_json(require_table(metadata.get("text"), "text"))
         for name, found, needed in (
@@ -45,7 +40,7 @@ class ClassifyFormat:
             if found != needed:
                 raise ValueError(f"it has {found} {name} and its model is made for {needed}")
         records = record_from_json(RecordsConfig, require_table(metadata.get("records"), "records"), "records")
-        return model, ClassifierSides(text, tuple(labels), records)
+        return model, ClassifierSides(text, labels, records)
 
     def describe(self, model: ClassifierConfig, data: ClassifierSides) -> dict[str, Any]:
         """See `TaskFormat`."""

@@ -24,6 +24,7 @@ from charrnn.tasks.forecast_windows import Floats, Ints, batch_of
 from charrnn.text import series_table
 from charrnn.text.batch import Batch
 from charrnn.text.corpus import combined_digest
+from charrnn.text.packing import spread
 from charrnn.text.series_table import Table
 from charrnn.text.shuffle import keyed_generator
 from charrnn.training.options import Options
@@ -195,8 +196,7 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         from charrnn.tasks.trained_forecaster import TrainedForecaster
 
         targets = part.targets
-        if limit is not None and limit < len(targets):
-            targets = targets[np.linspace(0, len(targets) - 1, max(1, limit)).astype(np.int64)]
+        targets = targets[spread(len(targets), len(targets), limit)]
         model = TrainedForecaster(network, part.sides)
         shape = 1 + len(BASELINES), len(model.names)
         absolute, squared, density = np.zeros(shape), np.zeros(shape), 0.0

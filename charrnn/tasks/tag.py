@@ -17,7 +17,7 @@ from charrnn.tasks import tag_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.tasks.tag_format import TAG, TagFormat, TaggerSides
-from charrnn.text.packing import ranges
+from charrnn.text.packing import ranges, spread
 from charrnn.text.tag_schemes import NONE, ill_formed
 from charrnn.text.tagged_batches import TaggedBatches, WordBags, evaluation_sentences
 from charrnn.text.tagged_corpus import TaggedCorpus, TaggedPart, load_tagged
@@ -94,10 +94,7 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
 
         F1 or accuracy decides which weights are best: the loss of a tagger rises while it still makes fewer errors.
         """
-        count = len(part.lengths)
-        chosen = np.arange(count)
-        if limit is not None and limit < len(part):
-            chosen = np.linspace(0, count - 1, max(1, count * limit // len(part))).astype(np.int64)
+        chosen = spread(len(part.lengths), len(part), limit)
         config, tagset = network.config, part.tagset
         bags = WordBags(part.words.ids, part.words.parts, config.vocabulary_size, config.buckets)
         figures, wrong = TagFigures(tagset, list(tagset.others)), ill_formed(tagset.labels, tagset.scheme)

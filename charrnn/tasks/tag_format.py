@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_table
+from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_labels, require_table
 from charrnn.models.tagger import parameter_layout
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import RecordsConfig, TaggerConfig
@@ -34,11 +34,7 @@ class TagFormat:
         if metadata.get("input") != LANGUAGE.side:
             raise ValueError(f"input is {str(metadata.get('input'))[:80]}; of a tagger it is {LANGUAGE.side}")
         output = require_table(metadata.get("output"), "output")
-        labels, scheme, usual = output.get("labels"), output.get("scheme"), metadata.get("usual_labels")
-        if output.get("kind") != "labels" or not isinstance(labels, list):
-            raise ValueError("output has no labels")
-        if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
-            raise ValueError("its labels are not different texts")
+        labels, scheme, usual = require_labels(output, "output"), output.get("scheme"), metadata.get("usual_labels")
         if any("\n" in label or "\t" in label for label in labels):
             raise ValueError("one of its labels has a line end or a TAB, which no tag has")
         if scheme not in SCHEMES:
@@ -56,7 +52,7 @@ class TagFormat:
             if found != needed:
                 raise ValueError(f"it has {found} {name} and its model is made for {needed}")
         records = record_from_json(RecordsConfig, require_table(metadata.get("records"), "records"), "records")
-        return model, TaggerSides(text, TagSet(tuple(labels), scheme, tuple(usual)), records)
+        return model, TaggerSides(text, TagSet(labels, scheme, tuple(usual)), records)
 
     def describe(self, model: TaggerConfig, data: TaggerSides) -> dict[str, Any]:
         """See `TaskFormat`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import NotFiniteError
 from charrnn.tasks.translate_figures import output_errors
+from charrnn.text.packing import spread
 from charrnn.text.pair_batches import evaluation_pairs, source_of
 from charrnn.text.pair_corpus import PairPart, most_units
 from charrnn.training.task import Metrics
@@ -35,10 +36,7 @@ def evaluate(network: Translator, part: PairPart, limit: int | None) -> Metrics:
     sources are labels there is no output to expect, and the loss decides. Where numbers are not finite, neither is
     the loss.
     """
-    count = len(part.targets.lengths)
-    chosen = np.arange(count)
-    if limit is not None and limit < len(part):
-        chosen = np.linspace(0, count - 1, max(1, count * limit // len(part))).astype(np.int64)
+    chosen = spread(len(part.targets.lengths), len(part), limit)
     total, tokens = 0.0, 0
     with np.errstate(invalid="ignore"):
         for records, batch, _ in evaluation_pairs(part, chosen):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_table
+from charrnn.formats import LANGUAGE, TextSide, record_from_json, require_labels, require_table
 from charrnn.models.translator import parameter_layout
 from charrnn.runtime.safefile import Shape
 from charrnn.task_config import FORMS, PairsConfig, TranslatorConfig
@@ -39,14 +39,10 @@ class TranslateFormat:
         model = record_from_json(TranslatorConfig, require_table(metadata.get("model"), "model"), "model")
         target = _text_side(metadata, LANGUAGE.side, output, "output")
         if read.get("kind") == "labels":
-            labels = read.get("labels")
-            if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
-                raise ValueError("input has no labels")
-            if len(set(labels)) != len(labels):
-                raise ValueError("its labels are not different texts")
+            labels = require_labels(read, "input")
             if len(labels) > MOST_LABELS:
                 raise ValueError(f"it has {len(labels)} labels; at most {MOST_LABELS} can be")
-            source = Side("none", None, None, tuple(labels))
+            source = Side("none", None, None, labels)
         else:
             source = _text_side(metadata, INPUT, read, "input")
         for name, found, needed in (

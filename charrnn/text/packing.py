@@ -104,6 +104,13 @@ def evaluation_batches(
         yield chosen[places], *pack_records(part, chosen[places])
 
 
+def spread(records: int, units: int, limit: int | None) -> NDArray[np.int64]:
+    """The numbers of those of so many records, evenly spread, that have about `limit` of their units; None: all."""
+    if limit is None or limit >= units:
+        return np.arange(records)
+    return np.linspace(0, records - 1, max(1, records * limit // units)).astype(np.int64)
+
+
 def by_length(lengths: Lengths, positions: int = POSITIONS) -> Iterator[NDArray[np.int64]]:
     """The numbers of records of these lengths (N), those of similar length together, about `positions` units at a time.
 
