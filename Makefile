@@ -3,7 +3,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Twice quiet: errors only.
+# Where the environment forbids it, every process would translate hundreds of modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Twice quiet: errors only. Modules are translated when they are first imported: few of them ever are.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 MODEL := checkpoints/dinosaurs.safetensors
 # Other programs, for benchmarks/labels.py, tags.py and translate.py.
@@ -98,7 +100,7 @@ $(VENV)/.installed-peers: WANTED := '.[test]' torch==2.13.0 'seqeval>=1.2.2,<2'
 STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
 $(STAMPS): pyproject.toml | $(VENV)/.created
 	@echo "installing $(WANTED) into $(VENV)" >&2
-	@$(PIP) install --editable $(WANTED)
+	@$(PIP) install --no-compile --editable $(WANTED)
 	@touch $@
 
 $(PEERS)/.installed: benchmarks/peers.txt | $(PEERS)/.created

@@ -33,6 +33,7 @@ def test_the_whole_command(tmp_path: Path) -> None:
     assert one.stdout.startswith(fewer)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 def test_a_closed_pipe_ends_an_endless_sample_quietly(tmp_path: Path) -> None:
     path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS))
@@ -46,6 +47,7 @@ def test_a_closed_pipe_ends_an_endless_sample_quietly(tmp_path: Path) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 def test_each_prompt_of_a_conversation_is_answered(tmp_path: Path) -> None:
     path = str(toy_checkpoint(tmp_path / "m.safetensors", CHARS))

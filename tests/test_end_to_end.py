@@ -84,7 +84,7 @@ def tree(folder: Path) -> dict[Path, tuple[int, int]]:
 NETWORKS = [
     "--cell lstm --peepholes --layers 1 --embedding-size 5",
     "--cell lstm --peepholes --layers 2 --embedding-size 0",
-    "--cell lstm --rms-norm --layers 2 --embedding-size 5",
+    pytest.param("--cell lstm --rms-norm --layers 2 --embedding-size 5", marks=pytest.mark.slow),
     "--cell gru --reset-gate before --layers 1 --embedding-size 5",
     "--cell gru --reset-gate before --layers 2 --embedding-size 0",
     "--cell gru --reset-gate none --layers 1 --embedding-size 5",

@@ -132,7 +132,9 @@ def check(name: str, depths: Sequence[int], widths: Sequence[int]) -> None:
             assert worst_transposed_error(tall, wide, c, across, N, len(panels), scratch) < tolerance, (K, N)
 
 
-@pytest.mark.parametrize("name", ["float32", "bfloat16", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["float32", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bfloat16", "float64"))]
+)
 def test_products_of_every_shape(name: str) -> None:
     check(name, DEPTHS, range(1, LARGEST + 1))
 

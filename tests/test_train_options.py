@@ -60,6 +60,7 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "seed": [("", "--seed 1")],
     "precision": [("--precision float32", "--precision bfloat16")],
 }
+COMPILES_MORE = ("precision",)  # for bfloat16
 # The others, and where their effect is tested.
 ELSEWHERE = {
     "corpus": "test_cli_train.py::test_failures_are_one_line",
@@ -150,7 +151,11 @@ FOLLOWS = {
 
 @pytest.mark.parametrize(
     ("name", "both", "second"),
-    [(name, *case) for name, cases in CHANGES_TENSORS.items() for case in cases],
+    [
+        pytest.param(name, *case, marks=pytest.mark.slow if name in COMPILES_MORE else ())
+        for name, cases in CHANGES_TENSORS.items()
+        for case in cases
+    ],
     ids=lambda words: words or "-",
 )
 def test_it_changes_what_is_learned(folder: Path, name: str, both: str, second: str) -> None:
@@ -217,6 +222,7 @@ def test_patience(folder: Path) -> None:
     assert (found["stopped_by"], found["steps"]) == ("steps", 40)
 
 
+@pytest.mark.slow  # compiles for bfloat16
 def test_threads_and_precision_are_logged(folder: Path) -> None:
     for threads, precision in (("1", "float32"), ("2", "bfloat16")):
         _, (start, *_), _ = run("corpus.txt", "--steps", "2", "--threads", threads, "--precision", precision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import os
 import signal
@@ -193,6 +194,29 @@ def test_what_is_held_back_is_what_the_command_line_handles() -> None:
         with uninterrupted():
             assert others() == handled == set(TERMINATION_SIGNALS)
     assert len(handled) == (2 if os.name == "nt" else 3)
+
+
+def test_what_an_interruption_leaves_half_made_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HalfMade:
+        def __init__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            self.pointer = 0
+
+        def __del__(self) -> None:
+            destroyed.append(self.pointer)
+
+    destroyed: list[int] = []
+    said: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", said.append)
+    with catch_signals(saves=True):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            HalfMade()
+        del caught
+        gc.collect()
+    assert destroyed == said == []
+    del HalfMade.__init__
+    HalfMade()
+    assert len(said) == 1, "other times such an error is seen"
 
 
 def test_another_thread_leaves_signals_alone() -> None:

@@ -58,7 +58,12 @@ def test_gradients_agree_with_differences(cells: tuple[str, ...], attention: str
 
 
 @pytest.mark.parametrize(
-    "options", [{"tie_weights": True, "embedding_size": 6}, {"cells": ("lstm",), "peepholes": True}], ids=str
+    "options",
+    [
+        {"tie_weights": True, "embedding_size": 6},
+        pytest.param({"cells": ("lstm",), "peepholes": True}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_gradients_of_other_forms_agree_with_differences(options: dict[str, Any]) -> None:
     check_gradient(make(noise=0.6, **options), pack(pairs(), wide=True, first=1), DropoutKey(0.3, 3, 5))

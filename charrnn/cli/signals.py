@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ class Signals:
             die_of(number)
         self.received = number
         if not self.held:
+            # Objects whose constructor the exception cuts off may be unable to end: that is no news for the user.
+            sys.unraisablehook = lambda unraisable: None
             raise Interrupted(number)
         if self._count > 1:
             die_of(number)
@@ -88,6 +91,7 @@ def catch_signals(*, saves: bool) -> Iterator[Signals]:
     global _caught
     _caught = signals = Signals(saves=saves)
     previous = {}
+    unraisablehook = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         for number in TERMINATION_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -96,6 +100,7 @@ def catch_signals(*, saves: bool) -> Iterator[Signals]:
         yield signals
     finally:
         _caught = None
+        sys.unraisablehook = unraisablehook
         for number, handler in previous.items():
             signal.signal(number, handler)
 
