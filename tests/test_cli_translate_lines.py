@@ -92,6 +92,17 @@ def test_a_prompt_with_unknown_units_is_warned_of_once(charrnn: Command, folder:
     assert charrnn(*args, "-p", "ab").err == ""
 
 
+def test_odd_inputs_of_predict_are_warned_of_once(charrnn: Command, folder: Path) -> None:
+    args = ("predict", "-q", "-c", folder / "table")
+    result = charrnn(*args, stdin="ab\naЖ\nbЩ\n".encode())
+    assert (result.status, result.out.count(b"\n"), result.err.count("\n")) == (0, 3, 1)
+    assert "standard input has units that the model does not know: 'Ж', 'Щ'" in result.err
+    result = charrnn(*args, stdin="ab\tA B\naЖ\tA\n".encode())
+    assert (result.status, result.out.count(b"\n"), result.err.count("\n")) == (0, 2, 1)
+    assert "standard input has TABs, and each line is read as one input" in result.err
+    assert charrnn(*args, "--text-field", "1", stdin=b"ab\tA B\nb\tA\n").err == ""
+
+
 def test_many_samples_come_in_parts(charrnn: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     args = ("sample", "-q", "-c", folder / "styles", "--seed", "1", "-p", "red", "-p", "blue", "--count", "5")
     whole = charrnn(*args, "--format", "jsonl").out

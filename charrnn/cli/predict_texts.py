@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -12,9 +12,11 @@ from charrnn.cli.by_task import Asked
 from charrnn.cli.score_output import number
 from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.settings import listed
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_translator import BEAM, Output, TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
+from charrnn.text.vocabulary import UNKNOWN
 
 WIDEST = 12  # characters of a unit in a table of alignment
 AT_ONCE = 1000  # lines, whose outputs are in memory together
@@ -51,19 +53,44 @@ def warn_of_cut(lengths: Iterable[tuple[int, bool]]) -> bool:
     return cut is not None
 
 
+def warn_of_unknown(model: TrainedTranslator, sources: Sequence[bytes], name: str) -> bool:
+    """Whether a source has units that the model does not know, of which there is a warning; labels are refused."""
+    if model.labels:
+        return False
+    unknown = dict.fromkeys(
+        unit
+        for source in sources
+        for unit, number in zip(model.source_units(source), model.source_ids(source).tolist(), strict=True)
+        if number == UNKNOWN
+    )
+    if unknown:
+        shown = listed([*map(repr, unknown)], 5)
+        streams.warn(f"{name} has units that the model does not know: {shown}; read as the unknown token")
+    return bool(unknown)
+
+
+def _warn_of_source(model: TrainedTranslator, sources: Sequence[bytes], asked: Asked) -> bool:
+    """Whether there is something odd in the sources, of which there is a warning: TABs, or else unknown units."""
+    if not model.labels and asked.text_field is None and any(b"\t" in source for source in sources):
+        streams.warn(f"{asked.name} has TABs, and each line is read as one input; --text-field 1 reads the first field")
+        return True
+    return not asked.copy_unknown and warn_of_unknown(model, sources, asked.name)
+
+
 def _records(
     model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked
 ) -> Iterator[Iterable[tuple[Line, list[Output]]]]:
     """Some lines at a time with their best outputs. Raises CharrnnError at an unknown label, after those before it."""
-    warned, count = False, 0  # lines
+    cut, odd, count = False, False, 0  # lines
     for chunk in chunks:
         for start in range(0, len(chunk), AT_ONCE):
             some = list(takewhile(lambda line: model.knows(line.data), chunk[start : start + AT_ONCE]))
+            odd = odd or _warn_of_source(model, [line.data for line in some], asked)
             found = model.predict(
                 [line.data for line in some], beam=asked.beam or BEAM, best=asked.nbest or 1,
                 copy_unknown=asked.copy_unknown, alignment=asked.alignment,
             )  # fmt: skip
-            warned = warned or warn_of_cut((len(output.units), output.ended) for outputs in found for output in outputs)
+            cut = cut or warn_of_cut((len(output.units), output.ended) for outputs in found for output in outputs)
             yield zip(some, found, strict=True)
             count += len(some)
             if len(some) < len(chunk[start : start + AT_ONCE]):
