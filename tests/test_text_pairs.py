@@ -177,6 +177,16 @@ def test_few_different_inputs_with_many_outputs_are_labels(tmp_path: Path) -> No
         load(tmp_path, "red\t1\npink\t2\n", sides=(corpus.source, corpus.target))
 
 
+@pytest.mark.parametrize("options", [{}, {"unit": "char,char"}])
+def test_of_few_inputs_each_stays_in_the_training_part(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Also one that has a single output, and where inputs are read as texts."""
+    pairs = [*labelled(60), ("rare", "one")]
+    for seed in range(8):
+        corpus = load(tmp_path, text_of(pairs), val_fraction=0.4, seed=seed, **options)
+        assert {source.strip() for source, _ in texts(corpus)} == {"red", "green", "blue", "rare"}
+        assert corpus.validation is not None
+
+
 def test_pairs_of_the_same_source_stay_together(tmp_path: Path) -> None:
     pairs = [(f"source {n % 50}", f"target {n}") for n in range(300)]
     corpus = load(tmp_path, text_of(pairs), val_fraction=0.2, seed=3)

@@ -120,10 +120,11 @@ def load_pairs(
 ) -> PairCorpus:
     """Read and encode the pairs of the files `paths` ("-" is stdin); see `pairs.PairReader` for their formats.
 
-    The validation part is the file `val_path`, or else the pairs whose source (where sources are labels: whose target),
-    hashed with `seed`, falls in `val_fraction` of all hashes, so that pairs of the same source stay together. How the
-    texts are read is chosen by the first pairs where `config` leaves it open, and the vocabularies are learned from
-    the training part; or both are those of given `sides`. Texts of the training part are cut to `config.max_length`.
+    The validation part is the file `val_path`, or else the pairs whose source, hashed with `seed`, falls in
+    `val_fraction` of all hashes, so that pairs of the same source stay together. Where few sources have many targets
+    each, the target is hashed, and each source stays in the training part. How the texts are read is chosen by the
+    first pairs where `config` leaves it open, and the vocabularies are learned from the training part; or both are
+    those of given `sides`. Texts of the training part are cut to `config.max_length`.
 
     Raises:
         CharrnnError: a file is unreadable or empty, a record is malformed, or all sources or targets are the same.
@@ -142,7 +143,8 @@ def load_pairs(
     rest: Iterator[Pair] = chain(first, pairs)
     while chunk := list(islice(rest, CHUNK_RECORDS)):
         training.add(chunk)
-    labelled = bool(sides[0].labels) if sides else training.look_like_labels() and len(config.units) < 2
+    few = bool(sides and sides[0].labels) or training.look_like_labels()
+    labelled = bool(sides[0].labels) if sides else few and len(config.units) < 2
     if labelled and sides is None:
         notes.append(
             f"there are only {len(training.labels)} different inputs, so each is read as one unit, a label; "
@@ -150,9 +152,13 @@ def load_pairs(
         )
     chosen = np.zeros(training.sides[0].count, np.bool_)
     if splits is not None:
-        split, texts = splits[labelled], training.sides[labelled]
+        split, texts = splits[few], training.sides[few]
         split.mend()
         chosen = split.held_out(np.concatenate(texts.hashes))
+        if few:
+            numbers = np.concatenate(training.numbers)
+            learned = np.bincount(numbers[~chosen], minlength=len(training.labels)) > 0
+            chosen &= learned[numbers]
         if not chosen.any() or chosen.all():
             chosen[:] = False
             notes.append("too few different records to hold some out: there is no validation part")
