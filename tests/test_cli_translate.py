@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import charrnn
+from charrnn.errors import UsageError
 from charrnn.tasks.trained_translator import TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
 from tests.conftest import Command
@@ -238,5 +239,5 @@ def test_the_library_writes_what_the_commands_write(charrnn: Command, sounds: Pa
     assert repr(first) == f"Output('K A D', logprob={first.logprob:.3f})"
     drawn = charrnn("sample", "-q", "-c", sounds, "--seed", "5", "-p", "cad", "--count", "3", "--precision", "float32")
     assert model.sample("cad", count=3, seed=5) == drawn.out.decode().splitlines()
-    with pytest.raises(TypeError, match="give a list of texts"):
+    with pytest.raises(UsageError, match="give a list of texts"):
         model.predict("cad")

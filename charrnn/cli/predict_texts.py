@@ -14,7 +14,8 @@ from charrnn.cli.visible import visible
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.settings import listed
 from charrnn.tasks.score_records import Line
-from charrnn.tasks.trained_translator import BEAM, Output, TrainedTranslator
+from charrnn.tasks.trained_translator import BEAM, TrainedTranslator
+from charrnn.tasks.translate_results import Output
 from charrnn.text.pair_corpus import LONGER
 from charrnn.text.vocabulary import UNKNOWN
 
