@@ -94,6 +94,7 @@ def test_formats(charrnn: Command, sounds: Path) -> None:
     found = json.loads(charrnn("predict", "-q", "-c", sounds, "--format", "jsonl", "--alignment", "shab").out)
     assert list(found) == ["text", "output", "logprob", "tokens", "source_units", "output_units", "alignment"]
     assert found["source_units"] == ["s", "h", "a", "b", "<eos>"]
+    assert found["output_units"] == ["S", "A", "B", "<eos>"]
     weights = np.array(found["alignment"])
     assert weights.shape == (found["tokens"], 5) == (4, 5)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-4)
@@ -127,6 +128,9 @@ def test_an_output_that_never_ends_is_cut(sounds: Path, charrnn: Command, tmp_pa
     assert [row["cut"] for row in rows] == [True, True]
     model = charrnn_model(tmp_path / "endless")
     assert [row["tokens"] for row in rows] == [model.limit(4), model.limit(2)]
+    args = ("predict", "-q", "-c", tmp_path / "endless", "--format", "jsonl", "--alignment")
+    shown = json.loads(charrnn(*args, "abc").out)
+    assert len(shown["output_units"]) == len(shown["alignment"]) == shown["tokens"]
     assert result.err.count("warning: an output did not end") == 1
     assert f"at most {LONGER:g} times as long" in result.err
 

@@ -128,14 +128,14 @@ def _members(output: Output, asked: Asked) -> dict[str, Any]:
         values["cut"] = True
     if asked.alignment and output.alignment is not None:
         rows = [[round(float(weight), 6) for weight in row] for row in output.alignment]
-        values |= {"source_units": output.source_units, "output_units": output.units, "alignment": rows}
+        values |= {"source_units": output.source_units, "output_units": _rows(output), "alignment": rows}
     return values
 
 
 def alignment_table(output: Output) -> str:
     """The attention as a table: a row for each unit of the output, a column for each of the source, per cent."""
     assert output.alignment is not None
-    names = [*output.units, *["<eos>"] * output.ended]
+    names = _rows(output)
     heads = [_short(unit) for unit in output.source_units]
     widths = [max(3, len(head)) for head in heads]
     first = max((len(_short(name)) for name in names), default=0)
@@ -145,6 +145,11 @@ def alignment_table(output: Output) -> str:
         joined = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
         lines.append(f"{_short(name):{first}}  {joined}")
     return "\n".join([*lines, ""]) + "\n"
+
+
+def _rows(output: Output) -> list[str]:
+    """What the rows of an alignment stand for: the units of the output, and its end if it has one."""
+    return [*output.units, *["<eos>"] * output.ended]
 
 
 def _short(unit: str) -> str:
