@@ -177,6 +177,7 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, sounds: Path, styles: 
     for args, says in (
         (("predict", "-c", sounds, "-k", "2", "a"), "--best is not for models of the task translate"),
         (("predict", "-c", sounds, "--beam", "0", "a"), "--beam"),
+        (("predict", "-c", sounds, "--beam", "2", "--nbest", "3", "a"), "--nbest is 3 and --beam 2, and the search"),
         (("score", "-c", sounds, "--text-field", "2", "a\tb"), "--text-field is not for models of the task translate"),
         (("score", "-c", sounds, "--per-token", "a\tb"), "--per-token is not for models of the task translate"),
         (("sample", "-c", sounds, "--seed", "1", "-p", "a", "--stop", "b"), "--stop"),
