@@ -211,6 +211,11 @@ def test_unknown_words_are_copied(charrnn: Command, tmp_path: Path) -> None:
     sources = ("la la zorro lo", "bilbo lo", "la tom")
     copied = charrnn(*args, "--copy-unknown", *sources).out.decode().splitlines()
     assert copied == ["voit zorro ici", "voit bilbo ici", "voit tom ici"]
+    ranked = charrnn(*args, "--copy-unknown", "--nbest", "1", "la la zorro lo").out.decode().split("\t")
+    model = charrnn_model(tmp_path / "m")
+    [scored] = model.score([("la la zorro lo", "voit zorro ici")])
+    spelled = model.vocabulary.spelling_log_probs(["zorro"])[0]
+    assert float(ranked[1]) == pytest.approx(scored.logprob - spelled, abs=1e-3)  # that of <unk>
     plain = charrnn(*args, *sources).out.decode()
     assert ("zorro" in plain, "<unk>" in plain) == (False, False)
 

@@ -74,7 +74,7 @@ def predict(
         option(
             "--copy-unknown",
             group="Translations",
-            help="For an unknown word write the word of the input that it attends to most.",
+            help="For an unknown word write the word of the input that it attends to most; logprob is that of <unk>.",
         ),
     ] = False,
     alignment: Annotated[

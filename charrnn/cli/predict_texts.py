@@ -29,8 +29,8 @@ def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) 
         raise UsageError("--alignment shows the attention, and the model has none; leave it out")
     if asked.beam is not None and (asked.nbest or 1) > asked.beam:
         raise UsageError(
-            f"--nbest is {asked.nbest} and --beam {asked.beam}, and the search finds no more outputs than it keeps; give "
-            "a larger --beam, or leave it out"
+            f"--nbest is {asked.nbest} and --beam {asked.beam}, and the search finds no more outputs than it keeps; "
+            "give a larger --beam, or leave it out"
         )
     fields = asked.text_field is not None
     with streams.Output() as out:

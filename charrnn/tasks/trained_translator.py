@@ -80,9 +80,11 @@ class TrainedTranslator:
         self, sources: Iterable[str | bytes], *, beam: int = BEAM, best: int = 1, copy_unknown: bool = False,
         alignment: bool = False,
     ) -> list[list[Output]]:  # fmt: skip
-        """The `best` most probable outputs of each source, in order, found by a beam search that keeps `beam`, or `best`
-        if that is more; 1 is greedy. An output has no unknown word, unless `copy_unknown`: it is then written as the word of the source to
-        which it gives most attention. `alignment`: with the attention.
+        """The `best` most probable outputs of each source, in order, found by a beam search that keeps `beam`, or
+        `best` if that is more; 1 is greedy.
+
+        An output has no unknown word, unless `copy_unknown`: it is then written as the word of the source to which it
+        gives most attention, and `logprob` is that of the unknown word. `alignment`: with the attention.
 
         Raises UsageError for a single text, for what is no text, for a number out of range or where there is no
         attention, and CharrnnError for a label that the model does not know or numbers that are not finite.
