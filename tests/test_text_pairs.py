@@ -78,6 +78,8 @@ def test_lines_tables_and_compressed_files_are_the_same(tmp_path: Path) -> None:
         ("", {}, "is empty; give a file of records, each a source text and a target text"),
         ("\n \n", {}, "has no records"),
         ("a\tb\n" * 30, {}, "all records have the same input, 'a'"),
+        ("a\tb\nc\tb\n", {"min_count": 2}, "of the inputs, no character of the corpus occurs 2 times or more"),
+        ("b\ta\nb\tc\n", {"min_count": 2}, "of the outputs, no character of the corpus occurs 2 times or more"),
         (b"a\tb\xff\n", {}, "byte"),
     ],
 )
@@ -86,7 +88,7 @@ def test_malformed_records_are_errors_with_file_and_line(
 ) -> None:
     with pytest.raises(CharrnnError, match=says) as raised:
         load(tmp_path, data, **options)
-    assert str(tmp_path) in str(raised.value) or "same input" in says
+    assert str(tmp_path) in str(raised.value) or "same input" in says or "min_count" in options
     assert "--" not in str(raised.value)
 
 

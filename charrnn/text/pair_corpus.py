@@ -29,6 +29,7 @@ from charrnn.text.pair_gathering import MOST_LABELS, GatheredPairs, read_pairs, 
 from charrnn.text.pairs import AS_IT_IS, BUFFERED, LOOKED_AT, Pair, Reading, choose_reading
 from charrnn.text.vocabulary import Vocabulary
 
+SIDES = "inputs", "outputs"
 MAX_WORDS = 100_000
 ROOM = 10  # units: of a short source the output may be longer, see `PairCorpus.ratio`
 LARGEST_RATIO = 500.0
@@ -194,7 +195,7 @@ def _encode(
         else:
             codes, offsets, too_long = texts.take(~chosen, config.max_length)
             cut |= too_long
-            vocabulary = given[n].vocabulary if given else _learn(texts, codes, text_config, notes)
+            vocabulary = given[n].vocabulary if given else _learn(texts, codes, text_config, SIDES[n], notes)
             assert vocabulary is not None
             ids = texts.coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
             side, one = Side(reading.form, text_config, vocabulary), Texts(ids_of(codes, ids), offsets)
@@ -250,11 +251,14 @@ def _text_config(config: PairsConfig, reading: Reading) -> TextConfig:
     )  # fmt: skip
 
 
-def _learn(texts: GatheredTexts, codes: Codes, config: TextConfig, notes: list[str]) -> Vocabulary:
-    """The vocabulary of a side of the training part."""
+def _learn(texts: GatheredTexts, codes: Codes, config: TextConfig, side: str, notes: list[str]) -> Vocabulary:
+    """The vocabulary of a side of the training part. Raises CharrnnError, which names the side, if no unit is left."""
     counts = texts.counts(codes)
     remarks: list[Note] = [(None, remark)] if (remark := remark_on_binary(counts, texts.coder, config)) else []
-    vocabulary = learn_vocabulary(counts, texts.coder, config, remarks)
+    try:
+        vocabulary = learn_vocabulary(counts, texts.coder, config, remarks)
+    except CharrnnError as error:
+        raise CharrnnError(f"of the {side}, {error}") from error
     notes += [text for _, text in remarks]
     return vocabulary
 
