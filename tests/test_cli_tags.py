@@ -136,6 +136,7 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, model: Path, models: d
         (("predict", "-c", model, "--columns", "x", "-i", model), "--columns is x, and 'x' is no column"),
         (("score", "-c", model, "--per-token", "a/O"), "--per-token is not for models of the task tag"),
         (("score", "-c", models["char"], "--columns", "1,2", "a"), "--columns is for records"),
+        (("score", "-c", models["char"], "--last", "2", "a"), "--last is for models of the task forecast"),
     ):
         result = charrnn(*args)
         assert (result.status, result.out) == (2, b""), args

@@ -180,8 +180,12 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, sounds: Path, styles: 
         (("predict", "-c", sounds, "--beam", "2", "--nbest", "3", "a"), "--nbest is 3 and --beam 2, and the search"),
         (("score", "-c", sounds, "--text-field", "2", "a\tb"), "--text-field is not for models of the task translate"),
         (("score", "-c", sounds, "--per-token", "a\tb"), "--per-token is not for models of the task translate"),
-        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "--stop", "b"), "--stop"),
-        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "-n", "inf"), "--length"),
+        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "--stop", "b"), "--stop is not for models of the task"),
+        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "-n", "inf"), "--length inf is not for models"),
+        (
+            ("sample", "-c", sounds, "--seed", "1", "-p", "a", "--echo"),
+            "--echo is not for models of the task translate",
+        ),
         (("sample", "-c", sounds, "--seed", "1", "-p", "a", "-n", "10000000"), "--length"),
         (("sample", "-c", sounds, "--seed", "1"), "and there is none"),
     ):
