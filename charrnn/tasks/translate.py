@@ -115,6 +115,11 @@ class Translate(Task[PairCorpus, "Translator"]):
         """Vocabularies, or labels, and how the pairs were read."""
         return TranslatorSides(dataset.source, dataset.target, dataset.config, dataset.train.ratio)
 
+    def shown_by(self, data: TranslatorSides) -> tuple[str, str | None]:
+        """See `Task`. Labels have many right outputs, so that of one is drawn."""
+        labels = data.source.labels
+        return ("sample", labels[0]) if labels else super().shown_by(data)
+
     def describe(self, dataset: PairCorpus, network: Translator) -> Description:
         """Sizes, and how both sides are read."""
         config, train, held, source = network.config, dataset.train, dataset.validation, dataset.source
