@@ -150,21 +150,13 @@ class TextConfig:
     pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
     lines: bool = setting(False, help="Each line is a text of its own.", group=TEXT)
     min_count: int = setting(
-        1,
-        help="Units seen fewer times are out of vocabulary, <unk>.",
-        group=TEXT,
-        low=1,
-        high=MOST_UNITS,
+        1, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1, high=MOST_UNITS,
         shown="1; words 2",
-    )
+    )  # fmt: skip
     max_vocab: int = setting(
-        0,
-        help="The most units to tell apart; 0 is no limit.",
-        group=TEXT,
-        low=0,
-        high=MOST_UNITS,
+        0, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0, high=MOST_UNITS,
         shown="0; words 100000",
-    )
+    )  # fmt: skip
     encoding: str = setting("utf-8", help="Encoding of the corpus.", group=TEXT, placeholder="NAME")
     errors: str = setting("strict", help="What to do with invalid bytes.", group=TEXT, choices=("strict", "replace"))
 
