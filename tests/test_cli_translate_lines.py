@@ -72,6 +72,9 @@ def test_unknown_labels_are_counted(charrnn: Command, folder: Path) -> None:
     found = json.loads(charrnn(*args, "-q", "--summary", stdin=data).out)
     assert (found["records"], found["unknown_labels"], found["tokens"]) == (3, 1, 7)
     assert (found["exact_match"], found["token_error_rate"], found["bleu"]) == (None, None, None)
+    nothing = json.loads(charrnn(*args, "-q", "--summary", stdin=b"pink\tabc\n").out)
+    assert (nothing["records"], nothing["tokens"], nothing["perplexity"]) == (1, 0, None)
+    assert json.loads(charrnn(*args, "-q", "--summary", stdin=b"").out)["perplexity"] is None
     assert found["logprob"] == pytest.approx(float(rows[0][0]) + float(rows[2][0]), abs=1e-4)
 
 

@@ -72,7 +72,7 @@ class PairSummary:
             "logprob": self.logprob / log_unit + 0.0,
             "tokens": self.tokens,
             "oov": self.oov,
-            "perplexity": perplexity(self.logprob, self.tokens),
+            "perplexity": perplexity(self.logprob, self.tokens) if self.tokens else None,
             **figures,
             "unknown_labels": self.unknown,
         }
