@@ -21,6 +21,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
+MOST_UNITS = 10**15  # that a limit may name: a checkpoint has no integer beyond 2**53
 MAX_THREADS = 1024
 DEFAULT_LENGTH = 500  # units of a sample
 TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
@@ -149,11 +150,13 @@ class TextConfig:
     pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
     lines: bool = setting(False, help="Each line is a text of its own.", group=TEXT)
     min_count: int = setting(
-        1, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1, shown="1; words 2"
-    )
+        1, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1, high=MOST_UNITS,
+        shown="1; words 2",
+    )  # fmt: skip
     max_vocab: int = setting(
-        0, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0, shown="0; words 100000"
-    )
+        0, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0, high=MOST_UNITS,
+        shown="0; words 100000",
+    )  # fmt: skip
     encoding: str = setting("utf-8", help="Encoding of the corpus.", group=TEXT, placeholder="NAME")
     errors: str = setting("strict", help="What to do with invalid bytes.", group=TEXT, choices=("strict", "replace"))
 

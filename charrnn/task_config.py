@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from charrnn.config import MODEL, TASK, TEXT, UNITS, RecurrentConfig, require_encoding
+from charrnn.config import MODEL, MOST_UNITS, TASK, TEXT, UNITS, RecurrentConfig, require_encoding
 from charrnn.errors import UsageError
 from charrnn.settings import check_settings, require_choice, require_equal, require_range, setting
 
@@ -149,7 +149,11 @@ class RecordsConfig:
         (), help="Columns of a table, by name or number from 1: input, then output.", group=TASK, placeholder="A,B"
     )
     max_length: int = setting(
-        0, help="Longer training examples are cut to so many units; 0 is no limit.", group=TASK, low=0
+        0,
+        help="Longer training examples are cut to so many units; 0 is no limit.",
+        group=TASK,
+        low=0,
+        high=MOST_UNITS,
     )
 
     def __post_init__(self) -> None:
@@ -169,8 +173,12 @@ class PairsConfig(RecordsConfig):
 
     unit: str = setting("", help="What text is cut into.", group=TEXT, shown=BY_DATA)
     pretokenized: bool = setting(False, help="Words are exactly what whitespace separates.", group=TEXT)
-    min_count: int = setting(0, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1)
-    max_vocab: int = setting(-1, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0)
+    min_count: int = setting(
+        0, help="Units seen fewer times are out of vocabulary, <unk>.", group=TEXT, low=1, high=MOST_UNITS
+    )
+    max_vocab: int = setting(
+        -1, help="The most units to tell apart; 0 is no limit.", group=TEXT, low=0, high=MOST_UNITS
+    )
     encoding: str = setting("utf-8", help="Encoding of the corpus.", group=TEXT, placeholder="NAME")
     errors: str = setting("strict", help="What to do with invalid bytes.", group=TEXT, choices=("strict", "replace"))
     normalize: str = setting(

@@ -145,19 +145,23 @@ def test_a_vocabulary_that_came_with_the_weights_is_not_chosen_anew(tmp_path: Pa
 
 
 def test_what_a_run_says_about_its_losses() -> None:
-    def topics(train: float, losses: list[float]) -> list[str]:
+    def topics(train: float, losses: list[float], figures: dict[str, float] | None = None) -> list[str]:
         progress = Progress()
         for loss in losses:
             progress.step += 10
             progress.note_loss(train)
             progress.close_interval()
-            progress.record(Metrics(loss, 10), plateau=False)
+            figures = figures or {}
+            progress.record(Metrics(loss, 10, figures, figures.get("token_error_rate")), plateau=False)
         config = TrainingConfig(4, 8, 0.01)
         found = advice.at_end(progress, config, "steps")
         return [topic for topic, _ in found]
 
     assert topics(1.0, [3.0, 2.0, 2.5]) == ["overfitting"]
     assert topics(2.0, [3.0, 2.4, 2.2, 2.0]) == ["underfitting"]
+    for name, good, fair in (("accuracy", 0.998, 0.98), ("token_error_rate", 0.002, 0.02)):
+        assert topics(2.0, [3.0, 2.4, 2.2, 2.0], {name: good}) == []  # nothing is left to learn
+        assert topics(2.0, [3.0, 2.4, 2.2, 2.0], {name: fair}) == ["underfitting"]
     assert topics(1.9, [3.0, 2.02, 2.01, 2.0]) == []
     assert topics(1.9, []) == []
 

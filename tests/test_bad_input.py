@@ -15,6 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from charrnn.config import MOST_UNITS
 from charrnn.runtime.memory import available_memory
 from tests.conftest import TINY, run_command, sentences
 
@@ -239,8 +240,10 @@ def test_words_that_all_occur_once_can_be_kept(folder: Path, monkeypatch: pytest
 def test_what_is_more_than_there_is_text_is_no_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     for option in ("--batch-size", "--seq-length", "--warmup", "--epochs", "--max-vocab", "--eval-every"):
-        args = (*TINY, option, str(HUGE), "--steps", "1", "-o", "checkpoints/huge.safetensors", "--force")
+        most = MOST_UNITS if option == "--max-vocab" else HUGE
+        args = (*TINY, option, str(most), "--steps", "1", "-o", "checkpoints/huge.safetensors", "--force")
         assert run_command("train", "text.txt", *args).status == 0, option
+        assert run_command("info", "checkpoints/huge.safetensors").status == 0, option
     sample = ("sample", "-q", "-c", "m.safetensors", "-n", "9", "--seed", "1")
     assert run_command(*sample, "--top-k", str(HUGE)).out == run_command(*sample).out
     assert run_command(*sample, "--format", "jsonl", "--stop", "e", "-n", str(HUGE)).status == 0

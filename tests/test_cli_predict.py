@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from pathlib import Path
 
 import pytest
 
+from charrnn import checkpoint, tasks
 from tests.conftest import Command
 from tests.test_classify import OPTIONS, records
 
@@ -40,6 +42,20 @@ def test_every_line_has_a_record_in_order(charrnn: Command, model: Path) -> None
         assert charrnn("predict", "-q", "-c", model, "--threads", threads, stdin=data).out == result.out
     alone = b"".join(charrnn("predict", "-q", "-c", model, stdin=line + b"\n").out for line in [*LINES, CONTROLS])
     assert alone == result.out
+
+
+def test_a_label_never_tears_a_line(charrnn: Command, model: Path, tmp_path: Path) -> None:
+    """A label of a table may have TABs and line ends."""
+    loaded = tasks.load_checkpoint(model)
+    odd = dataclasses.replace(loaded, data=dataclasses.replace(loaded.data, labels=("a\nb", "c\td\r")))
+    checkpoint.save(tmp_path / "odd", odd)
+    args = ("-q", "-c", tmp_path / "odd")
+    for option in ((), ("-k", "2")):
+        rows = charrnn("predict", *args, *option, stdin=b"aaa\nbbb\n").out.split(b"\n")
+        assert [row.count(b"\t") for row in rows] == [1 + (not option), 1 + (not option), 0]
+    assert b"a\\nb" in rows[0]
+    assert json.loads(charrnn("predict", *args, "--format", "jsonl", "aaa").out)["label"] == "a\nb"
+    assert charrnn("score", *args, "--columns", "1,2", stdin=b'aaa,"a\nb"\n').out.count(b"\n") == 1
 
 
 def test_formats(charrnn: Command, model: Path) -> None:

@@ -58,6 +58,7 @@ def test_columns_come_back_with_a_tag(charrnn: Command, model: Path) -> None:
     [
         (b"aba in Tamo\nTali aba\naba\n", True), (b"aba in Tamo Tali\n", True), (b"aba O\nin O\n\nTamo B-LOC\n", False),
         (b"aba\nin\n", False), (b"aba x\n", False), (b"aba\tO\tx\nin\tO\n", False),
+        (b"aba in Tamo\tx\nTali aba\tx\n", True), (b"5 000\tO\nin\tO\n", False),
     ],
 )  # fmt: skip
 def test_sentences_that_are_read_as_columns_are_noted_once(
@@ -136,6 +137,7 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, model: Path, models: d
         (("predict", "-c", model, "--columns", "x", "-i", model), "--columns is x, and 'x' is no column"),
         (("score", "-c", model, "--per-token", "a/O"), "--per-token is not for models of the task tag"),
         (("score", "-c", models["char"], "--columns", "1,2", "a"), "--columns is for records"),
+        (("score", "-c", models["char"], "--last", "2", "a"), "--last is for models of the task forecast"),
     ):
         result = charrnn(*args)
         assert (result.status, result.out) == (2, b""), args

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import charrnn
+from charrnn.errors import UsageError
 from charrnn.tasks.trained_translator import TrainedTranslator
 from charrnn.text.pair_corpus import LONGER
 from tests.conftest import Command
@@ -93,6 +94,7 @@ def test_formats(charrnn: Command, sounds: Path) -> None:
     found = json.loads(charrnn("predict", "-q", "-c", sounds, "--format", "jsonl", "--alignment", "shab").out)
     assert list(found) == ["text", "output", "logprob", "tokens", "source_units", "output_units", "alignment"]
     assert found["source_units"] == ["s", "h", "a", "b", "<eos>"]
+    assert found["output_units"] == ["S", "A", "B", "<eos>"]
     weights = np.array(found["alignment"])
     assert weights.shape == (found["tokens"], 5) == (4, 5)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-4)
@@ -126,6 +128,9 @@ def test_an_output_that_never_ends_is_cut(sounds: Path, charrnn: Command, tmp_pa
     assert [row["cut"] for row in rows] == [True, True]
     model = charrnn_model(tmp_path / "endless")
     assert [row["tokens"] for row in rows] == [model.limit(4), model.limit(2)]
+    args = ("predict", "-q", "-c", tmp_path / "endless", "--format", "jsonl", "--alignment")
+    shown = json.loads(charrnn(*args, "abc").out)
+    assert len(shown["output_units"]) == len(shown["alignment"]) == shown["tokens"]
     assert result.err.count("warning: an output did not end") == 1
     assert f"at most {LONGER:g} times as long" in result.err
 
@@ -172,10 +177,15 @@ def test_what_has_no_meaning_is_refused(charrnn: Command, sounds: Path, styles: 
     for args, says in (
         (("predict", "-c", sounds, "-k", "2", "a"), "--best is not for models of the task translate"),
         (("predict", "-c", sounds, "--beam", "0", "a"), "--beam"),
+        (("predict", "-c", sounds, "--beam", "2", "--nbest", "3", "a"), "--nbest is 3 and --beam 2, and the search"),
         (("score", "-c", sounds, "--text-field", "2", "a\tb"), "--text-field is not for models of the task translate"),
         (("score", "-c", sounds, "--per-token", "a\tb"), "--per-token is not for models of the task translate"),
-        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "--stop", "b"), "--stop"),
-        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "-n", "inf"), "--length"),
+        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "--stop", "b"), "--stop is not for models of the task"),
+        (("sample", "-c", sounds, "--seed", "1", "-p", "a", "-n", "inf"), "--length inf is not for models"),
+        (
+            ("sample", "-c", sounds, "--seed", "1", "-p", "a", "--echo"),
+            "--echo is not for models of the task translate",
+        ),
         (("sample", "-c", sounds, "--seed", "1", "-p", "a", "-n", "10000000"), "--length"),
         (("sample", "-c", sounds, "--seed", "1"), "and there is none"),
     ):
@@ -205,6 +215,11 @@ def test_unknown_words_are_copied(charrnn: Command, tmp_path: Path) -> None:
     sources = ("la la zorro lo", "bilbo lo", "la tom")
     copied = charrnn(*args, "--copy-unknown", *sources).out.decode().splitlines()
     assert copied == ["voit zorro ici", "voit bilbo ici", "voit tom ici"]
+    ranked = charrnn(*args, "--copy-unknown", "--nbest", "1", "la la zorro lo").out.decode().split("\t")
+    model = charrnn_model(tmp_path / "m")
+    [scored] = model.score([("la la zorro lo", "voit zorro ici")])
+    spelled = model.vocabulary.spelling_log_probs(["zorro"])[0]
+    assert float(ranked[1]) == pytest.approx(scored.logprob - spelled, abs=1e-3)  # that of <unk>
     plain = charrnn(*args, *sources).out.decode()
     assert ("zorro" in plain, "<unk>" in plain) == (False, False)
 
@@ -238,5 +253,5 @@ def test_the_library_writes_what_the_commands_write(charrnn: Command, sounds: Pa
     assert repr(first) == f"Output('K A D', logprob={first.logprob:.3f})"
     drawn = charrnn("sample", "-q", "-c", sounds, "--seed", "5", "-p", "cad", "--count", "3", "--precision", "float32")
     assert model.sample("cad", count=3, seed=5) == drawn.out.decode().splitlines()
-    with pytest.raises(TypeError, match="give a list of texts"):
+    with pytest.raises(UsageError, match="give a list of texts"):
         model.predict("cad")

@@ -72,6 +72,9 @@ def test_unknown_labels_are_counted(charrnn: Command, folder: Path) -> None:
     found = json.loads(charrnn(*args, "-q", "--summary", stdin=data).out)
     assert (found["records"], found["unknown_labels"], found["tokens"]) == (3, 1, 7)
     assert (found["exact_match"], found["token_error_rate"], found["bleu"]) == (None, None, None)
+    nothing = json.loads(charrnn(*args, "-q", "--summary", stdin=b"pink\tabc\n").out)
+    assert (nothing["records"], nothing["tokens"], nothing["perplexity"]) == (1, 0, None)
+    assert json.loads(charrnn(*args, "-q", "--summary", stdin=b"").out)["perplexity"] is None
     assert found["logprob"] == pytest.approx(float(rows[0][0]) + float(rows[2][0]), abs=1e-4)
 
 
@@ -90,6 +93,17 @@ def test_a_prompt_with_unknown_units_is_warned_of_once(charrnn: Command, folder:
     assert (result.status, result.out.count(b"\n"), result.err.count("\n")) == (0, 6, 1)
     assert "units that the model does not know: 'Ж', 'Щ'" in result.err
     assert charrnn(*args, "-p", "ab").err == ""
+
+
+def test_odd_inputs_of_predict_are_warned_of_once(charrnn: Command, folder: Path) -> None:
+    args = ("predict", "-q", "-c", folder / "table")
+    result = charrnn(*args, stdin="ab\naЖ\nbЩ\n".encode())
+    assert (result.status, result.out.count(b"\n"), result.err.count("\n")) == (0, 3, 1)
+    assert "standard input has units that the model does not know: 'Ж', 'Щ'" in result.err
+    result = charrnn(*args, stdin="ab\tA B\naЖ\tA\n".encode())
+    assert (result.status, result.out.count(b"\n"), result.err.count("\n")) == (0, 2, 1)
+    assert "standard input has TABs, and each line is read as one input" in result.err
+    assert charrnn(*args, "--text-field", "1", stdin=b"ab\tA B\nb\tA\n").err == ""
 
 
 def test_many_samples_come_in_parts(charrnn: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

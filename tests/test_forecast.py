@@ -139,8 +139,10 @@ def test_possible_futures(data: Path, model: Path) -> None:
     assert found[1].startswith("1,2010-01,")
     assert len({line.split(",")[2] for line in found[1:]}) == 12
     assert draw("-n", "4", "--count", "2", "--seed", "5") == found[:9]
-    result = run_command("sample", "-q", "-c", model, "--prompt-file", data, "--stop", "x")
-    assert result.status == 2
+    for option, value in (("--stop", "x"), ("--temperature", "0.5"), ("--delimiter", ",")):
+        result = run_command("sample", "-q", "-c", model, "--prompt-file", data, option, value)
+        assert result.status == 2
+        assert f"{option} is not for models of the task forecast, and the checkpoint is one; leave" in result.err
     assert run_command("sample", "-q", "-c", model, "-p", "x").status == 2
 
 

@@ -18,9 +18,11 @@ from charrnn.cli.options import ConfigOption
 from charrnn.cli.options_page import options_page
 from charrnn.cli.streams import with_option_names
 from charrnn.cli.table import with_settings
-from charrnn.config import ModelConfig, SamplingConfig, TextConfig, TrainingConfig
+from charrnn.config import MOST_UNITS, ModelConfig, SamplingConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
+from charrnn.formats import record_from_json
 from charrnn.settings import check_settings, setting, settings_of
+from charrnn.task_config import PairsConfig, RecordsConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "options.md"
 CONFIGS: dict[type[Any], dict[str, Any]] = {
@@ -168,3 +170,11 @@ def test_every_option_of_every_command_is_on_the_page() -> None:
         for parameter in commands.load_command(name).params:
             for written in parameter.opts if parameter.param_type_name == "option" else ():
                 assert f"{written}" in page
+
+
+@pytest.mark.parametrize("kind", [TextConfig, RecordsConfig, PairsConfig])
+def test_what_no_checkpoint_can_have_is_no_option(kind: type[Any]) -> None:
+    name = "max_length" if kind is RecordsConfig else "max_vocab"
+    assert record_from_json(kind, {name: MOST_UNITS}, "text") == kind(**{name: MOST_UNITS})
+    with pytest.raises(UsageError, match=f"`{name}` is .*; it must be at least 0 and at most"):
+        kind(**{name: MOST_UNITS + 1})

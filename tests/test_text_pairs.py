@@ -78,6 +78,8 @@ def test_lines_tables_and_compressed_files_are_the_same(tmp_path: Path) -> None:
         ("", {}, "is empty; give a file of records, each a source text and a target text"),
         ("\n \n", {}, "has no records"),
         ("a\tb\n" * 30, {}, "all records have the same input, 'a'"),
+        ("a\tb\nc\tb\n", {"min_count": 2}, "of the inputs, no character of the corpus occurs 2 times or more"),
+        ("b\ta\nb\tc\n", {"min_count": 2}, "of the outputs, no character of the corpus occurs 2 times or more"),
         (b"a\tb\xff\n", {}, "byte"),
     ],
 )
@@ -86,7 +88,7 @@ def test_malformed_records_are_errors_with_file_and_line(
 ) -> None:
     with pytest.raises(CharrnnError, match=says) as raised:
         load(tmp_path, data, **options)
-    assert str(tmp_path) in str(raised.value) or "same input" in says
+    assert str(tmp_path) in str(raised.value) or "same input" in says or "min_count" in options
     assert "--" not in str(raised.value)
 
 
@@ -175,6 +177,16 @@ def test_few_different_inputs_with_many_outputs_are_labels(tmp_path: Path) -> No
     assert (again.source.labels, again.train.labelled) == (corpus.source.labels, True)
     with pytest.raises(CharrnnError, match="line 2: the label 'pink' is none of the 3 that the model knows: "):
         load(tmp_path, "red\t1\npink\t2\n", sides=(corpus.source, corpus.target))
+
+
+@pytest.mark.parametrize("options", [{}, {"unit": "char,char"}])
+def test_of_few_inputs_each_stays_in_the_training_part(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Also one that has a single output, and where inputs are read as texts."""
+    pairs = [*labelled(60), ("rare", "one")]
+    for seed in range(8):
+        corpus = load(tmp_path, text_of(pairs), val_fraction=0.4, seed=seed, **options)
+        assert {source.strip() for source, _ in texts(corpus)} == {"red", "green", "blue", "rare"}
+        assert corpus.validation is not None
 
 
 def test_pairs_of_the_same_source_stay_together(tmp_path: Path) -> None:

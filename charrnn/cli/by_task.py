@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from charrnn.errors import UsageError
 
@@ -86,14 +86,18 @@ def formats(writers: dict[str, Writer]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(format for writer in writers.values() for format in writer.formats))
 
 
+def refuse(task: str, option: str) -> NoReturn:
+    """Raise UsageError for an option that means nothing for a model of the task."""
+    raise UsageError(f"{option} is not for models of the task {task}, and the checkpoint is one; leave it out")
+
+
 def writer_for(writers: dict[str, Writer], task: str, asked: Asked) -> Writer:
     """The writer of a task. Raises UsageError for an option that means nothing for the task, or beside another."""
     writer = writers[task]
     for field in fields(asked):
         name, value = field.name, getattr(asked, field.name)
         if name in OF_TASKS and name not in writer.options and value not in (None, False):
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} is not for models of the task {task}, and the checkpoint is one; leave it out")
+            refuse(task, f"--{name.replace('_', '-')}")
     if asked.format not in (None, *writer.formats):
         raise UsageError(
             f"--format {asked.format} is not for models of the task {task}, and the checkpoint is one; it must be "

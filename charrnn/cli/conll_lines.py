@@ -82,6 +82,8 @@ class Blocks:
             raise CharrnnError(
                 f"{self._name}, line {number} has no token in column {column}: {shown(text)}; mend it or leave it out"
             )
+        if len(token.split()) >= SENTENCE:  # between TABs
+            self._hint()
         if self._tagged:
             block.tags.append(self._tag(fields, number, text))
         block.lines.append((data, len(block.tokens)))

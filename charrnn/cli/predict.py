@@ -54,8 +54,8 @@ def predict(
             metavar="N",
             parser=whole_number(1, MOST_BEAM),
             group="Translations",
-            help="Outputs that the search keeps; 1 is greedy.",
-            default="5",
+            help="Outputs that the search keeps, --nbest at least; 1 is greedy.",
+            default="5, or --nbest if that is more",
         ),
     ] = None,
     nbest: Annotated[
@@ -74,7 +74,7 @@ def predict(
         option(
             "--copy-unknown",
             group="Translations",
-            help="For an unknown word write the word of the input that it attends to most.",
+            help="For an unknown word write the word of the input that it attends to most; logprob is that of <unk>.",
         ),
     ] = False,
     alignment: Annotated[

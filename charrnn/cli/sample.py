@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 from charrnn.cli import streams
+from charrnn.cli.by_task import refuse
 from charrnn.cli.model import open_model
 from charrnn.cli.options import (
     CheckpointOption,
@@ -22,7 +23,7 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.parsers import length as parse_length
 from charrnn.cli.parsers import unescape, whole_number
-from charrnn.cli.table import given, with_settings
+from charrnn.cli.table import flag, given, with_settings
 from charrnn.cli.visible import TerminalFilter
 from charrnn.config import DEFAULT_LENGTH, DISTRIBUTION, RUN, SamplingConfig
 from charrnn.errors import UsageError
@@ -138,11 +139,12 @@ def sample(
         if seed is None:
             seed = resolve_seed(None)
             streams.note(f"seed {seed}")
+        of_text = {"--length inf": length == math.inf, "--stop": bool(stop), "--echo": echo}
         if model.task == "forecast":
             if chunks is None or prompt_file is None:
                 raise UsageError("a forecaster goes on from a table of numbers; name it with --prompt-file")
-            if length == math.inf or stop or echo or delimiter is not None or given(settings):
-                raise UsageError("of a forecaster only --length N, --count, --format, --seed and --prompt-file are for")
+            of_distribution = dict.fromkeys(map(flag, given(settings)), True)
+            _refuse(model.task, {**of_text, "--delimiter": delimiter is not None, **of_distribution})
             from charrnn.cli import sample_numbers
 
             rows = model.sides.config.horizon if length is None else int(length)
@@ -152,8 +154,7 @@ def sample(
             )  # fmt: skip
             return
         if model.task == "translate":
-            if length == math.inf or stop or echo:
-                raise UsageError("--length inf, --stop and --echo are not for models of the task translate; leave out")
+            _refuse(model.task, of_text)
             if prompt_file is None and not prompt:
                 from charrnn.text.fields import shown
                 from charrnn.text.gathering import SHOWN_LABELS
@@ -192,6 +193,13 @@ def sample(
                     _write_json(out, pieces, some, echoed, seed)
                 out.flush()
         _note_nothing(found)
+
+
+def _refuse(task: str, options: dict[str, bool]) -> None:
+    """Raise UsageError for the first of the options that was given."""
+    for name, is_given in options.items():
+        if is_given:
+            refuse(task, name)
 
 
 def _note_nothing(found: bool) -> None:

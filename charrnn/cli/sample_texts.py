@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from charrnn.cli import streams
-from charrnn.cli.predict_texts import warn_of_cut
+from charrnn.cli.predict_texts import warn_of_cut, warn_of_unknown
 from charrnn.config import SamplingConfig
-from charrnn.settings import listed
 from charrnn.tasks.trained_translator import TrainedTranslator
-from charrnn.text.vocabulary import UNKNOWN
 
 
 def write(
@@ -21,7 +19,7 @@ def write(
     with streams.Output() as out:
         for some in prompts:
             found = found or bool(some)
-            unknown = unknown or _warn_unknown(model, some)
+            unknown = unknown or warn_of_unknown(model, some, "the prompt")
             for outputs in model.draw(some, config, count):
                 cut = cut or (config.length is None and warn_of_cut((one.units, one.ended) for one in outputs))
                 for output in outputs:
@@ -35,19 +33,3 @@ def write(
                         out.show(output.data + (b"" if delimiter and output.data.endswith(delimiter) else delimiter))
             out.flush()
     return found
-
-
-def _warn_unknown(model: TrainedTranslator, prompts: Sequence[bytes]) -> bool:
-    """Whether a source has units that the model does not know, of which there is a warning; labels are refused."""
-    if model.labels:
-        return False
-    unknown = dict.fromkeys(
-        unit
-        for prompt in prompts
-        for unit, number in zip(model.source_units(prompt), model.source_ids(prompt).tolist(), strict=True)
-        if number == UNKNOWN
-    )
-    if unknown:
-        shown = listed([*map(repr, unknown)], 5)
-        streams.warn(f"the prompt has units that the model does not know: {shown}; read as the unknown token")
-    return bool(unknown)

@@ -129,11 +129,9 @@ def score(
                 seed=seed, name=described(texts, input, hint=False)[0],
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
-        elif columns is not None:
-            raise UsageError("--columns is for records, and the checkpoint is a language model; leave it out")
+        else:
+            _refuse_of_tasks(columns=columns, horizon=horizon, last=last, seed=seed)
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
-        if writer is None and (horizon or last or seed is not None):
-            raise UsageError("--horizon, --last and --seed are for models of the task forecast; leave them out")
         units = {_unit(one) for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
             raise UsageError("--encoding is for text read as characters, and a model reads bytes; leave it out")
@@ -177,6 +175,14 @@ def _check_output(format: str | None, header: bool, per_token: bool, summary: bo
         raise UsageError(f"--per-token is for --format jsonl, and --format is {format}; leave one of them out")
     if header and (per_token or format not in (None, "tsv")):
         raise UsageError(f"--header is for --format tsv, and --format is {format or 'jsonl'}; leave it out")
+
+
+def _refuse_of_tasks(**options: Any) -> None:
+    """Raise `UsageError` for an option that is for models of other tasks."""
+    for name, value in options.items():
+        if value is not None:
+            what = "records" if name == "columns" else "models of the task forecast"
+            raise UsageError(f"--{name} is for {what}, and the checkpoint is a language model; leave it out")
 
 
 def _records(chunks: Iterable[list[Line]], scorer: Scorer, comparer: Scorer | None) -> Iterator[Iterable[Record]]:

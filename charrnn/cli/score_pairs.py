@@ -15,8 +15,9 @@ from charrnn.cli.score_output import json_text
 from charrnn.cli.score_writer import json_line, note_empty, tsv, write_scores
 from charrnn.config import TextConfig
 from charrnn.tasks.score_records import Line, perplexity
-from charrnn.tasks.trained_translator import PairScore, TrainedTranslator, as_read
+from charrnn.tasks.trained_translator import TrainedTranslator, as_read
 from charrnn.tasks.translate_figures import corpus_figures, output_errors
+from charrnn.tasks.translate_results import PairScore
 from charrnn.text.fields import LineStream
 from charrnn.text.pairs import PairReader
 from charrnn.text.reader import BYTES_AS_TEXT
@@ -71,7 +72,7 @@ class PairSummary:
             "logprob": self.logprob / log_unit + 0.0,
             "tokens": self.tokens,
             "oov": self.oov,
-            "perplexity": perplexity(self.logprob, self.tokens),
+            "perplexity": perplexity(self.logprob, self.tokens) if self.tokens else None,
             **figures,
             "unknown_labels": self.unknown,
         }

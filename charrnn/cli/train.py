@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -88,23 +87,13 @@ def train(
         return
     with only_writer(path):
         started = train_run.start_or_resume(request, resume, log, elapsed)
-        if isinstance(started, dict):
-            result = started
+        if isinstance(started, train_run.Finished):
+            learned, data, result = started
         else:
             spec, network = started
+            learned, data = spec.task, spec.task.record(spec.dataset)
             result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
     if as_json:
         with streams.Output() as out:
             out.show_json(result)
-    streams.note(next_command(result["checkpoint"]))
-
-
-def next_command(path: str) -> str:
-    """The command that shows what a trained model does; labels have many right outputs, so that of one is drawn."""
-    from charrnn.tasks import read_contents, task_of
-
-    task = task_of(path)
-    verb, prompt = task.verbs[0], []
-    if task.format.task == "translate" and (labels := read_contents(path).checkpoint.data.source.labels):
-        verb, prompt = "sample", ["-p", labels[0]]
-    return shlex.join(["charrnn", verb, "-c", path, *prompt])
+    streams.note(train_run.next_command(learned, data, result["checkpoint"]))

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli import streams
 from charrnn.cli.progress import duration_text, make_display, start_lines
@@ -19,13 +19,21 @@ from charrnn.settings import counted
 from charrnn.training import events
 
 if TYPE_CHECKING:
-    from charrnn.training.task import Network, Request, RunSpec
+    from charrnn.training.task import Network, Request, RunSpec, Task
+
+
+class Finished(NamedTuple):
+    """A run that is finished already: its task, what its checkpoint stores of the data, its result."""
+
+    task: Task[Any, Any]
+    data: Any
+    result: dict[str, Any]
 
 
 def start_or_resume(
     request: Request, resume: bool, log: str | None, elapsed: Callable[[], float]
-) -> tuple[RunSpec, Network] | dict[str, Any]:
-    """The run to train, new or resumed, or the result of a run that is finished already.
+) -> tuple[RunSpec, Network] | Finished:
+    """The run to train, new or resumed, or one that is finished already.
 
     Raises `UsageError` and `CharrnnError` as `setup.prepare` and `setup.resume` do.
     """
@@ -46,7 +54,7 @@ def start_or_resume(
         if (result := setup.finished_result(task, request, recorded)) is not None:
             further = "a larger budget lets it go on" if recorded.training_tensors else "--init-from takes its weights"
             streams.note(f"{request.output} is finished ({result['stopped_by']}); {further}")
-            return result
+            return Finished(task, recorded.data, result)
         if not recorded.training_tensors:
             raise CharrnnError(
                 f"cannot resume {request.output}: it was saved without its training state; "
@@ -108,6 +116,12 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
         words = "the same again" if exact else "much the same again, as the plan changed on the way"
         streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
     return end.result()
+
+
+def next_command(task: Task[Any, Any], data: Any, path: str) -> str:
+    """The command that shows what a trained model does; `data` is what its checkpoint stores of the data."""
+    verb, prompt = task.shown_by(data)
+    return shlex.join(["charrnn", verb, "-c", path, *([] if prompt is None else ["-p", prompt])])
 
 
 def follow(run: Generator[events.Event], handle: Callable[[events.Event], None]) -> events.End:

@@ -12,11 +12,11 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.formats import TextSide
 from charrnn.models.classifier import parameter_layout
 from charrnn.models.ngram_regression import regression_numbers
-from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ClassifierConfig, RecordsConfig
 from charrnn.tasks import classify_defaults, label_figures, record_defaults
 from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFormat
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
+from charrnn.tasks.training_memory import PYTHON, largest_batch, require_memory_to_train
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
 from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import PackedBatches, evaluation_batches, spread
@@ -76,11 +76,8 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         Cross-fitted logits become part of the dataset: in training and validation no record meets a regression that has
         seen it. Raises CharrnnError when there is too little memory to train the network.
         """
-        size = parameter_layout(model).size
-        require_memory(
-            self.memory(model, config, dataset), f"training {readable(size)} parameters",
-            "lower `hidden_size`, `embedding_size`, `layers`, `batch_size`, `max_length` or `max_vocab`",
-        )  # fmt: skip
+        options = "`hidden_size`, `embedding_size`, `layers`, `batch_size`, `max_length` or `max_vocab`"
+        require_memory_to_train(self.memory(model, config, dataset), parameter_layout(model).size, options)
 
         from charrnn.models.classifier import Classifier
         from charrnn.models.ngram_regression import fit
@@ -98,13 +95,12 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
     def memory(self, model: ClassifierConfig, config: TrainingConfig, dataset: LabelledCorpus) -> int:
         """Weights with all copies, activations of the largest batch, the regression on n-grams, and Python itself."""
         weights, part = parameter_layout(model).training_size, dataset.train
-        lengths = np.sort(part.lengths)[-min(config.batch_size, len(part)) :]
-        units = int(lengths.sum()) + 16 * len(lengths)
+        units = largest_batch(part.lengths, config.batch_size)
         directions = 2 if model.bidirectional else 1
         activations = units * (18 * model.hidden_size * model.num_layers * directions + model.embedding_size)
         known = _known(dataset)
         regression = regression_numbers(known, model.labels, model.ngrams) if model.ngrams else 0
-        return 4 * (weights + activations + regression) + part.ids.nbytes + known.ids.nbytes + 200_000_000
+        return 4 * (weights + activations + regression) + part.ids.nbytes + known.ids.nbytes + PYTHON
 
     def batches(self, dataset: LabelledCorpus, config: TrainingConfig) -> PackedBatches:
         """Records in an order keyed by seed and epoch, packed one after the other."""

@@ -14,13 +14,13 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.models.forecaster import BASELINE_BIAS, BASELINE_WEIGHT, Start, parameter_layout
-from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import ForecasterConfig, SeriesConfig
 from charrnn.tasks import forecast_defaults
 from charrnn.tasks.forecast_defaults import Prepared
 from charrnn.tasks.forecast_figures import errors_by_name
 from charrnn.tasks.forecast_format import BASELINES, FORECAST, ForecastFormat, ForecastSides
 from charrnn.tasks.forecast_windows import Floats, Ints, batch_of
+from charrnn.tasks.training_memory import PYTHON, require_memory_to_train
 from charrnn.text import series_table
 from charrnn.text.batch import Batch
 from charrnn.text.corpus import combined_digest
@@ -163,11 +163,8 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         self, model: ForecasterConfig, config: TrainingConfig, dataset: SeriesDataset, threads: int
     ) -> Forecaster:
         """A forecaster, all zeros. Raises CharrnnError when there is too little memory to train it."""
-        size = parameter_layout(model).size
-        require_memory(
-            self.memory(model, config, dataset), f"training {readable(size)} parameters",
-            "lower `hidden_size`, `layers`, `batch_size` or `window`",
-        )  # fmt: skip
+        options = "`hidden_size`, `layers`, `batch_size` or `window`"
+        require_memory_to_train(self.memory(model, config, dataset), parameter_layout(model).size, options)
 
         from charrnn.models.forecaster import Forecaster
 
@@ -180,7 +177,7 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         weights = parameter_layout(model).training_size
         steps = max(config.batch_size, EVALUATED) * (model.lags + 1)
         activations = steps * (18 * model.hidden_size * model.num_layers + 4 * model.series)
-        return 4 * (weights + activations) + 3 * dataset.train.table.values.nbytes + 200_000_000
+        return 4 * (weights + activations) + 3 * dataset.train.table.values.nbytes + PYTHON
 
     def batches(self, dataset: SeriesDataset, config: TrainingConfig) -> WindowBatches:
         """Rows to predict, in an order keyed by seed and epoch."""

@@ -11,12 +11,12 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TextConfig, TrainingConfig
 from charrnn.formats import TextSide
 from charrnn.models.tagger import parameter_layout
-from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import RecordsConfig, TaggerConfig
 from charrnn.tasks import tag_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.tasks.tag_format import TAG, TagFormat, TaggerSides
+from charrnn.tasks.training_memory import PYTHON, largest_batch, require_memory_to_train
 from charrnn.text.packing import ranges, spread
 from charrnn.text.tag_schemes import NONE, ill_formed
 from charrnn.text.tagged_batches import TaggedBatches, WordBags, evaluation_sentences
@@ -64,11 +64,8 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
 
     def network(self, model: TaggerConfig, config: TrainingConfig, dataset: TaggedCorpus, threads: int) -> Tagger:
         """A tagger, all zeros. Raises CharrnnError when there is too little memory to train it."""
-        size = parameter_layout(model).size
-        require_memory(
-            self.memory(model, config, dataset), f"training {readable(size)} parameters",
-            "lower `hidden_size`, `embedding_size`, `layers`, `batch_size` or `max_vocab`",
-        )  # fmt: skip
+        options = "`hidden_size`, `embedding_size`, `layers`, `batch_size` or `max_vocab`"
+        require_memory_to_train(self.memory(model, config, dataset), parameter_layout(model).size, options)
 
         from charrnn.models.tagger import Tagger
 
@@ -77,12 +74,11 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
     def memory(self, model: TaggerConfig, config: TrainingConfig, dataset: TaggedCorpus) -> int:
         """Weights with all copies, the activations of the largest batch, and Python itself."""
         weights, part = parameter_layout(model).training_size, dataset.train
-        lengths = np.sort(part.lengths)[-min(config.batch_size, len(part.lengths)) :]
-        units = int(lengths.sum()) + 16 * len(lengths)
+        units, sentences = largest_batch(part.lengths, config.batch_size), min(config.batch_size, len(part.lengths))
         directions = 2 if model.bidirectional else 1
         activations = units * (18 * model.hidden_size * model.num_layers * directions + 9 * model.embedding_size)
-        activations += units * 4 * model.labels + len(lengths) * model.labels**2 * (model.head == "crf")
-        return 4 * (weights + activations) + 5 * len(part) + 8 * len(part.words.parts.hashes) + 200_000_000
+        activations += units * 4 * model.labels + sentences * model.labels**2 * (model.head == "crf")
+        return 4 * (weights + activations) + 5 * len(part) + 8 * len(part.words.parts.hashes) + PYTHON
 
     def batches(self, dataset: TaggedCorpus, config: TrainingConfig) -> TaggedBatches:
         """Sentences in an order keyed by seed and epoch, packed one after the other."""

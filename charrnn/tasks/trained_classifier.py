@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import NotFiniteError
-from charrnn.settings import require_range
+from charrnn.settings import require_whole
+from charrnn.tasks.arguments import all_bytes
 from charrnn.tasks.classify_format import ClassifierSides
 from charrnn.text.packing import pack
 from charrnn.text.vocabulary import EOS
@@ -78,12 +79,19 @@ class TrainedClassifier:
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
-    def log_probs(self, texts: Sequence[str | bytes]) -> NDArray[np.float64]:
+    def __repr__(self) -> str:
+        """What the model is made of, in short."""
+        config, size = self.network.config, len(self.vocabulary)
+        made = f"{','.join(config.cells)} of {config.hidden_size}, {size} {self.unit} units"
+        return f"<TrainedClassifier: {made}, {len(self.labels)} labels>"
+
+    def log_probs(self, texts: Iterable[str | bytes]) -> NDArray[np.float64]:
         """Log-probabilities (texts, labels) of all labels of each text, in nats.
 
-        Raises CharrnnError where the model computes numbers that are not finite.
+        Raises UsageError for a single text and for what is no text, CharrnnError where the model computes numbers that
+        are not finite.
         """
-        ids = [self._encode(text) for text in texts]
+        ids = [self._encode(text) for text in all_bytes("`texts`", texts)]
         values = np.empty((len(ids), len(self.labels)), np.float64)
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         for chosen in _cut(order, [len(ids[n]) for n in order]):
@@ -97,12 +105,10 @@ class TrainedClassifier:
     def predict(self, texts: Iterable[str | bytes], *, count: int = 1) -> list[Prediction]:
         """The `count` most probable labels of each text, in order.
 
-        Raises TypeError for a single text, UsageError for `count` below 1.
+        Raises UsageError for `count` below 1, and as `log_probs`.
         """
-        if isinstance(texts, str | bytes):
-            raise TypeError("`texts` is one text; give a list of texts")
-        require_range("`count`", count, 1)
-        values = self.log_probs(list(texts))
+        require_whole("`count`", count, 1)
+        values = self.log_probs(texts)
         best = np.argsort(-values, axis=1, kind="stable")[:, :count]
         return [
             Prediction(tuple(self.labels[label] for label in row), tuple(values[n, row].tolist()))

@@ -11,6 +11,8 @@ import numpy as np
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CharrnnError
+from charrnn.settings import counted
+from charrnn.tasks.arguments import all_histories, require_dates
 from charrnn.tasks.forecast_distribution import Distribution
 from charrnn.tasks.forecast_figures import Baselines
 from charrnn.tasks.forecast_format import BASELINES, ForecastSides
@@ -57,12 +59,21 @@ class TrainedForecaster:
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
+    def __repr__(self) -> str:
+        """What the model is made of, in short."""
+        config = self.network.config
+        made = f"{','.join(config.cells)} of {config.hidden_size}, {counted(self.rows, 'row')} of history"
+        return f"<TrainedForecaster: {made}, {counted(len(self.names), 'column')}>"
+
     def next_rows(self, histories: Floats, dates: Dates = None) -> Distribution:
         """The distributions (N, C) of the rows that follow histories (N, rows, C), which have the dates (N).
 
-        Raises CharrnnError for a number that has no logarithm where the model takes them.
+        Raises UsageError for another shape or type, and for no dates where the model uses the calendar; CharrnnError
+        for a number that has no logarithm where the model takes them.
         """
         scales = self.sides.scales
+        histories = all_histories("`histories`", histories, scales.rows, len(self.names))
+        require_dates("`dates`", dates, len(histories), needed=bool(scales.cycles))
         z = scales.transform(histories[:, -scales.rows :])
         if not np.isfinite(z).all():
             raise CharrnnError("a number of the history is not positive, and the model takes logarithms")

@@ -12,6 +12,7 @@ from charrnn.errors import UsageError
 from charrnn.formats import TextSide
 from charrnn.runtime.seeds import random_seed
 from charrnn.settings import require_whole
+from charrnn.tasks.arguments import all_bytes
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
 from charrnn.tasks.score_records import Line, Score
@@ -135,24 +136,3 @@ class TrainedLanguageModel:
         return score_lines(
             self.network, self.vocabulary, chunks, stream=stream, lines=self.text.lines, per_token=per_token
         )
-
-
-def all_bytes(name: str, texts: Iterable[str | bytes]) -> list[bytes]:
-    """The texts as UTF-8; a lone surrogate becomes U+FFFD. Bytes are returned as they are.
-
-    Raises UsageError, which begins with `name`, for a single text and for what is no text.
-    """
-    if isinstance(texts, str | bytes):
-        raise UsageError(f"{name} is one text; give a list of texts")
-    if not isinstance(texts, Iterable):
-        raise UsageError(f"{name} is {texts!r:.40}; give a list of texts")
-    found = []
-    for text in texts:
-        if not isinstance(text, str | bytes):
-            raise UsageError(f"{name} has {text!r:.40}, which is no text; it must be str or bytes")
-        found.append(text if isinstance(text, bytes) else _encoded(text))
-    return found
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import NotFiniteError
+from charrnn.tasks.arguments import all_words
 from charrnn.tasks.tag_format import TaggerSides
 from charrnn.text.packing import by_length
 from charrnn.text.tag_schemes import IOB1, as_iob2, ill_formed
-from charrnn.text.tagged import split_spaces
 from charrnn.text.tagged_batches import WordBags, pack_tokens
 from charrnn.text.word_parts import hash_words
 
@@ -71,14 +71,19 @@ class TrainedTagger:
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
+    def __repr__(self) -> str:
+        """What the model is made of, in short."""
+        config, words = self.network.config, len(self.vocabulary)
+        made = f"{','.join(config.cells)} of {config.hidden_size}, {words} words"
+        return f"<TrainedTagger: {made}, {len(self.labels)} tags>"
+
     def predict(self, sentences: Iterable[str | Sequence[str]]) -> list[TaggedSentence]:
         """The most probable tags of each sentence, in order: a list of words, or a text that white space separates.
 
-        Raises TypeError for a single text, CharrnnError where the model computes numbers that are not finite.
+        Raises UsageError for a single text and for what is no sentence, CharrnnError where the model computes numbers
+        that are not finite.
         """
-        if isinstance(sentences, str):
-            raise TypeError("`sentences` is one text; give a list of texts, or of lists of words")
-        words = [split_spaces(sentence) if isinstance(sentence, str) else list(sentence) for sentence in sentences]
+        words = all_words("`sentences`", sentences)
         return [
             TaggedSentence(tuple(tokens), tuple(self.labels[tag] for tag in found.best.tolist()))
             for tokens, found in zip(words, self.analyse(words), strict=True)

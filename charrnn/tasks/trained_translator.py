@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.runtime.seeds import random_seed
 from charrnn.settings import require_range, require_whole
 from charrnn.task_config import MOST_BEAM
-from charrnn.tasks.score_records import perplexity
-from charrnn.tasks.trained_language import all_bytes
+from charrnn.tasks.arguments import all_bytes, pairs_of_bytes
 from charrnn.tasks.translate_format import TranslatorSides
+from charrnn.tasks.translate_results import Output, PairScore, Sample
 from charrnn.text.fields import SPACES
 from charrnn.text.packing import by_length
 from charrnn.text.pair_batches import POSITIONS, joined, pack_pairs
@@ -38,58 +37,6 @@ AT_ONCE = 1000  # samples that are drawn together
 MOST_UNITS = 1_000_000  # of a sample
 
 Ids = NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a translator makes of a source; `logprob` is that of it given the source, in nats, its end included.
-
-    Not `ended`: it was cut at the most units that it may have. alignment (units + 1, source units): how much of the
-    attention each unit of the output, and its end, gives to each unit of the source, end included; None where it was
-    not asked for, as `source_units` are then empty.
-    """
-
-    data: bytes
-    logprob: float
-    ended: bool
-    units: tuple[str, ...]
-    source_units: tuple[str, ...]
-    alignment: NDArray[np.float32] | None
-
-    @property
-    def text(self) -> str:
-        """The output; of a byte model, bytes that are not UTF-8 become U+FFFD."""
-        return self.data.decode("utf-8", "replace")
-
-    def __repr__(self) -> str:
-        """Text and log-probability."""
-        return f"Output({self.text!r}, logprob={self.logprob:.3f})"
-
-
-@dataclass(frozen=True, slots=True)
-class PairScore:
-    """How probable a target is given its source: `logprob` in nats, over `tokens`, its units and its end, of which
-    `oov` are out of vocabulary."""
-
-    logprob: float
-    tokens: int
-    oov: int
-
-    @property
-    def perplexity(self) -> float:
-        """exp(-logprob / tokens)."""
-        return perplexity(self.logprob, self.tokens)
-
-
-class Sample(NamedTuple):
-    """An output that was drawn: the numbers of its source and of its sample, its text, its units, and whether it ended
-    before it was cut."""
-
-    source: int
-    number: int
-    data: bytes
-    units: int
-    ended: bool
 
 
 class TrainedTranslator:
@@ -122,27 +69,34 @@ class TrainedTranslator:
         network.load(checkpoint.weights)
         return cls(network, checkpoint.data)
 
+    def __repr__(self) -> str:
+        """What the model is made of, in short."""
+        config, read = self.network.config, self.sides.source
+        source = f"{read.size} labels" if self.labels else f"{read.size} {self.unit} units"
+        sides = f"{source} to {len(self.vocabulary)} {self.vocabulary.unit} units"
+        return f"<TrainedTranslator: {','.join(config.cells)} of {config.hidden_size}, {sides}>"
+
     def predict(
         self, sources: Iterable[str | bytes], *, beam: int = BEAM, best: int = 1, copy_unknown: bool = False,
         alignment: bool = False,
     ) -> list[list[Output]]:  # fmt: skip
-        """The `best` most probable outputs of each source, in order, found by a beam search that keeps `beam`; 1 is
-        greedy. An output has no unknown word, unless `copy_unknown`: it is then written as the word of the source to
-        which it gives most attention. `alignment`: with the attention.
+        """The `best` most probable outputs of each source, in order, found by a beam search that keeps `beam`, or
+        `best` if that is more; 1 is greedy.
 
-        Raises TypeError for a single text, UsageError for a number out of range or where there is no attention, and
-        CharrnnError for a label that the model does not know or numbers that are not finite.
+        An output has no unknown word, unless `copy_unknown`: it is then written as the word of the source to which it
+        gives most attention, and `logprob` is that of the unknown word. `alignment`: with the attention.
+
+        Raises UsageError for a single text, for what is no text, for a number out of range or where there is no
+        attention, and CharrnnError for a label that the model does not know or numbers that are not finite.
         """
         from charrnn.models.decoding import decode
 
-        if isinstance(sources, str | bytes):
-            raise TypeError("`sources` is one text; give a list of texts")
         require_whole("`beam`", beam, 1, MOST_BEAM)
         require_whole("`best`", best, 1, MOST_BEAM)
         for name, asked in (("copy_unknown", copy_unknown), ("alignment", alignment)):
             if asked and not self.has_alignment:
                 raise UsageError(f"`{name}` follows the attention, and the model has none; leave it out")
-        texts = list(sources)
+        texts = all_bytes("`sources`", sources)
         ids = [self.source_ids(text) for text in texts]
         limits = np.array([self.limit(len(one)) for one in ids], np.int64)
         found = decode(
@@ -186,12 +140,13 @@ class TrainedTranslator:
     def score(self, pairs: Iterable[tuple[str | bytes, str | bytes]]) -> list[PairScore]:
         """How probable each target is given its source, for pairs of both, in order.
 
-        Raises CharrnnError for a label that the model does not know or numbers that are not finite.
+        Raises UsageError for what is no pair of texts, CharrnnError for a label that the model does not know or numbers
+        that are not finite.
         """
-        pairs = list(pairs)
-        sources = [self.source_ids(source) for source, _ in pairs]
+        both = pairs_of_bytes("`pairs`", pairs)
+        sources = [self.source_ids(source) for source, _ in both]
         targets, spelled, oov = [], [], []
-        for _, target in pairs:
+        for _, target in both:
             text = as_read(target, self.sides.target)
             ids = self.vocabulary.encode(text)
             targets.append(ids)
@@ -199,7 +154,7 @@ class TrainedTranslator:
                        if known == UNKNOWN] if (ids == UNKNOWN).any() else []  # fmt: skip
             spelled.append(float(self.vocabulary.spelling_log_probs(unknown).sum()))
             oov.append(sum(map(self.vocabulary.is_oov, unknown)))
-        values = np.zeros(len(pairs))
+        values = np.zeros(len(both))
         lengths = np.array([len(source) + len(target) + 1 for source, target in zip(sources, targets, strict=True)])
         for chosen in by_length(lengths.astype(np.int64), POSITIONS):
             some = chosen.tolist()
@@ -222,11 +177,14 @@ class TrainedTranslator:
         """`count` outputs of a source, or label, drawn from their distribution; `temperature`, `top_k`, `top_p` and
         `seed` as for language models. An output has at most `length` units; None: as many as in `predict`.
 
-        Raises UsageError for an argument out of range, CharrnnError as `predict`.
+        Raises UsageError for an argument out of range or of another type, CharrnnError as `predict`.
         """
         require_whole("`count`", count, 1)
         if length is not None:
             require_whole("`length`", length, 1)
+        require_whole("`top_k`", top_k, 0)
+        if seed is not None:
+            require_whole("`seed`", seed, 0)
         config = SamplingConfig(
             length=length, temperature=temperature, top_k=top_k, top_p=top_p,
             seed=random_seed() if seed is None else seed,

@@ -11,10 +11,10 @@ import numpy as np
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.models.translator import parameter_layout
-from charrnn.runtime.memory import readable, require_memory
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import translate_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
+from charrnn.tasks.training_memory import PYTHON, largest_batch, require_memory_to_train
 from charrnn.tasks.translate_evaluation import by_source, evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
 from charrnn.text.pair_batches import PairBatches, source_of
@@ -63,11 +63,8 @@ class Translate(Task[PairCorpus, "Translator"]):
 
     def network(self, model: TranslatorConfig, config: TrainingConfig, dataset: PairCorpus, threads: int) -> Translator:
         """A translator, all zeros. Raises CharrnnError when there is too little memory to train it."""
-        size = parameter_layout(model).size
-        require_memory(
-            self.memory(model, config, dataset), f"training {readable(size)} parameters",
-            "lower `hidden_size`, `embedding_size`, `layers`, `batch_size`, `max_length` or `max_vocab`",
-        )  # fmt: skip
+        options = "`hidden_size`, `embedding_size`, `layers`, `batch_size`, `max_length` or `max_vocab`"
+        require_memory_to_train(self.memory(model, config, dataset), parameter_layout(model).size, options)
 
         from charrnn.models.translator import Translator
 
@@ -78,14 +75,14 @@ class Translate(Task[PairCorpus, "Translator"]):
         weights, part = parameter_layout(model).training_size, dataset.train
         count = min(config.batch_size, len(part.targets.lengths))
         source_units, target_units = (
-            int(np.sort(texts.lengths)[-count:].sum()) + 17 * count for texts in (part.sources, part.targets)
+            largest_batch(texts.lengths + 1, config.batch_size) for texts in (part.sources, part.targets)
         )
         units, V = source_units + target_units, model.vocabulary_size
         activations = units * (18 * model.hidden_size * model.num_layers + 9 * model.embedding_size)
         activations += 6 * units * model.hidden_size
         activations += 2 * min(target_units * V, max(1 << 22, count * V))  # logits, see `nn.softmax`
         ids = part.sources.ids.nbytes + part.targets.ids.nbytes
-        return 4 * (weights + activations) + ids + 200_000_000
+        return 4 * (weights + activations) + ids + PYTHON
 
     def batches(self, dataset: PairCorpus, config: TrainingConfig) -> PairBatches:
         """Pairs in an order keyed by seed and epoch, both sides packed one after the other."""
@@ -114,6 +111,11 @@ class Translate(Task[PairCorpus, "Translator"]):
     def record(self, dataset: PairCorpus) -> TranslatorSides:
         """Vocabularies, or labels, and how the pairs were read."""
         return TranslatorSides(dataset.source, dataset.target, dataset.config, dataset.train.ratio)
+
+    def shown_by(self, data: TranslatorSides) -> tuple[str, str | None]:
+        """See `Task`. Labels have many right outputs, so that of one is drawn."""
+        labels = data.source.labels
+        return ("sample", labels[0]) if labels else super().shown_by(data)
 
     def describe(self, dataset: PairCorpus, network: Translator) -> Description:
         """Sizes, and how both sides are read."""

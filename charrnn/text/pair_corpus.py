@@ -29,6 +29,7 @@ from charrnn.text.pair_gathering import MOST_LABELS, GatheredPairs, read_pairs, 
 from charrnn.text.pairs import AS_IT_IS, BUFFERED, LOOKED_AT, Pair, Reading, choose_reading
 from charrnn.text.vocabulary import Vocabulary
 
+SIDES = "inputs", "outputs"
 MAX_WORDS = 100_000
 ROOM = 10  # units: of a short source the output may be longer, see `PairCorpus.ratio`
 LARGEST_RATIO = 500.0
@@ -120,10 +121,11 @@ def load_pairs(
 ) -> PairCorpus:
     """Read and encode the pairs of the files `paths` ("-" is stdin); see `pairs.PairReader` for their formats.
 
-    The validation part is the file `val_path`, or else the pairs whose source (where sources are labels: whose target),
-    hashed with `seed`, falls in `val_fraction` of all hashes, so that pairs of the same source stay together. How the
-    texts are read is chosen by the first pairs where `config` leaves it open, and the vocabularies are learned from
-    the training part; or both are those of given `sides`. Texts of the training part are cut to `config.max_length`.
+    The validation part is the file `val_path`, or else the pairs whose source, hashed with `seed`, falls in
+    `val_fraction` of all hashes, so that pairs of the same source stay together. Where few sources have many targets
+    each, the target is hashed, and each source stays in the training part. How the texts are read is chosen by the
+    first pairs where `config` leaves it open, and the vocabularies are learned from the training part; or both are
+    those of given `sides`. Texts of the training part are cut to `config.max_length`.
 
     Raises:
         CharrnnError: a file is unreadable or empty, a record is malformed, or all sources or targets are the same.
@@ -142,7 +144,8 @@ def load_pairs(
     rest: Iterator[Pair] = chain(first, pairs)
     while chunk := list(islice(rest, CHUNK_RECORDS)):
         training.add(chunk)
-    labelled = bool(sides[0].labels) if sides else training.look_like_labels() and len(config.units) < 2
+    few = bool(sides and sides[0].labels) or training.look_like_labels()
+    labelled = bool(sides[0].labels) if sides else few and len(config.units) < 2
     if labelled and sides is None:
         notes.append(
             f"there are only {len(training.labels)} different inputs, so each is read as one unit, a label; "
@@ -150,9 +153,13 @@ def load_pairs(
         )
     chosen = np.zeros(training.sides[0].count, np.bool_)
     if splits is not None:
-        split, texts = splits[labelled], training.sides[labelled]
+        split, texts = splits[few], training.sides[few]
         split.mend()
         chosen = split.held_out(np.concatenate(texts.hashes))
+        if few:
+            numbers = np.concatenate(training.numbers)
+            learned = np.bincount(numbers[~chosen], minlength=len(training.labels)) > 0
+            chosen &= learned[numbers]
         if not chosen.any() or chosen.all():
             chosen[:] = False
             notes.append("too few different records to hold some out: there is no validation part")
@@ -188,7 +195,7 @@ def _encode(
         else:
             codes, offsets, too_long = texts.take(~chosen, config.max_length)
             cut |= too_long
-            vocabulary = given[n].vocabulary if given else _learn(texts, codes, text_config, notes)
+            vocabulary = given[n].vocabulary if given else _learn(texts, codes, text_config, SIDES[n], notes)
             assert vocabulary is not None
             ids = texts.coder.ids(vocabulary).astype(smallest_type(len(vocabulary) - 1))
             side, one = Side(reading.form, text_config, vocabulary), Texts(ids_of(codes, ids), offsets)
@@ -244,11 +251,14 @@ def _text_config(config: PairsConfig, reading: Reading) -> TextConfig:
     )  # fmt: skip
 
 
-def _learn(texts: GatheredTexts, codes: Codes, config: TextConfig, notes: list[str]) -> Vocabulary:
-    """The vocabulary of a side of the training part."""
+def _learn(texts: GatheredTexts, codes: Codes, config: TextConfig, side: str, notes: list[str]) -> Vocabulary:
+    """The vocabulary of a side of the training part. Raises CharrnnError, which names the side, if no unit is left."""
     counts = texts.counts(codes)
     remarks: list[Note] = [(None, remark)] if (remark := remark_on_binary(counts, texts.coder, config)) else []
-    vocabulary = learn_vocabulary(counts, texts.coder, config, remarks)
+    try:
+        vocabulary = learn_vocabulary(counts, texts.coder, config, remarks)
+    except CharrnnError as error:
+        raise CharrnnError(f"of the {side}, {error}") from error
     notes += [text for _, text in remarks]
     return vocabulary
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from charrnn.config import TrainingConfig
 from charrnn.training.state import Progress
-from charrnn.training.task import Advice
+from charrnn.training.task import Advice, Metrics
 
 History = Sequence[Sequence[float | None]]  # step, training loss, validation loss
 
@@ -25,6 +25,7 @@ NARROW_GAP = 0.05
 # 0.04.
 STILL_FALLING = 0.03
 LEAST_FALL = 1e-3  # nats: of a loss that is nearly zero nothing more can be gained
+FEW_ERRORS = 0.01  # share: a network that makes fewer has learned what there is, however its loss falls
 MOST_DROPOUT = 0.5  # the most that is advised
 LATE_START = "late start"  # the topic of this advice
 LATE = 0.5  # share of a time limit that has passed before the first step
@@ -83,6 +84,12 @@ def underfitting(train_loss: float, history: History, best_step: int, dropout: f
     )
 
 
+def few_errors(best: Metrics) -> bool:
+    """Whether the best weights make hardly any errors, where the task counts them."""
+    error = 1 - best.figures.get("accuracy", 0.0) if best.error is None else best.error
+    return error < FEW_ERRORS
+
+
 def at_end(progress: Progress, config: TrainingConfig, reason: str) -> Iterator[Advice]:
     """Advice after a run that ended for `reason`, see `Planner.finished`.
 
@@ -92,7 +99,7 @@ def at_end(progress: Progress, config: TrainingConfig, reason: str) -> Iterator[
     if train_loss is not None and best is not None and best_step is not None and min(train_loss, best.loss) > 0:
         if message := overfitting(train_loss, progress.history, best.loss, best_step, config.dropout):
             yield "overfitting", message
-        elif message := underfitting(
-            train_loss, progress.history, best_step, config.dropout, f"`{reason.replace('-', '_')}`"
-        ):
-            yield "underfitting", message
+        elif not few_errors(best):
+            budget = f"`{reason.replace('-', '_')}`"
+            if message := underfitting(train_loss, progress.history, best_step, config.dropout, budget):
+                yield "underfitting", message

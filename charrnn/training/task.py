@@ -205,7 +205,7 @@ class Task(Protocol[D, N]):
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        """The commands that a trained model is for, the first of which is named at the end of training."""
+        """The commands that a trained model is for."""
 
     def read(self, request: Request, initial: Checkpoint | None) -> D:
         """Read the dataset of a request.
@@ -242,6 +242,13 @@ class Task(Protocol[D, N]):
 
     fitted_at_start: bool = False
     """Whether the weights before the first step may be the best of a run: they are validated, too."""
+
+    def shown_by(self, data: Any) -> tuple[str, str | None]:
+        """The command that shows what a model has learned, and a prompt for it if it needs one.
+
+        `data` is what a checkpoint stores of the data, see `record`.
+        """
+        return self.verbs[0], None
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> Any:
         """The model of a checkpoint, to be used with `threads` and `precision`. Raises CharrnnError when it has none.
