@@ -1,7 +1,8 @@
 """The checkpoint: one `.safetensors` file with a model, its input and output (vocabulary, labels …) and its training.
 
 Weights have PyTorch's names, shapes and gate order (`nn/parameters.py`), the state of a training run the prefix
-`training.`. The metadata has a single key `charrnn`, whose value is canonical JSON:
+`training.`, a memory of the corpus (`models/memory.py`) the prefix `memory.`. The metadata has a single key `charrnn`,
+whose value is canonical JSON:
 
     format_version   2
     task             what the model does; format 1 had language models only
@@ -32,7 +33,7 @@ from charrnn.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 2
 METADATA_KEY = "charrnn"
-TRAINING_PREFIX = "training."
+TRAINING_PREFIX, MEMORY_PREFIX = "training.", "memory."
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Checkpoint:
 
     `weights` are float32, with the names and shapes of `format.tensor_shapes`. `training_tensors` are the latest
     weights, optimiser moments and carried hidden state, by name without the prefix `training.`; empty if the file has
-    none, or if it was loaded without them.
+    none, or if it was loaded without them. `memory` are the tensors of the memory of a corpus, by name without the
+    prefix `memory.`; empty without one, and until training is over.
     """
 
     model: Any
@@ -50,6 +52,7 @@ class Checkpoint:
     timings: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     training_tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    memory: dict[str, np.ndarray] = field(default_factory=dict)
     format: TaskFormat = LANGUAGE
 
     @property
@@ -97,6 +100,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "timings": checkpoint.timings,
     }
     tensors = checkpoint.weights | {TRAINING_PREFIX + k: v for k, v in checkpoint.training_tensors.items()}
+    tensors |= {MEMORY_PREFIX + k: v for k, v in checkpoint.memory.items()}
     safefile.write(Path(path), tensors, {METADATA_KEY: safefile.canonical_json(metadata)})
 
 
@@ -113,6 +117,8 @@ def load(path: str | Path, format: TaskFormat = LANGUAGE, *, with_training: bool
     for name, tensor in safefile.read_tensors(path, names).items():
         if name.startswith(TRAINING_PREFIX):
             checkpoint.training_tensors[name.removeprefix(TRAINING_PREFIX)] = tensor
+        elif name.startswith(MEMORY_PREFIX):
+            checkpoint.memory[name.removeprefix(MEMORY_PREFIX)] = tensor
         elif not np.isfinite(tensor).all():
             raise CharrnnError(f"{path} is damaged: the weights {name} are not finite numbers")
         else:
@@ -138,8 +144,14 @@ def read_contents(path: str | Path, format: TaskFormat = LANGUAGE) -> Contents:
         training = require_table(metadata.get("training"), "training")
         timings = require_table(metadata.get("timings", {}), "timings")
         checkpoint = Checkpoint(model, data, training, timings, format=format)
-        weights = {k: v for k, v in header.shapes.items() if not k.startswith(TRAINING_PREFIX)}
+        weights = {k: v for k, v in header.shapes.items() if not k.startswith((TRAINING_PREFIX, MEMORY_PREFIX))}
         _check_shapes(weights, format.tensor_shapes(model, len(weights)))
+        for name in header.shapes.keys() - weights.keys():
+            if name.startswith(MEMORY_PREFIX) and not getattr(model, "memory", False):
+                raise ValueError(f"the tensor {name[:80]!r} does not belong to its model, which has no memory")
+        for name, dtype in header.types.items():
+            if not name.startswith(MEMORY_PREFIX):
+                raise ValueError(f"the tensor {name[:80]!r} is {dtype}; it must be float32")
     except (ValueError, CharrnnError) as error:
         raise CharrnnError(f"{path} is a damaged checkpoint: {error}") from error
     return Contents(checkpoint, header.shapes, header.file_size, metadata["format_version"])

@@ -108,6 +108,14 @@ class ModelConfig(RecurrentConfig):
         shown="auto: for large vocabularies",
     )
 
+    memory: bool = setting(
+        False, help="A memory of the corpus: counts of what followed each context, beside the network.", group=MODEL
+    )
+    memory_size: int = setting(
+        100_000_000, help="Most bytes of its tables, such as 100MB.", group=MODEL, low=100_000, high=10**11, size=True,
+        shown="100MB",
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
         RecurrentConfig.__post_init__(self)
         if self.tie_weights:
@@ -305,6 +313,14 @@ class SamplingConfig:
         high=1,
         above=True,
         placeholder="P",
+    )
+    max_copy: int = setting(
+        0,
+        help="Never more than N units in a row as they stand in the corpus, which the model's memory has.",
+        group=DISTRIBUTION,
+        low=1,
+        high=10_000,
+        shown="no limit",
     )
     stops: tuple[bytes, ...] = ()
     seed: int = 0

@@ -22,9 +22,10 @@ class Setting(NamedTuple):
 
     A number is finite and in [`low`, `high`], or in (`low`, `high`] with `above`; a text, or each item of a list, is
     one of `choices` where there are any. `keywords` may stand in place of a list: the program then chooses it.
-    `seconds` is a number that may be given as a time, such as 10m. `group` is the heading under which the setting is
-    listed, and `default` says in words what is taken when it is not given. `names` are all its names where the field's
-    own is not the only one; `placeholder` stands for its value in a list of settings.
+    `seconds` is a number that may be given as a time, such as 10m, `size` one of bytes, such as 100MB. `group` is the
+    heading under which the setting is listed, and `default` says in words what is taken when it is not given. `names`
+    are all its names where the field's own is not the only one; `placeholder` stands for its value in a list of
+    settings.
     `sides`: a task with two sides of text takes two of the choices, with a comma between them.
     """
 
@@ -36,6 +37,7 @@ class Setting(NamedTuple):
     choices: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     seconds: bool = False
+    size: bool = False
     default: str = ""
     names: tuple[str, ...] = ()
     placeholder: str = ""

@@ -55,6 +55,13 @@ def require_file(path: Path, explicit: str | None) -> None:
         pass
 
 
+def with_memory(model: Any, *, no_memory: bool) -> Any:
+    """A language model as it is, or with `no_memory` the network alone."""
+    if no_memory and model.memory is None:
+        raise UsageError("--no-memory is for a model with a memory of its corpus, and this has none; leave it out")
+    return model.without_memory() if no_memory else model
+
+
 def open_model(
     checkpoint_option: str | None, threads: int | None, precision: str, *, verb: str, called: str = "checkpoint"
 ) -> Any:

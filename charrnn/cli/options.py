@@ -105,6 +105,9 @@ ThreadsOption: TypeAlias = Annotated[
 PrecisionOption: TypeAlias = Annotated[
     str, option("--precision", choices=PRECISIONS, group="Run", help="Precision of matrix products.")
 ]
+NoMemoryOption: TypeAlias = Annotated[
+    bool, option("--no-memory", group="Model", help="The network alone, of a model with a memory of its corpus.")
+]
 QuietOption: TypeAlias = Annotated[bool, option("-q", "--quiet", group="Run", help="Warnings and errors only.")]
 ConfigOption: TypeAlias = Annotated[
     str | None,

@@ -17,6 +17,8 @@ import typer
 from charrnn.settings import in_range, range_words
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([smh]?)", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*((?:[kmg]?b)?)", re.ASCII | re.IGNORECASE)
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _ESCAPES = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 
@@ -60,6 +62,22 @@ def number(low: float | None = None, high: float | None = None, *, above: bool =
         return result
 
     parse.__doc__ = ", ".join(filter(None, ("A number", range_words(low, high, above=above)))) + "."
+    return parse
+
+
+def size_between(low: int, high: int) -> Callable[[Any], int]:
+    """A parser of a size in bytes, kB, MB or GB, from `low` to `high` bytes: 100MB, 1.5GB, 500000."""
+
+    def parse(value: Any) -> int:
+        match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
+        if match is None:
+            raise typer.BadParameter(f"{value!s:.40} is not a size; write 100MB, 2GB, or a number of bytes")
+        size = int(float(match[1]) * _BYTES[match[2].lower()])
+        if not low <= size <= high:
+            raise typer.BadParameter(f"{value} is out of range; it must be from {low:,} to {high:,} bytes")
+        return size
+
+    parse.__doc__ = "A size in bytes, kB, MB or GB."
     return parse
 
 

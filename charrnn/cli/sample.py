@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import refuse
-from charrnn.cli.model import open_model
+from charrnn.cli.model import open_model, with_memory
 from charrnn.cli.options import (
     CheckpointOption,
+    NoMemoryOption,
     PrecisionOption,
     QuietOption,
     SeedOption,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 FORMATS = ("text", "jsonl")
+NOVEL = 50  # units of a copy that --novelty does not count
 _ROWS_A_THREAD = 16
 _PIPE_STRIDE = 64  # units drawn between two writes into a pipe
 
@@ -101,6 +103,15 @@ def sample(
     format: Annotated[
         str, option("--format", choices=FORMATS, group="Output", help="Plain text, or a JSON object a sample.")
     ] = "text",
+    novelty: Annotated[
+        bool,
+        option(
+            "--novelty",
+            group="Output",
+            help=f"Say on stderr how much lies in copies longer than --max-copy, or than {NOVEL} units.",
+        ),
+    ] = False,
+    no_memory: NoMemoryOption = False,
     seed: SeedOption = None,
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
@@ -139,7 +150,10 @@ def sample(
         if seed is None:
             seed = resolve_seed(None)
             streams.note(f"seed {seed}")
-        of_text = {"--length inf": length == math.inf, "--stop": bool(stop), "--echo": echo}
+        of_text = {
+            "--length inf": length == math.inf, "--stop": bool(stop), "--echo": echo, "--novelty": novelty,
+            "--no-memory": no_memory, "--max-copy": settings.get("max_copy") is not None,
+        }  # fmt: skip
         if model.task == "forecast":
             if chunks is None or prompt_file is None:
                 raise UsageError("a forecaster goes on from a table of numbers; name it with --prompt-file")
@@ -170,13 +184,31 @@ def sample(
             )  # fmt: skip
             _note_nothing(found)
             return
+        model = with_memory(model, no_memory=no_memory)
+        for name, wanted in (("--novelty", novelty), ("--max-copy", settings.get("max_copy") is not None)):
+            if wanted and model.memory is None:
+                raise UsageError(f"{name} needs the corpus, which a model trained with --memory has; leave it out")
         config = model.sampling_config(
             length=length,
             stops=stops,
             seed=seed,
             **given(settings),
         )
-        found = False
+        found, copied, drawn = False, 0, 0
+        longest = config.max_copy or NOVEL
+
+        def counted(pieces: Iterable[Piece]) -> Iterator[Piece]:
+            """The pieces as they come; what is copied is counted."""
+            nonlocal copied, drawn
+            text = bytearray()
+            for piece in pieces:
+                text += piece.data
+                if piece.stopped_by is not None:
+                    some, of = model.copied(bytes(text), longest)
+                    copied, drawn = copied + some, drawn + of
+                    text.clear()
+                yield piece
+
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
             for some in _warned(prompts, model.vocabulary):
@@ -185,6 +217,8 @@ def sample(
                     side_by_side = min(len(some) * count, sampling.samples_at_once(model.vocabulary))
                     _require_memory(config.length, side_by_side, as_json=format == "jsonl")
                 pieces = model.pieces(some, config, count=count, stride=stride)
+                if novelty:
+                    pieces = counted(pieces)
                 echoed = some if echo else [b""] * len(some)
                 if format == "text":
                     end = b"\n" if delimiter is None else streams.encode(delimiter)
@@ -192,6 +226,11 @@ def sample(
                 else:
                     _write_json(out, pieces, some, echoed, seed)
                 out.flush()
+        if novelty:
+            share = 100 * copied / max(drawn, 1)
+            streams.say(
+                f"novelty: {share:.1f} % of {drawn:,} units lie in copies of more than {longest} units of the corpus"
+            )
         _note_nothing(found)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli import streams
-from charrnn.cli.by_task import SCORE, Asked, writer_for
+from charrnn.cli.by_task import SCORE, Asked, refuse, writer_for
 from charrnn.cli.line_options import (
     ColumnsOption,
     EncodingOption,
@@ -23,9 +23,10 @@ from charrnn.cli.line_options import (
     TextFieldOption,
     require_input,
 )
-from charrnn.cli.model import open_model
+from charrnn.cli.model import open_model, with_memory
 from charrnn.cli.options import (
     CheckpointOption,
+    NoMemoryOption,
     PrecisionOption,
     QuietOption,
     ThreadsOption,
@@ -105,6 +106,11 @@ def score(
         ),
     ] = None,
     seed: PathSeedOption = None,
+    adapt: Annotated[
+        bool,
+        option("--adapt", group="Model", help="Learn from each unit after it is scored, in the order of the input."),
+    ] = False,
+    no_memory: NoMemoryOption = False,
     threads: ThreadsOption = None,
     precision: PrecisionOption = "float32",
     quiet: QuietOption = False,
@@ -129,8 +135,17 @@ def score(
                 seed=seed, name=described(texts, input, hint=False)[0],
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
+            for name, given in (("--adapt", adapt), ("--no-memory", no_memory)):
+                if given:
+                    refuse(model.task, name)
         else:
             _refuse_of_tasks(columns=columns, horizon=horizon, last=last, seed=seed)
+            model = with_memory(model, no_memory=no_memory)
+            if adapt and model.memory is None:
+                raise UsageError(
+                    "--adapt is for a model with a memory, and this is the network alone; leave it out, or train with "
+                    "--memory"
+                )
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         units = {_unit(one) for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:
@@ -148,14 +163,15 @@ def score(
         if format is None:
             format = "jsonl" if per_token else "table" if streams.stdout_is_terminal() else "tsv"
         details = not summary and (per_token or format == "table")
-        scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details)
+        scorer: Scorer = partial(model.score_chunks, stream=stream, per_token=details, adapt=adapt)
         comparer: Scorer | None = None if other is None else partial(other.score_chunks, stream=stream)
         records = _records(chunks, scorer, comparer)
         with streams.Output() as out:
             if summary:
-                out.write(json.dumps(_total(records, log_unit, other is not None), allow_nan=False) + "\n")
+                total = _total(records, log_unit, other is not None) | ({"adapted": True} if adapt else {})
+                out.write(json.dumps(total, allow_nan=False) + "\n")
             else:
-                _write(out, records, model.vocabulary, format, log_unit, header, per_token, other is not None)
+                _write(out, records, model.vocabulary, format, log_unit, header, per_token, other is not None, adapt)
 
 
 def _unit(model: Any) -> str:
@@ -228,6 +244,7 @@ def _write(
     header: bool,
     per_token: bool,
     compared: bool,
+    adapted: bool,
 ) -> None:
     """Write each record as soon as there is one."""
     from charrnn.cli import score_output as formats
@@ -250,7 +267,7 @@ def _write(
         first = b""
 
         def draw(record: Record) -> Iterable[bytes]:
-            return formats.json_line(record, log_unit, per_token)
+            return formats.json_line(record, log_unit, per_token, adapted)
 
     # A table has colours, and no other control characters.
     safe = not out.terminal or format == "table"

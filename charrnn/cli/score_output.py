@@ -60,16 +60,16 @@ def tsv(record: Record, log_unit: float) -> bytes:
     return fields.encode() + record.whole + b"\n"
 
 
-def json_line(record: Record, log_unit: float, per_token: bool) -> Iterator[bytes]:
+def json_line(record: Record, log_unit: float, per_token: bool, adapted: bool = False) -> Iterator[bytes]:
     """One JSON object on a line; in pieces, where the text or the list of units is long.
 
     Invalid bytes in the text become U+FFFD, which JSON can hold. Where a field was scored, `line` is the whole line.
     """
-    pieces = _json_pieces(record, log_unit, per_token)
+    pieces = _json_pieces(record, log_unit, per_token, adapted)
     return pieces if per_token or len(record.whole) > _BYTES_AT_ONCE else iter((b"".join(pieces),))
 
 
-def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[bytes]:
+def _json_pieces(record: Record, log_unit: float, per_token: bool, adapted: bool) -> Iterator[bytes]:
     score = record.score
     yield b'{"text": '
     yield from json_text(score.data)
@@ -85,6 +85,8 @@ def _json_pieces(record: Record, log_unit: float, per_token: bool) -> Iterator[b
     }
     if record.log_odds is not None:
         values["log_odds"] = record.log_odds / log_unit + 0.0
+    if adapted:
+        values["adapted"] = True
     yield f", {_json(values)[1:-1]}".encode()
     if record.line.whole is not None:
         yield b', "line": '

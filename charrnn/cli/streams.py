@@ -128,6 +128,11 @@ def note(message: str) -> None:
         _to_stderr(_line(message))
 
 
+def say(message: str) -> None:
+    """One line on standard error that was asked for."""
+    _to_stderr(_line(message))
+
+
 def say_lines(text: str) -> None:
     """Several lines on standard error, such as a command's help, and an empty one."""
     for line in (*text.splitlines(), ""):

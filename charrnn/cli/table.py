@@ -14,7 +14,17 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from charrnn.cli.options import option
-from charrnn.cli.parsers import duration, list_of, number, numbers_or, one_of, one_or_two_of, whole_number, words
+from charrnn.cli.parsers import (
+    duration,
+    list_of,
+    number,
+    numbers_or,
+    one_of,
+    one_or_two_of,
+    size_between,
+    whole_number,
+    words,
+)
 from charrnn.settings import Setting, settings_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -94,6 +104,8 @@ def _value(type_name: str, found: Setting) -> tuple[Any, Parser | None, str]:
     """The type for typer, the parser, and the placeholder of the value in the help."""
     low, high = found.low, found.high
     match type_name:
+        case "int" if found.size:
+            return int, size_between(int(low or 0), int(high or 0)), "SIZE"
         case "int":
             return int, whole_number(*(None if end is None else int(end) for end in (low, high))), "N"
         case "float" if found.seconds:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from charrnn.kernels import (
         attention,
         bridge,
+        contexts,
         crf,
         decode,
         dense,
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
         inputs,
         lstm,
         matmul,
+        memory,
         ngrams,
         normalise,
         optimizers,
         packing,
+        paths,
         pooling,
         rnn,
         rounding,
@@ -42,9 +45,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "attention", "bridge", "crf", "decode", "dense", "density", "draw", "dropout", "functions", "generate", "gru",
-    "inputs", "lstm", "matmul", "ngrams", "normalise", "optimizers", "packing", "pooling", "rnn", "rounding", "softmax",
-    "state", "text", "tile", "words",
+    "attention", "bridge", "contexts", "crf", "decode", "dense", "density", "draw", "dropout", "functions", "generate",
+    "gru", "inputs", "lstm", "matmul", "memory", "ngrams", "normalise", "optimizers", "packing", "paths", "pooling", "rnn",
+    "rounding", "softmax", "state", "text", "tile", "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

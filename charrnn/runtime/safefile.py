@@ -25,18 +25,20 @@ from charrnn.errors import CharrnnError
 Shape = tuple[int, ...]
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-_FLOAT_BYTES = 4
+_TYPES = {"F32": "<f4", "U32": "<u4", "I32": "<i4", "U16": "<u2", "U8": "<u1"}
+_NAMES = {np.dtype(code): name for name, code in _TYPES.items()}
 _MAX_DIMENSIONS = 8
 _MAX_DEPTH = 100  # of JSON: code that reads it later may be recursive
 
 
 @dataclass(frozen=True)
 class Header:
-    """The metadata of a file, the shape of each tensor, and the size of the file in bytes."""
+    """The metadata of a file, the shape of each tensor, the types of those not float32, and the file's bytes."""
 
     metadata: dict[str, str]
     shapes: dict[str, Shape]
     file_size: int
+    types: dict[str, np.dtype[Any]]
 
 
 def canonical_json(value: Any) -> str:
@@ -83,7 +85,7 @@ def _finite(text: str) -> float:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check the header of the file at `path`: all tensors are float32 and fill the file without gaps.
+    """Read and check the header of the file at `path`: the tensors fill the file without gaps.
 
     Raises:
         CharrnnError: the file is missing, cannot be read, is truncated or damaged.
@@ -132,20 +134,27 @@ def _check_entries(entries: dict[str, Any], size: int, available: int) -> Header
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("damaged: its metadata is not a table of texts")
     shapes: dict[str, Shape] = {}
+    types: dict[str, np.dtype[Any]] = {}
     spans: list[tuple[int, int, str]] = []
     for name, entry in entries.items():
         shown = repr(name[:80])
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"damaged: the header's entry for {shown} is not a dtype, a shape and two offsets")
-        if entry["dtype"] != "F32":
-            raise ValueError(f"damaged: the tensor {shown} has the dtype {str(entry['dtype'])[:20]!r}; it must be F32")
+        if not isinstance(entry["dtype"], str) or entry["dtype"] not in _TYPES:
+            raise ValueError(
+                f"damaged: the tensor {shown} has the dtype {str(entry['dtype'])[:20]!r}; it must be one of "
+                f"{', '.join(_TYPES)}"
+            )
+        dtype = np.dtype(_TYPES[entry["dtype"]])
         shape, offsets = entry["shape"], entry["data_offsets"]
         if not _are_sizes(shape) or len(shape) > _MAX_DIMENSIONS or not _are_sizes(offsets) or len(offsets) != 2:
             raise ValueError(f"damaged: the shape or the offsets of the tensor {shown} are not whole numbers")
         begin, end = offsets
-        if end - begin != math.prod(shape) * _FLOAT_BYTES:
+        if end - begin != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"damaged: the tensor {shown} has {end - begin} bytes, which its shape {shape} does not")
         shapes[name] = tuple(shape)
+        if dtype != np.float32:
+            types[name] = dtype
         spans.append((begin, end, shown))
     position = 0
     for begin, end, shown in sorted(spans):
@@ -156,7 +165,7 @@ def _check_entries(entries: dict[str, Any], size: int, available: int) -> Header
         raise ValueError(f"truncated: {position} bytes of tensors are announced and {available} are there")
     if position < available:
         raise ValueError(f"damaged: {available - position} bytes follow its last tensor")
-    return Header(metadata, shapes, size)
+    return Header(metadata, shapes, size, types)
 
 
 def _are_sizes(value: Any) -> bool:
@@ -164,7 +173,7 @@ def _are_sizes(value: Any) -> bool:
 
 
 def read_tensors(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The named tensors, float32, of a file whose header has been checked. Raises `CharrnnError`."""
+    """The named tensors of a file whose header has been checked. Raises `CharrnnError`."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -190,25 +199,25 @@ def check_writable(path: Path) -> None:
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write `tensors` (float32) and `metadata` to `path` atomically; creates its folders. One process at a time.
+    """Write `tensors` and `metadata` to `path` atomically; creates its folders. One process at a time.
 
     The bytes are those that the package safetensors writes. That package uses a temporary file with a random name,
     which remains if the process is killed; here it has always the same name, and the next write replaces it.
 
     Raises:
         CharrnnError: the file cannot be written. On any failure or interruption, the file at `path` is unchanged.
-        TypeError: a tensor is not float32.
+        TypeError: a tensor has a type that no checkpoint has.
     """
     for name, tensor in tensors.items():
-        if tensor.dtype != np.float32:
-            raise TypeError(f"the tensor {name} is {tensor.dtype}; it must be float32")
+        if tensor.dtype not in _NAMES:
+            raise TypeError(f"the tensor {name} is {tensor.dtype}; it must be one of {', '.join(map(str, _NAMES))}")
     target = Path(os.path.realpath(path))  # a symbolic link stays one
     temporary = _temporary_beside(path)
     try:
         with temporary.open("wb") as file:
             file.write(_header(tensors, metadata))
             for name in sorted(tensors):
-                file.write(np.ascontiguousarray(tensors[name], "<f4").data)
+                file.write(np.ascontiguousarray(tensors[name], tensors[name].dtype.newbyteorder("<")).data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
@@ -231,7 +240,11 @@ def _header(tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> byte
     position = 0
     for name in sorted(tensors):
         shape, size = tensors[name].shape, tensors[name].nbytes
-        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": (position, position + size)}
+        entries[name] = {
+            "dtype": _NAMES[tensors[name].dtype],
+            "shape": shape,
+            "data_offsets": (position, position + size),
+        }
         position += size
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)

@@ -12,7 +12,8 @@ from charrnn.config import ModelConfig, SamplingConfig, TextConfig, TrainingConf
 from charrnn.errors import UsageError
 from charrnn.formats import LANGUAGE, LanguageFormat, TextSide
 from charrnn.settings import counted
-from charrnn.tasks import language_advice, language_defaults, language_evaluation
+from charrnn.tasks import language_advice, language_defaults, language_evaluation, language_memory
+from charrnn.tasks.language_memory import slice_size
 from charrnn.tasks.sampling import sample
 from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.text.batches import Batches
@@ -21,6 +22,8 @@ from charrnn.training.options import Options, require_same
 from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from charrnn.models import LanguageModel
 
 SAMPLE_UNITS = 200  # length of the samples shown during training
@@ -30,7 +33,7 @@ class Language(Task[Corpus, "LanguageModel"]):
     """The language task; its dataset is an encoded corpus. For the methods see `Task`."""
 
     format: LanguageFormat = LANGUAGE
-    figures = ("bits_per_byte", "bits_per_character")
+    figures = ("bits_per_byte", "bits_per_character", "memory_bits_per_byte")
     verbs = ("sample", "score")
     settings = (TextConfig, ModelConfig, TrainingConfig)
 
@@ -41,7 +44,7 @@ class Language(Task[Corpus, "LanguageModel"]):
             units = {"unit": initial.text.unit, "pretokenized": initial.text.pretokenized}
             require_same(given, units, request.init_from or str(request.output), "leave it out")
             given = {**units, **given}
-        return load_corpus(
+        corpus = load_corpus(
             request.corpora,
             language_defaults.resolve_text(given),
             val_path=request.val,
@@ -50,6 +53,11 @@ class Language(Task[Corpus, "LanguageModel"]):
             cache_dir=request.cache,
             vocabulary=initial.vocabulary if initial else None,
         )
+        if given.get("memory", initial is not None and initial.model.memory):
+            if corpus.config.unit == "word":
+                raise UsageError("`memory` is for characters and bytes, and `unit` is word; leave it out")
+            corpus.hold_back(slice_size(len(corpus.train)))
+        return corpus
 
     def configure(
         self, request: Request, dataset: Corpus, model: ModelConfig | None
@@ -115,8 +123,8 @@ class Language(Task[Corpus, "LanguageModel"]):
         return TrainedLanguageModel.of(run, threads=threads, precision=precision)
 
     def options(self, run: Checkpoint) -> Options:
-        """The recorded fields of TextConfig."""
-        return dataclasses.asdict(run.text)
+        """The recorded fields of TextConfig, and whether there is a memory."""
+        return {**dataclasses.asdict(run.text), "memory": run.model.memory}
 
     def check_options(self, given: Options, recorded: Options, init_from: str | None) -> None:
         """Raise UsageError for options of encoding with bytes, and of the vocabulary where it is fixed."""
@@ -124,11 +132,29 @@ class Language(Task[Corpus, "LanguageModel"]):
         for name in ("encoding", "errors"):
             if name in given and unit == "byte":
                 raise UsageError(f"`{name}` is for text read as characters, and `unit` is byte; leave it out")
+        if "memory_size" in given and not given.get("memory", recorded.get("memory")):
+            raise UsageError("`memory_size` is for `memory`; give that too, or leave it out")
         for name in ("min_count", "max_vocab"):
             if name in given and unit == "byte":
                 raise UsageError(f"`{name}` chooses among units, and `unit` byte has all 256; leave it out")
             if name in given and init_from is not None:
                 raise UsageError(f"`{name}` chooses among units, and `init_from` {init_from} has its own; leave it out")
+
+    def completion_seconds(self, network: LanguageModel, dataset: Corpus) -> float:
+        """The seconds that the memory takes, about."""
+        return 0.0 if dataset.calibration is None else language_memory.seconds(network, dataset)
+
+    def complete(
+        self, network: LanguageModel, dataset: Corpus, final: Metrics | None
+    ) -> tuple[dict[str, NDArray[Any]], Metrics | None]:  # fmt: skip
+        """Fit the memory of the training part, and evaluate both together on the held-out part."""
+        if dataset.calibration is None:
+            return {}, final
+        memory = language_memory.fit_memory(network, dataset)
+        if final is not None and dataset.validation is not None:
+            bits = language_memory.bits_per_byte(memory, network, dataset.validation)
+            final = dataclasses.replace(final, figures={**final.figures, "memory_bits_per_byte": bits})
+        return memory.tensors(), final
 
     def sample(self, network: LanguageModel, dataset: Corpus, seed: int) -> str:
         """A sample of `SAMPLE_UNITS` units without a prompt, as text."""

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.models import prefix_tree as prefixes
+from charrnn.tasks.language_memory import MemoryReader
 from charrnn.tasks.score_records import Line, Score, Units
 from charrnn.text.reader import whole_words
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
+    from charrnn.models.memory import Memory
     from charrnn.text.vocabulary import Vocabulary
 
 _WINDOW = 8192  # steps of a stream in one call
@@ -43,26 +45,30 @@ def score_lines(
     stream: bool = False,
     lines: bool = False,
     per_token: bool = False,
+    memory: Memory | None = None,
+    adapt: bool = False,
 ) -> Iterator[list[Score]]:
     """Score each chunk of lines as it comes; yields the scores of a chunk in its order.
 
     `stream`: the lines are one text. `lines`: the model was trained on lines, each a text of its own, so that the state
-    is reset at each of them even in a stream. `per_token`: scores list their units. Raises CharrnnError where a
-    log-probability is not finite.
+    is reset at each of them even in a stream. `per_token`: scores list their units. `memory`: a memory of the
+    corpus beside the model; with `adapt` a copy of it learns from each unit that was scored, in the order of the lines.
+    Raises CharrnnError where a log-probability is not finite.
     """
-    carried = _Stream(model) if stream and not lines else None
+    reader = None if memory is None else MemoryReader(memory.copy() if adapt else memory, model, adapt=adapt)
+    carried = _Stream(model, reader) if stream and not lines else None
     for chunk in chunks:
         scores: list[Score] = []
         for long, part in groupby(chunk, lambda line: len(line.data) > _PIECE):
             if long:
                 for line in part:
-                    text, ended = carried or _Stream(model), line.ended or not stream
+                    text, ended = carried or _Stream(model, reader), line.ended or not stream
                     scores.append(_score_long(vocabulary, line.data, text, ended, per_token))
                 continue
             some = list(part)
             data, ended = [line.data for line in some], some[-1].ended or not stream
             if carried is None:
-                scores += _score_apart(model, vocabulary, data, ended, per_token)
+                scores += _score_apart(model, vocabulary, data, ended, per_token, reader)
             else:
                 units = _Lines(vocabulary, data, ended=ended)
                 scores += units.scores(carried.log_probs(units.units), per_token)
@@ -70,13 +76,21 @@ def score_lines(
 
 
 def _score_apart(
-    model: LanguageModel, vocabulary: Vocabulary, data: list[bytes], ended: bool, per_token: bool
-) -> list[Score]:
-    """Scores of independent lines, duplicates and common prefixes computed once."""
+    model: LanguageModel, vocabulary: Vocabulary, data: list[bytes], ended: bool, per_token: bool,
+    reader: MemoryReader | None,
+) -> list[Score]:  # fmt: skip
+    """Scores of independent lines; duplicates and common prefixes are computed once, unless a memory learns."""
+    if reader is not None and reader.adapt:
+        lines = _Lines(vocabulary, data, ended=ended)
+        return lines.scores(reader.line_log_probs(lines.units, lines.lengths), per_token)
     unterminated = [] if ended else [data.pop()]
     distinct = sorted(set(data))  # lines with a common prefix are neighbours
     lines = _Lines(vocabulary, distinct + unterminated, ended=ended)
-    scores = lines.scores(prefixes.log_probs(model, lines.units, lines.lengths), per_token)
+    if reader is not None:
+        log_probs = reader.line_log_probs(lines.units, lines.lengths)
+    else:
+        log_probs = prefixes.log_probs(model, lines.units, lines.lengths)
+    scores = lines.scores(log_probs, per_token)
     found = dict(zip(distinct, scores, strict=False))
     return [*map(found.__getitem__, data), *scores[len(distinct) :]]
 
@@ -225,11 +239,12 @@ def _sum(values: NDArray[np.float64]) -> float:
 
 
 class _Stream:
-    """The hidden state and the last unit of one long text."""
+    """The hidden state and the last unit of one long text, and the memory's state."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        self.model = model
+    def __init__(self, model: LanguageModel, reader: MemoryReader | None) -> None:
+        self.model, self.reader = model, reader
         self.state = model.zero_state(1)
+        self.memory_state = None if reader is None else reader.memory.start.copy()
         self.before = EOS
 
     def log_probs(self, units: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -240,5 +255,9 @@ class _Stream:
         result = np.empty(len(units) - 1)
         for start in range(0, len(result), _WINDOW):
             part = units[start : start + _WINDOW + 1, np.newaxis]
-            result[start : start + _WINDOW] = self.model.log_probs(part[:-1], part[1:], self.state)[:, 0]
+            if self.reader is None or self.memory_state is None:
+                log_probs = self.model.log_probs(part[:-1], part[1:], self.state)[:, 0]
+            else:
+                log_probs = self.reader.stream_log_probs(part[:-1], part[1:, 0], self.state, self.memory_state)
+            result[start : start + _WINDOW] = log_probs
         return result

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import SamplingConfig
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.tasks.memory_sampling import MemorySampler
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
+    from charrnn.models.memory import Memory
     from charrnn.text.vocabulary import Decoder, Vocabulary
 
 LINE_LIMIT = 10_000  # units after which a line without an end is cut
@@ -70,16 +72,21 @@ def sample(
     *,
     count: int = 1,
     stride: int = 64,
+    memory: Memory | None = None,
 ) -> Iterator[Piece]:
     """Yield `count` samples of every prompt, in order, in pieces of at most about `stride` units.
 
-    The hidden state starts at zero, the end-of-line is the first input, then come the units of the prompt. Raises
-    `CharrnnError` where the model computes numbers that are not finite.
+    The hidden state starts at zero, the end-of-line is the first input, then come the units of the prompt. With a
+    `memory` of the corpus units are drawn from the distribution of both. Raises `CharrnnError` where the model computes
+    numbers that are not finite, and `UsageError` for `max_copy` without a memory.
     """
+    if config.max_copy and memory is None:
+        raise UsageError("`max_copy` needs the corpus, which a model trained with `memory` has; leave it out")
+    sampler = None if memory is None else MemorySampler(memory, config)
     rows, total = samples_at_once(vocabulary), len(prompts) * count
     for first in range(0, total, rows):
         jobs = [divmod(number, count) for number in range(first, min(first + rows, total))]
-        yield from _sample_batch(model, vocabulary, prompts, jobs, config, stride)
+        yield from _sample_batch(model, vocabulary, prompts, jobs, config, stride, sampler)
 
 
 def advance(
@@ -156,12 +163,14 @@ def _sample_batch(
     jobs: Sequence[tuple[int, int]],
     config: SamplingConfig,
     stride: int,
+    sampler: MemorySampler | None,
 ) -> Iterator[Piece]:
     encoded = {prompt: encode_prompt(vocabulary, prompts[prompt])[0] for prompt in dict(jobs)}
     columns = {prompt: column for column, prompt in enumerate(encoded)}
     states, last = read_prompts(model, list(encoded.values()), lines=config.lines)
     rows = np.array([columns[prompt] for prompt, _ in jobs])
     state, previous = np.ascontiguousarray(states[:, rows]), last[rows]
+    contexts = None if sampler is None else sampler.contexts(list(encoded.values()))[rows]
     samples = [
         _Sample(
             prompt,
@@ -177,7 +186,10 @@ def _sample_batch(
         steps = stride if config.length is None else min(stride, config.length - drawn)
         if running and steps:
             uniforms = np.stack([one.random.random(steps) for one in running], axis=1)
-            units = advance(model, state, previous, uniforms, config)
+            if sampler is None or contexts is None:
+                units = advance(model, state, previous, uniforms, config)
+            else:
+                units = sampler.advance(model, state, previous, contexts, uniforms)
             drawn += len(units)
             for one, column in zip(running, units.T, strict=True):
                 one.take(column, config)
@@ -189,6 +201,7 @@ def _sample_batch(
         if len(unfinished) < len(running):
             running = [running[row] for row in unfinished]
             state, previous = np.ascontiguousarray(state[:, unfinished]), previous[unfinished]
+            contexts = None if contexts is None else contexts[unfinished]
         while head < len(samples):
             one = samples[head]
             if one.ready or one.stopped_by is not None:

@@ -13,12 +13,14 @@ from charrnn.formats import TextSide
 from charrnn.runtime.seeds import random_seed
 from charrnn.settings import require_whole
 from charrnn.tasks.arguments import all_bytes
+from charrnn.tasks.copies import Copies
 from charrnn.tasks.line_scoring import score_lines
-from charrnn.tasks.sampling import LINE_LIMIT, Piece, sample
+from charrnn.tasks.sampling import LINE_LIMIT, Piece, encode_prompt, sample
 from charrnn.tasks.score_records import Line, Score
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
+    from charrnn.models.memory import Memory
 
 
 class TrainedLanguageModel:
@@ -29,7 +31,9 @@ class TrainedLanguageModel:
 
     task = "language"
 
-    def __init__(self, network: LanguageModel, side: TextSide) -> None:
+    def __init__(self, network: LanguageModel, side: TextSide, memory: Memory | None = None) -> None:
+        self.memory = memory
+        self._copies: Copies | None = None
         self.network, self.vocabulary, self.text = network, side.vocabulary, side.config
 
     def __repr__(self) -> str:
@@ -51,7 +55,16 @@ class TrainedLanguageModel:
         bfloat16 = uses_bfloat16(threads, precision)
         network = LanguageModel(checkpoint.model, threads=threads, bfloat16=bfloat16)
         network.load(checkpoint.weights)
-        return cls(network, checkpoint.data)
+        memory = None
+        if checkpoint.memory:
+            from charrnn.models.memory import Memory
+
+            memory = Memory.load(checkpoint.memory, checkpoint.vocabulary, lines=checkpoint.text.lines)
+        return cls(network, checkpoint.data, memory)
+
+    def without_memory(self) -> TrainedLanguageModel:
+        """The network alone."""
+        return TrainedLanguageModel(self.network, TextSide(self.vocabulary, self.text))
 
     def score(self, texts: Iterable[str | bytes], *, per_token: bool = False) -> list[Score]:
         """Score each text as a line: one Score a text, in order, with its log-probability in nats.
@@ -127,12 +140,27 @@ class TrainedLanguageModel:
         self, prompts: Sequence[bytes], config: SamplingConfig, *, count: int = 1, stride: int = 64
     ) -> Iterator[Piece]:
         """Pieces of `count` samples of each prompt, in order, see `sampling.sample`."""
-        return sample(self.network, self.vocabulary, prompts, config, count=count, stride=stride)
+        return sample(
+            self.network, self.vocabulary, prompts, config, count=count, stride=stride, memory=self.memory
+        )  # fmt: skip
+
+    def copied(self, text: bytes, longest: int) -> tuple[int, int]:
+        """How many units of a text lie in copies of more than `longest` units of the corpus, and of how many.
+
+        Raises UsageError where the model has no memory of it.
+        """
+        if self.memory is None:
+            raise UsageError("what is copied can be told by a model trained with `memory` only")
+        if self._copies is None or self._copies.length != longest:
+            self._copies = Copies(self.memory.text, longest)
+        ids = encode_prompt(self.vocabulary, text)[0]
+        return int(self._copies.copied(ids).sum()), len(ids)
 
     def score_chunks(
-        self, chunks: Iterable[Sequence[Line]], *, stream: bool = False, per_token: bool = False
+        self, chunks: Iterable[Sequence[Line]], *, stream: bool = False, per_token: bool = False, adapt: bool = False
     ) -> Iterator[list[Score]]:
         """The scores of each chunk of lines, in order, see `line_scoring.score_lines`."""
         return score_lines(
-            self.network, self.vocabulary, chunks, stream=stream, lines=self.text.lines, per_token=per_token
-        )
+            self.network, self.vocabulary, chunks, stream=stream, lines=self.text.lines, per_token=per_token,
+            memory=self.memory, adapt=adapt,
+        )  # fmt: skip

@@ -14,7 +14,7 @@ import time
 import unicodedata
 import weakref
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from charrnn.runtime.lock import try_lock
 from charrnn.text.bounds import IdBound, bound_of
 from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.text.vocabulary import EOS, Vocabulary
 
 LAYOUT = 5  # version of the encoded files: those of another version are not read
 RECORD = "corpus.json"
@@ -78,6 +78,26 @@ class Corpus:
     validation: Part | None
     digest: str
     notes: list[str] = field(default_factory=list)
+    calibration: NDArray[np.unsignedinteger] | None = None  # the end of the training part, which the network never sees
+
+    def hold_back(self, tokens: int) -> None:
+        """Take the last `tokens` of the training part out of it, from the beginning of a line on if it has lines."""
+        ids = self.train.ids
+        begin = len(ids) - tokens
+        if self.train.lines:
+            begin = int(np.flatnonzero(ids[:begin] == EOS)[-1]) + 1 if (ids[:begin] == EOS).any() else 0
+        if not 0 < begin < len(ids):
+            raise CharrnnError(
+                f"the training part has {len(ids):,} tokens, and a memory needs some to fit its weights with; give "
+                "more text, or leave `memory` out"
+            )
+        share = begin / len(ids)
+        self.calibration = ids[begin:]
+        part = self.train
+        self.train = replace(
+            part, ids=ids[:begin], bytes=round(part.bytes * share), characters=round(part.characters * share),
+            spelling=part.spelling * share,
+        )  # fmt: skip
 
     def sizes(self) -> dict[str, Any]:
         """The digest and the sizes of each part, for logs and checkpoints."""

@@ -26,6 +26,8 @@ class Keeper:
     `last_good` is the state at the last validation whose numbers were finite, `best_weights` are those with the lowest
     validation loss.
 
+    `memory` are the tensors that the task adds when training is over, see `Task.complete`.
+
     `changed`: the state has changed since the last checkpoint. `save_seconds`: how long writing that one took.
     """
 
@@ -33,6 +35,7 @@ class Keeper:
         self.spec, self.network, self.learner = spec, network, learner
         self.last_good = Snapshot(learner)
         self.best_weights: Arrays | None = None
+        self.memory: dict[str, Any] = {}
         self.changed = False
         self.save_seconds = 0.0
         self._saved_at = spec.elapsed()
@@ -101,6 +104,7 @@ class Keeper:
             timings,
             self.best_weights or self.network.tensors(),
             tensors,
+            self.memory,
             self.spec.task.format,
         )
         checkpoint.save(self.spec.output, written)

@@ -60,6 +60,7 @@ class TimeBudget:
     validation_tokens: int
     final_tokens: int
     save: float  # seconds to write a checkpoint
+    completion: float = 0.0  # seconds of `Task.complete`
 
     @property
     def validation(self) -> float:
@@ -70,6 +71,7 @@ class TimeBudget:
     def reserve(self) -> float:
         """Seconds that must be left after the last step: validation, saving, the end of the process and a margin."""
         final = self.final_tokens * self.speed.validation_token
+        final += self.completion
         return self.validation + final + 1.5 * self.save + min(0.4 + 0.01 * self.limit, 0.15 * self.limit)
 
     def observe_step(self, seconds: float | None) -> None:
@@ -146,13 +148,16 @@ class Planner:
         progress.plans = [Plan(0, total)]
         return bool(plans)
 
-    def plan_time(self, progress: Progress, speed: Speed, elapsed: float, nbytes: int) -> None:
-        """Plan for what is left of the time limit after `elapsed` seconds; a checkpoint has `nbytes` bytes."""
+    def plan_time(
+        self, progress: Progress, speed: Speed, elapsed: float, nbytes: int, completion: float = 0.0
+    ) -> None:  # fmt: skip
+        """Plan for what is left of the time limit after `elapsed` seconds; a checkpoint has `nbytes` bytes, and what
+        the task does at the end takes `completion` seconds."""
         limit = self.config.max_time
         assert limit is not None
         token = speed.validation_token
         final = self._affordable(0.1 * limit, token)
-        self.budget = budget = TimeBudget(limit, speed, 0, final, 0.02 + nbytes / 300e6)
+        self.budget = budget = TimeBudget(limit, speed, 0, final, 0.02 + nbytes / 300e6, completion)
         # How often and how much to validate depends on the number of steps, which depends on the time that takes.
         total = progress.step + budget.steps_left(elapsed)
         for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from charrnn.errors import CharrnnError, DivergedError
@@ -91,7 +91,8 @@ class Run:
 
     def _plan_time(self, speed: Speed) -> None:
         size = sum(array.nbytes for array in self.learner.arrays().values())
-        self.planner.plan_time(self.progress, speed, self.elapsed(), size)
+        completion = self.task.completion_seconds(self.network, self.spec.dataset)
+        self.planner.plan_time(self.progress, speed, self.elapsed(), size, completion)
 
     def _begin(self) -> events.Start:
         interval = self.planner.interval(self.progress.plans[0].total)
@@ -258,6 +259,7 @@ class Run:
         if again and self.planner.final_tokens != 0:  # which leaves time for it
             yield self.save()  # the evaluation may take long, with other weights in the network
             final = self._evaluate_best()
+        final = self._complete(final)
         end = describe_end(
             self.spec, self.network, self.batches, progress, final, speed=self.meter.mean_speed(), reason=reason
         )
@@ -274,11 +276,23 @@ class Run:
 
     def _evaluate_best(self) -> Metrics:
         """The metrics of the best weights on the whole held-out part, or as much of it as a time limit allows."""
-        assert self.keeper.best_weights is not None
+        with self._best_weights():
+            return self._timed_evaluation(self.planner.final_tokens)
+
+    def _complete(self, final: Metrics | None) -> Metrics | None:
+        """Make what the task adds to the checkpoint with the best weights; returns the metrics with what it adds."""
+        with self._best_weights():
+            self.keeper.memory, final = self.task.complete(self.network, self.spec.dataset, final)
+        return final
+
+    @contextmanager
+    def _best_weights(self) -> Iterator[None]:
+        """The best weights in the network, as long as the block runs."""
         latest = self.network.parameters.copy()
         try:
-            self.network.load(self.keeper.best_weights)
-            return self._timed_evaluation(self.planner.final_tokens)
+            if self.keeper.best_weights is not None:
+                self.network.load(self.keeper.best_weights)
+            yield
         finally:
             self.network.parameters[:] = latest
             self.network.invalidate()

@@ -17,6 +17,8 @@ from charrnn.training.clock import stopwatch
 from charrnn.training.options import Options
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from charrnn.checkpoint import Checkpoint
     from charrnn.config import TrainingConfig
     from charrnn.nn.context import Context
@@ -271,6 +273,17 @@ class Task(Protocol[D, N]):
     def is_whole(self, metrics: Metrics, part: Any) -> bool:
         """Whether `evaluate` looked at all of the part; if not, the best weights are evaluated again at the end."""
         return metrics.tokens >= len(part)
+
+    def completion_seconds(self, network: N, dataset: D) -> float:
+        """About how long `complete` takes; a time limit leaves room for it."""
+        return 0.0
+
+    def complete(
+        self, network: N, dataset: D, final: Metrics | None
+    ) -> tuple[dict[str, NDArray[Any]], Metrics | None]:  # fmt: skip
+        """The tensors of a checkpoint's memory, made with the best weights when training is over; and the metrics
+        `final` with what it adds to them."""
+        return {}, final
 
     def sample(self, network: N, dataset: D, seed: int) -> str | None:
         """A sample of the network, to be shown during training; None if the task has none.

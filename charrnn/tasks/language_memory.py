@@ -1,0 +1,140 @@
+"""The memory of a language model's corpus: how it is fitted, and the log-probabilities of texts with it.
+
+The weights of its mixers are learned from a slice of the training part that neither the network nor the counts have
+seen: from what they have seen, both would be trusted too much. After that the slice is counted, too.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.models.memory import FITTING_RATE, LogProbs, Memory
+from charrnn.text.packing import by_length
+from charrnn.text.vocabulary import EOS
+
+if TYPE_CHECKING:
+    from charrnn.models import LanguageModel
+    from charrnn.models.memory import State
+    from charrnn.runtime.arrays import Array, Ids
+    from charrnn.text.corpus import Corpus, Part
+
+SLICE = 0.05  # of the training part, at most MOST_SLICE units
+MOST_SLICE = 200_000
+SPEED, OPERATIONS = 60_000, 10e9  # units a second; of the network, a second and thread
+MOST_EVALUATED = 1_000_000  # units
+STREAMS, CONTEXT = 32, 256  # in which the network reads the slice, and the units that each reads before its own
+WINDOW = 64
+POSITIONS = 1 << 14  # steps times rows that are computed at once
+
+
+def slice_size(tokens: int) -> int:
+    """How many units at the end of a training part of `tokens` are for the mixers."""
+    return min(MOST_SLICE, int(SLICE * tokens))
+
+
+def seconds(network: LanguageModel, corpus: Corpus) -> float:
+    """How long `fit_memory` and `bits_per_byte` take, about."""
+    assert corpus.calibration is not None
+    held_out = 0 if corpus.validation is None else min(len(corpus.validation), MOST_EVALUATED)
+    read = len(corpus.calibration) + held_out
+    weights = network.parameters.size * 2 / (network.threads * OPERATIONS)
+    return 1.0 + (len(corpus.train) + 3 * len(corpus.calibration) + held_out) / SPEED + read * weights
+
+
+def fit_memory(network: LanguageModel, corpus: Corpus) -> Memory:
+    """The memory of a corpus' training part, of which the network has not seen the end, `corpus.calibration`."""
+    assert corpus.calibration is not None
+    seen, config = len(corpus.train), network.config
+    text = np.concatenate([corpus.train.ids, corpus.calibration])
+    for part in (corpus.train.bound,):
+        if part is not None:
+            part.require(text)
+    memory = Memory.empty(corpus.vocabulary, text, config.memory_size, lines=corpus.config.lines)
+    ids = memory.counts.text
+    D = memory.code.nodes.shape[1]
+    state, weights = memory.start.copy(), memory.kept
+    nothing = np.zeros((min(seen, 1 << 16), D), np.float32)
+    for begin in range(0, seen, len(nothing)):
+        some = ids[begin : min(begin + len(nothing), seen)]
+        memory.read(some, nothing[: len(some)], state, weights, here=begin, rate=FITTING_RATE)
+    logits = slice_logits(memory, network, ids, seen)
+    memory.adaptive, memory.kept = _copy(weights), weights
+    memory.read(ids[seen:], logits, state.copy(), memory.kept, rate=FITTING_RATE)
+    memory.read(ids[seen:], logits, state, memory.adaptive, here=seen, rate=FITTING_RATE)
+    return memory
+
+
+def bits_per_byte(memory: Memory, network: LanguageModel, part: Part) -> float:
+    """The bits a byte of a held-out part, read with the memory as one text and not learned from; of a long one, of its
+    first units."""
+    ids = part.ids[:MOST_EVALUATED].astype(np.int32)
+    if part.bound is not None:
+        part.bound.require(ids)
+    log_probs = memory.read(ids, slice_logits(memory, network, ids, 0), memory.start.copy(), memory.kept)
+    nats = -float(log_probs.sum()) * len(part.ids) / len(ids) - part.spelling
+    return nats / math.log(2) / part.bytes
+
+
+def _copy(weights: Any) -> Any:
+    return type(weights)(*(array.copy() for array in weights))
+
+
+def slice_logits(memory: Memory, network: LanguageModel, ids: Ids, begin: int) -> Array:
+    """The network's logits (N - begin, D) on the way to the units of ids (N) from `begin` on, in parallel streams."""
+    count = len(ids) - begin
+    streams = max(1, min(STREAMS, count // CONTEXT))
+    length = -(-count // streams)
+    starts = begin + length * np.arange(streams)
+    state = network.zero_state(streams)
+    result = np.empty((count, memory.code.nodes.shape[1]), np.float32)
+    for offset in range(-CONTEXT, length, WINDOW):
+        positions = starts + (offset + np.arange(min(WINDOW, length - offset)))[:, None]
+        inputs = ids[np.clip(positions - 1, 0, len(ids) - 1)]
+        inputs[positions < 1] = EOS
+        hidden = network.forward(inputs, state, inputs == EOS if memory.code.lines else None)
+        inside = (positions < len(ids)) & (offset >= 0)
+        if inside.any():
+            found = positions[inside]
+            result[found - begin] = memory.path_logits(network, hidden[inside], ids[found])
+    return result
+
+
+class MemoryReader:
+    """Reads texts with a model and its memory, which learns from them if `adapt`."""
+
+    def __init__(self, memory: Memory, model: LanguageModel, *, adapt: bool) -> None:
+        self.memory, self.model, self.adapt = memory, model, adapt
+
+    def line_log_probs(self, units: Ids, lengths: NDArray[np.intp]) -> LogProbs:
+        """log P (N) of lines, each a text by itself: units (N + 1) and lengths (L) as in `line_scoring`."""
+        memory, model, targets = self.memory, self.model, np.ascontiguousarray(units[1:])
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        logits = np.zeros((len(targets), memory.code.nodes.shape[1]), np.float32)
+        for some in by_length(lengths, POSITIONS):
+            steps = np.arange(int(lengths[some].max()))[:, None]
+            inside = steps < lengths[some]
+            places = np.where(inside, bounds[some] + steps, 0)
+            inputs = np.where(steps > 0, units[places], EOS).astype(np.int32)
+            if len(steps):
+                hidden = model.forward(inputs, model.zero_state(len(some)))
+                logits[places[inside]] = memory.path_logits(model, hidden[inside], targets[places[inside]])
+        if not self.adapt:
+            return memory.read_lines(targets, bounds, logits, model)
+        result = np.empty(len(targets))
+        for begin, end in pairwise(bounds.tolist()):
+            result[begin:end] = memory.adapt(targets[begin:end], logits[begin:end], memory.start.copy())
+        return result
+
+    def stream_log_probs(self, inputs: Ids, targets: Ids, state: Array, memory_state: State) -> LogProbs:
+        """log P (N) of targets (N), each after inputs (N, 1); `state` (S, 1, H) and the memory's go on from both."""
+        targets = np.ascontiguousarray(targets)
+        hidden = self.model.forward(np.ascontiguousarray(inputs), state)[:, 0]
+        logits = self.memory.path_logits(self.model, hidden, targets)
+        if self.adapt:
+            return self.memory.adapt(targets, logits, memory_state)
+        return self.memory.read(targets, logits, memory_state, self.memory.kept)
