@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attention", "bridge", "contexts", "crf", "decode", "dense", "density", "draw", "dropout", "functions", "generate",
-    "gru", "inputs", "lstm", "matmul", "memory", "ngrams", "normalise", "optimizers", "packing", "paths", "pooling", "rnn",
-    "rounding", "softmax", "state", "text", "tile", "words",
+    "gru", "inputs", "lstm", "matmul", "memory", "ngrams", "normalise", "optimizers", "packing", "paths", "pooling",
+    "rnn", "rounding", "softmax", "state", "text", "tile", "words",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

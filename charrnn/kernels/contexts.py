@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from charrnn.runtime.arrays import Ids
-from charrnn.runtime.compile import inline, kernel
+from charrnn.runtime.compile import exact, inline
 
 ORDERS = (1, 2, 3, 4, 5, 6, 8)  # contexts of so many units
 WORD, WORDS, THREE_WORDS, SKIPPED, ABOVE, INDENT, NOTHING = range(len(ORDERS), len(ORDERS) + 7)  # the other contexts
@@ -73,7 +73,7 @@ def recent(state: Any, back: int) -> int:
     return state[RECENT + (seen - back) % CHECKED] if back <= seen else -1
 
 
-@kernel
+@exact
 def hash_contexts(state: Any, hashes: Any) -> None:
     """The hash of each context (C)."""
     key, n = ODD, 0
@@ -94,7 +94,7 @@ def hash_contexts(state: Any, hashes: Any) -> None:
     hashes[NOTHING] = np.uint64(0)
 
 
-@kernel
+@exact
 def find_matches(counts: Counts, state: Any, here: int, units: Any, levels: Any) -> None:
     """units (M): the one that follows each match, -1 for none; levels (M): of its length.
 
@@ -122,7 +122,7 @@ def find_matches(counts: Counts, state: Any, here: int, units: Any, levels: Any)
         levels[m] = min(length, 15) if length < 16 else min(16 + (length - 16) // 8, LEVELS - 1)
 
 
-@kernel
+@exact
 def note(code: Code, text: Ids, state: Any, unit: int) -> None:
     """The state after a unit; `text`: that in which the matches are."""
     if code.lines and unit == code.line_end:

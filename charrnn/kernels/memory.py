@@ -39,14 +39,14 @@ from charrnn.kernels.contexts import (
     note,
     recent,
 )
-from charrnn.kernels.functions import sigmoid
 from charrnn.runtime.arrays import Array, Ids
-from charrnn.runtime.compile import inline, kernel
+from charrnn.runtime.compile import exact, inline
 
 A_CONTEXT, A_MATCH = 3, 2  # inputs that each has
 NETWORK = A_CONTEXT * CONTEXTS + A_MATCH * len(MATCHES)  # the place of the network's logit among the inputs
 BIAS = NETWORK + 1
-INPUTS = (BIAS // 16 + 1) * 16
+LANES = 16
+INPUTS = (BIAS // LANES + 1) * LANES
 MIXERS = 3  # by node; by match and order; by the unit before
 ROWS = LEVELS * (len(ORDERS) + 1)  # of the second one
 LOGITS = 32  # intervals of secondary estimation
@@ -83,6 +83,7 @@ class Scratch(NamedTuple):
     levels: Any  # (M) int64
     bits: Any  # (M) int64: the bit that it predicts; -1: none
     rows: Any  # (MIXERS) int64
+    lanes: Array  # (LANES)
     sums: Array  # (MIXERS + 2): of the mixers; the probability, and the place within the interval
     found: Any  # (3) int64: rows of secondary estimation, and the interval
 
@@ -118,7 +119,26 @@ def bounded(x: Any) -> Any:
     return min(max(x, -_MOST), _MOST)
 
 
-@kernel
+@exact
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)) in float32."""
+    return _1 / (_1 + np.float32(math.exp(-x)))
+
+
+@exact
+def dot(x: Array, row: Array, lanes: Array) -> Any:
+    """The product of x and row (X), summed in `LANES` sums side by side, which one instruction adds to."""
+    lanes[:] = 0
+    for j in range(0, INPUTS, LANES):
+        for lane in range(LANES):
+            lanes[lane] += x[j + lane] * row[j + lane]
+    total = np.float32(0)
+    for lane in range(LANES):
+        total += lanes[lane]
+    return total
+
+
+@exact
 def gather(code: Code, counts: Counts, maps: Array, node: int, scratch: Scratch, claim: bool) -> int:
     """The inputs of all contexts at a node. `claim`: a slot that is found taken by another context is taken from it.
 
@@ -157,7 +177,7 @@ def gather(code: Code, counts: Counts, maps: Array, node: int, scratch: Scratch,
     return highest
 
 
-@kernel
+@exact
 def predict(
     code: Code, counts: Counts, weights: Weights, state: Any, node: int, network: float, scratch: Scratch, claim: bool
 ) -> float:  # fmt: skip
@@ -180,10 +200,7 @@ def predict(
     rows[0], rows[1], rows[2] = node, longest * (len(ORDERS) + 1) + order, before
     total = np.float32(0)
     for n in range(MIXERS):
-        row, value = weights.mixers[n, rows[n]], np.float32(0)
-        for j in range(INPUTS):
-            value += x[j] * row[j]
-        sums[n] = bounded(value)
+        sums[n] = bounded(dot(x, weights.mixers[n, rows[n]], scratch.lanes))
         total += weights.final[node, n] * sums[n]
     total = bounded(total)
     place = min((total + np.float32(8)) * np.float32(2), np.float32(LOGITS - 0.01))
@@ -205,7 +222,7 @@ def predict(
     return probability
 
 
-@kernel
+@exact
 def learn_weights(weights: Weights, scratch: Scratch, node: int, bit: Any, rate: float) -> None:
     """One step of all that is learned, after `predict` and the bit that came."""
     x, y = scratch.inputs, np.float32(bit)
@@ -230,7 +247,7 @@ def learn_weights(weights: Weights, scratch: Scratch, node: int, bit: Any, rate:
             weights.maps[c, scratch.counts[c]] = p + (y - p) * _MAP_RATE
 
 
-@kernel
+@exact
 def count_bit(slots: Any, scratch: Scratch, bit: Any) -> None:
     """Count a bit in the slots that `gather` found."""
     for c in range(CONTEXTS):
@@ -241,7 +258,7 @@ def count_bit(slots: Any, scratch: Scratch, bit: Any) -> None:
         slots[c, place] = (slot & _CHECK) | (np.uint32(_AFTER[seen, bit]) << np.uint32(16)) | np.uint32(p)
 
 
-@kernel
+@exact
 def read(
     code: Code, counts: Counts, weights: Weights, state: Any, ids: Ids, network: Array, scratch: Scratch, here: int,
     rate: float, log_probs: Any,
@@ -268,7 +285,7 @@ def read(
         note(code, counts.text, state, unit)
 
 
-@kernel
+@exact
 def read_lines(
     code: Code, counts: Counts, weights: Weights, start: Any, ids: Ids, bounds: Any, network: Array, scratch: Scratch,
     state: Any, log_probs: Any, begin: int, end: int,
@@ -282,7 +299,7 @@ def read_lines(
         read(code, counts, weights, state, ids[some], network[some], scratch, -1, 0.0, log_probs[some])
 
 
-@kernel
+@exact
 def spread(
     code: Code, counts: Counts, weights: Weights, state: Any, network: Array, scratch: Scratch, log_probs: Array
 ) -> None:

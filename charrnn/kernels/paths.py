@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from charrnn.kernels.contexts import Code
-from charrnn.kernels.functions import largest
 from charrnn.kernels.memory import bounded
 from charrnn.runtime.arrays import Array, Ids
-from charrnn.runtime.compile import inline, kernel
+from charrnn.runtime.compile import exact, inline
 
 
-@kernel
+@exact
 def add_up(code: Code, logits: Array, sums: Any) -> None:
     """sums (V + 1) float64: of the exponentials of logits (V) in the order of the code, up to each place."""
-    top = largest(logits)
+    top = logits[0]
+    for value in logits:
+        top = max(top, value)
     sums[0] = 0
     for place in range(logits.size):
         sums[place + 1] = sums[place] + math.exp(logits[code.order[place]] - top)
@@ -34,7 +35,7 @@ def node_logit(code: Code, sums: Any, node: int) -> Any:
     return bounded(np.float32(math.log((one + least) / (zero + least))))
 
 
-@kernel
+@exact
 def path_logits(code: Code, logits: Array, targets: Ids, sums: Any, out: Array) -> None:
     """out (N, D): the logits at the nodes on the way to targets (N), of a network's logits (N, V). sums (V + 1)."""
     for n in range(targets.size):
@@ -43,7 +44,7 @@ def path_logits(code: Code, logits: Array, targets: Ids, sums: Any, out: Array) 
             out[n, depth] = node_logit(code, sums, code.nodes[targets[n], depth])
 
 
-@kernel
+@exact
 def all_logits(code: Code, logits: Array, sums: Any, out: Array) -> None:
     """out (V - 1): the logits at all nodes, of a network's logits (V)."""
     add_up(code, logits, sums)

@@ -204,8 +204,19 @@ class Memory:
         k, C = kernels.memory, kernels.contexts.CONTEXTS
         slots, seen, rows, found = (np.zeros(size, np.int64) for size in (C, C, k.MIXERS, 3))
         bits = self._matches()[0]
-        inputs, sums = np.zeros(k.INPUTS, np.float32), np.zeros(k.MIXERS + 2, np.float32)
-        return k.Scratch(np.zeros(C, np.uint64), inputs, slots, seen, *self._matches(), bits, rows, sums, found)
+        inputs, lanes, sums = (np.zeros(size, np.float32) for size in (k.INPUTS, k.LANES, k.MIXERS + 2))
+        return k.Scratch(
+            np.zeros(C, np.uint64),
+            inputs,
+            slots,
+            seen,
+            *self._matches(),
+            bits,
+            rows,
+            np.zeros(k.LANES, np.float32),
+            sums,
+            found,
+        )
 
 
 def first_weights(V: int) -> Any:

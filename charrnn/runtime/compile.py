@@ -189,6 +189,18 @@ def kernel(function: Function) -> Function:
     return made
 
 
+def exact(function: Function) -> Function:
+    """Decorator: as `kernel`, with IEEE arithmetic as it is written.
+
+    Where kernels call kernels, LLVM compiles copies of one function, and which of them runs depends on what else was
+    compiled in the process. What may be reassociated or contracted can have other last bits in each copy.
+    """
+    compiled: Any = numba.njit(nogil=True, **{**OPTIONS, "fastmath": False})(function)
+    compiled._cache = Cache(function)
+    made: Function = compiled
+    return made
+
+
 def inline(function: Function) -> Function:
     """Decorator: compile a small function into each kernel that calls it."""
     compiled: Function = numba.njit(inline="always", **OPTIONS)(function)

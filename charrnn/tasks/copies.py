@@ -21,7 +21,8 @@ class Copies:
         """Which of V units (V) would make a run of the text of the last `length` units; recent (`length`)."""
         if not len(self._runs) or recent[0] < 0:  # there were not so many units yet
             return np.zeros(V, np.bool_)
-        start = _hashes(recent, self.length)[0] * _BASE if self.length else np.uint64(0)
+        with np.errstate(over="ignore"):
+            start = _hashes(recent, self.length)[0] * _BASE
         return self._are_runs(start + np.arange(1, V + 1, dtype=np.uint64))
 
     def copied(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
