@@ -129,10 +129,12 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
     if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be
         best = {"loss": result["val_loss"], "bits_per_byte": result.get("val_bits_per_byte")}
     if (loss := _number(best.get("loss"))) is not None:
+        with_memory = _number(result.get("val_memory_bits_per_byte"))
         bits, step = _number(best.get("bits_per_byte")), _number(progress.get("best_step"))
         yield (
             f"best        validation loss {loss:.4f}"
             + (f", {bits:.3f} bits per byte" if bits is not None else "")
+            + (f", {with_memory:.3f} with the memory" if with_memory is not None else "")
             + (f", at step {step:,}" if step is not None else "")
         )
         yield from _figures(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,10 @@ def language(description: dict[str, Any]) -> Lines:
     if model["cutoffs"]:
         yield "output", f"adaptive softmax, clusters from unit {', '.join(f'{cut:,}' for cut in model['cutoffs'])}"
     yield "parameters", f"{description['parameters']:,}"
+    sizes = {name: math.prod(shape) for name, shape in description["tensors"].items() if name.startswith("memory.")}
+    if units := sizes.pop("memory.text", 0):
+        nbytes = 4 * sum(sizes.values()) + units * (1 if vocabulary["size"] <= 256 else 2)
+        yield "memory", f"of {counted(units, 'unit')}, {nbytes / 1e6:.1f} MB"
     words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
     yield "text", f"{', '.join(words)}; {counted(vocabulary['size'], 'unit')}"
     yield "frequent", " ".join(map(unit, vocabulary["most_frequent"]))

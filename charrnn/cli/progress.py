@@ -83,7 +83,9 @@ def figures_text(figures: Mapping[str, float | None]) -> str:
     """The metrics of a validation, those that there are; of bits only those per byte."""
     known = {name: value for name, value in figures.items() if value is not None}
     if "bits_per_byte" in known:
-        return f"{known['bits_per_byte']:.3f} bits per byte"
+        with_memory = known.get("memory_bits_per_byte")
+        more = "" if with_memory is None else f", {with_memory:.3f} with the memory"
+        return f"{known['bits_per_byte']:.3f} bits per byte{more}"
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
 
 

@@ -131,7 +131,7 @@ def note(code: Code, text: Ids, state: Any, unit: int) -> None:
     for m in range(len(_MATCHES)):
         length = state[POINTERS + len(_MATCHES) + m]
         if length:
-            if text[state[POINTERS + m]] == unit:
+            if text[state[POINTERS + m]] == unit and state[POINTERS + m] + 1 < text.size:
                 state[POINTERS + m] += 1
                 state[POINTERS + len(_MATCHES) + m] = min(length + 1, LONGEST)
             else:

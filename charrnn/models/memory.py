@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import kernels
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, NotFiniteError
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job
 from charrnn.text.huffman import huffman_tree
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FITTING_RATE, READING_RATE = 0.006, 0.003  # of the weights: in training, and while a text is read
 SLOTS_A_UNIT = 4  # of each context, if the memory's size allows it
 MOST_SLOTS = (1 << 32) - 2
+MOST_WEIGHT = 1e4  # of a mixer: whatever is learned is far smaller
 UNITS_AT_ONCE = 1 << 15  # read in one call, so that a signal is noticed
 LOGITS_AT_ONCE = 1 << 22  # of a network
 
@@ -87,9 +88,10 @@ class Memory:
                 wanted = getattr(known, name)
                 if array.shape != wanted.shape or array.dtype != np.float32 or not np.isfinite(array).all():
                     raise CharrnnError(f"the memory is damaged: {part}.{name} has another shape, or numbers not finite")
-            for name in ("maps", "matches"):
-                if values[name].min() < 0 or values[name].max() > 1:
-                    raise CharrnnError(f"the memory is damaged: {part}.{name} has numbers that are no probabilities")
+            for name, array in values.items():
+                low, high = (-MOST_WEIGHT, MOST_WEIGHT) if name in ("mixers", "final") else (0, 1)
+                if array.min() < low or array.max() > high:
+                    raise CharrnnError(f"the memory is damaged: {part}.{name} has numbers out of range")
             weights.append(type(known)(**values))
         counts = k.Counts(slots, places, text.astype(np.int32))
         return cls(vocabulary, text, counts, *weights, lines=lines)
@@ -172,6 +174,8 @@ class Memory:
         for begin in range(0, N, size):
             some = slice(begin, begin + size)
             logits = model.logits(hidden[some])
+            if not np.isfinite(logits).all():
+                raise NotFiniteError
 
             def work(first: int, last: int, thread: int, logits: Array = logits, begin: int = begin) -> None:
                 kernels.paths.path_logits(
@@ -185,6 +189,8 @@ class Memory:
     def next_log_probs(self, logits: Array, state: State) -> Array:
         """log P (V) of the next unit, in nats, given the network's logits (V)."""
         V = len(self.code.lengths)
+        if not np.isfinite(logits).all():
+            raise NotFiniteError
         network, result = np.empty(V - 1, np.float32), np.empty(V, np.float32)
         kernels.paths.all_logits(self.code, logits, np.empty(V + 1), network)
         kernels.memory.spread(self.code, self.counts, self.kept, state, network, self.scratch(), result)
@@ -213,7 +219,7 @@ class Memory:
             *self._matches(),
             bits,
             rows,
-            np.zeros(k.LANES, np.float32),
+            lanes,
             sums,
             found,
         )
