@@ -96,9 +96,10 @@ class LanguageFormat:
 
     def describe(self, model: ModelConfig, data: TextSide) -> dict[str, Any]:
         """See `TaskFormat`."""
-        return {
-            "model": dataclasses.asdict(model), "text": data.to_json(), "input": self.side, "output": self.side
-        }  # fmt: skip
+        fields = dataclasses.asdict(model)
+        if not model.memory:
+            del fields["memory"], fields["memory_size"]
+        return {"model": fields, "text": data.to_json(), "input": self.side, "output": self.side}
 
     def tensor_shapes(self, model: ModelConfig, most: int) -> Mapping[str, Shape]:
         """See `TaskFormat`."""

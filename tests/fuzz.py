@@ -32,9 +32,9 @@ from charrnn import tasks
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli import info, sample_numbers, sample_texts, streams
 from charrnn.cli.by_task import PREDICT, SCORE, Asked
-from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError
 from charrnn.models import LanguageModel
+from charrnn.sampling_config import SamplingConfig
 from charrnn.tasks.line_scoring import score_lines
 from charrnn.tasks.sampling import sample
 from charrnn.tasks.score_records import Line

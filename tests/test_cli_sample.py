@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from charrnn.cli import sample as command
-from charrnn.cli import streams
+from charrnn.cli import sample_output, streams
 from charrnn.cli.main import main
 from charrnn.tasks.sampling import Piece
 from charrnn.text.vocabulary import Vocabulary
@@ -170,11 +170,11 @@ def test_only_what_a_sample_itself_ends_with_counts_as_its_delimiter() -> None:
     written = FakeTerminal()
     ends = [b"x\n", b"", b"a-", b"-", b"--"]
     pieces = [Piece(0, index, data, 1, "line") for index, data in enumerate(ends)]
-    command._write_text(cast(Any, written), pieces, [b""], b"\n")
+    sample_output.write_text(cast(Any, written), pieces, [b""], b"\n")
     assert "".join(written.writes) == "x\n\na-\n-\n--\n"
     written.writes.clear()
     cut = [Piece(0, 0, b"a-", 2, None), Piece(0, 0, b"-", 3, "length"), Piece(0, 1, b"-", 1, "length")]
-    command._write_text(cast(Any, written), cut, [b""], b"--")
+    sample_output.write_text(cast(Any, written), cut, [b""], b"--")
     assert "".join(written.writes) == "a-----"
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from charrnn import checkpoint
-from charrnn.config import SamplingConfig, TextConfig
+from charrnn.config import TextConfig
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
+from charrnn.sampling_config import SamplingConfig
 from charrnn.tasks import trained_translator
 from charrnn.tasks.translate import TASK
 from charrnn.text.vocabulary import Vocabulary

@@ -18,9 +18,10 @@ from charrnn.cli.options import ConfigOption
 from charrnn.cli.options_page import options_page
 from charrnn.cli.streams import with_option_names
 from charrnn.cli.table import with_settings
-from charrnn.config import MOST_UNITS, ModelConfig, SamplingConfig, TextConfig, TrainingConfig
+from charrnn.config import MOST_UNITS, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import record_from_json
+from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import check_settings, setting, settings_of
 from charrnn.task_config import PairsConfig, RecordsConfig
 
@@ -142,7 +143,7 @@ NUMBERS = [(kind, entry) for kind in CONFIGS for entry, _ in settings_of(kind) i
 def test_an_option_accepts_what_its_record_accepts(kind: type[Any], entry: dataclasses.Field[Any]) -> None:
     command = commands.load_command("sample" if kind is SamplingConfig else "train")
     option = names_of_options([command])[entry.name]
-    whole = (-1, 0, 1, 2, 999, 2**63 - 1, 2**63)
+    whole = (-1, 0, 1, 2, 999, 10**6, 2**63 - 1, 2**63)
     outcomes = set()
     for value in whole if str(entry.type).startswith("int") else (*whole[:3], 0.5, 0.95, 1.5, math.nan, math.inf):
         try:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn.config import SamplingConfig
 from charrnn.errors import UsageError
 from charrnn.kernels import draw as kernel
+from charrnn.sampling_config import SamplingConfig
 from charrnn.tasks.sampling import encode_prompt, read_prompts, sample
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN

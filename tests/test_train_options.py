@@ -70,6 +70,8 @@ ELSEWHERE = {
     "bidirectional": "test_classify.py::test_it_changes_what_is_learned",
     "pool": "test_classify.py::test_it_changes_what_is_learned",
     "ngrams": "test_classify.py::test_it_changes_what_is_learned",
+    "memory": "test_cli_memory.py::test_it_says_more_of_a_text_than_the_network",
+    "memory_size": "test_memory_model.py::test_its_size_is_bounded",
     "char_ngrams": "test_tag.py::test_it_changes_what_is_learned",
     "head": "test_tag.py::test_it_changes_what_is_learned",
     "attention": "test_translate.py::test_options_change_what_is_learned",

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
-from charrnn.cli import streams
+from charrnn.cli import sample_output, streams
 from charrnn.cli.by_task import refuse
 from charrnn.cli.model import open_model, with_memory
 from charrnn.cli.options import (
@@ -25,9 +25,9 @@ from charrnn.cli.options import (
 from charrnn.cli.parsers import length as parse_length
 from charrnn.cli.parsers import unescape, whole_number
 from charrnn.cli.table import flag, given, with_settings
-from charrnn.cli.visible import TerminalFilter
-from charrnn.config import DEFAULT_LENGTH, DISTRIBUTION, RUN, SamplingConfig
+from charrnn.config import DEFAULT_LENGTH, DISTRIBUTION, RUN
 from charrnn.errors import UsageError
+from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import listed
 
 if TYPE_CHECKING:
@@ -222,9 +222,9 @@ def sample(
                 echoed = some if echo else [b""] * len(some)
                 if format == "text":
                     end = b"\n" if delimiter is None else streams.encode(delimiter)
-                    _write_text(out, pieces, echoed, end)
+                    sample_output.write_text(out, pieces, echoed, end)
                 else:
-                    _write_json(out, pieces, some, echoed, seed)
+                    sample_output.write_json(out, pieces, some, echoed, seed)
                 out.flush()
         if novelty:
             share = 100 * copied / max(drawn, 1)
@@ -296,40 +296,3 @@ def _warn_unknown(prompts: Sequence[bytes], vocabulary: Vocabulary) -> bool:
         these = f"a {kind}" if len(unknown) == 1 else f"{len(unknown)} {kind}s"
         streams.warn(f"the prompt has {these} that the model does not know: {shown}; read as the unknown token")
     return bool(unknown)
-
-
-def _write_text(out: streams.Output, pieces: Iterable[Piece], echoed: Sequence[bytes], delimiter: bytes) -> None:
-    """Write each sample as it grows, and the delimiter after it."""
-    fresh, tail, terminal = True, b"", TerminalFilter()
-    for piece in pieces:
-        data = echoed[piece.prompt] + piece.data if fresh else piece.data
-        fresh = piece.stopped_by is not None
-        tail = (tail + data)[-max(1, len(delimiter)) :]
-        if fresh:
-            data += b"" if tail.endswith(delimiter) else delimiter
-            tail = b""
-        if out.terminal:
-            out.write(terminal.feed(data, last=fresh))
-        else:
-            out.write(data)
-
-
-def _write_json(
-    out: streams.Output, pieces: Iterable[Piece], prompts: Sequence[bytes], echoed: Sequence[bytes], seed: int
-) -> None:
-    """Write a JSON object a sample; bytes that are not UTF-8 become U+FFFD."""
-    parts: list[bytes] = []
-    for piece in pieces:
-        parts.append(piece.data)
-        if piece.stopped_by is None:
-            continue
-        record = {
-            "prompt": prompts[piece.prompt].decode("utf-8", "replace"),
-            "text": (echoed[piece.prompt] + b"".join(parts)).decode("utf-8", "replace"),
-            "index": piece.index,
-            "seed": seed,
-            "tokens": piece.tokens,
-            "stopped_by": piece.stopped_by,
-        }
-        parts = []
-        out.show_json(record)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from charrnn.cli import streams
 from charrnn.cli.predict_texts import warn_of_cut, warn_of_unknown
-from charrnn.config import SamplingConfig
+from charrnn.sampling_config import SamplingConfig
 from charrnn.tasks.trained_translator import TrainedTranslator
 
 

@@ -8,9 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ModelConfig, SamplingConfig, TextConfig, TrainingConfig
+from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import LANGUAGE, LanguageFormat, TextSide
+from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import counted
 from charrnn.tasks import language_advice, language_defaults, language_evaluation, language_memory
 from charrnn.tasks.language_memory import slice_size
@@ -33,7 +34,7 @@ class Language(Task[Corpus, "LanguageModel"]):
     """The language task; its dataset is an encoded corpus. For the methods see `Task`."""
 
     format: LanguageFormat = LANGUAGE
-    figures = ("bits_per_byte", "bits_per_character", "memory_bits_per_byte")
+    figures = ("bits_per_byte", "bits_per_character")
     verbs = ("sample", "score")
     settings = (TextConfig, ModelConfig, TrainingConfig)
 
@@ -145,16 +146,16 @@ class Language(Task[Corpus, "LanguageModel"]):
         return 0.0 if dataset.calibration is None else language_memory.seconds(network, dataset)
 
     def complete(
-        self, network: LanguageModel, dataset: Corpus, final: Metrics | None
-    ) -> tuple[dict[str, NDArray[Any]], Metrics | None]:  # fmt: skip
+        self, network: LanguageModel, dataset: Corpus
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:  # fmt: skip
         """Fit the memory of the training part, and evaluate both together on the held-out part."""
         if dataset.calibration is None:
-            return {}, final
+            return {}, {}
         memory = language_memory.fit_memory(network, dataset)
-        if final is not None and dataset.validation is not None:
-            bits = language_memory.bits_per_byte(memory, network, dataset.validation)
-            final = dataclasses.replace(final, figures={**final.figures, "memory_bits_per_byte": bits})
-        return memory.tensors(), final
+        if dataset.validation is None:
+            return memory.tensors(), {}
+        bits = language_memory.bits_per_byte(memory, network, dataset.validation)
+        return memory.tensors(), {"memory_bits_per_byte": bits}
 
     def sample(self, network: LanguageModel, dataset: Corpus, seed: int) -> str:
         """A sample of `SAMPLE_UNITS` units without a prompt, as text."""

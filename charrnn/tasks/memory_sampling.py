@@ -14,10 +14,10 @@ from charrnn.text.vocabulary import EOS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from charrnn.config import SamplingConfig
     from charrnn.models import LanguageModel
     from charrnn.models.memory import Memory
     from charrnn.runtime.arrays import Array, Ids
+    from charrnn.sampling_config import SamplingConfig
 
 Contexts = NDArray[np.int64]
 

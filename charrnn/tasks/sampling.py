@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.sampling_config import SamplingConfig
 from charrnn.tasks.memory_sampling import MemorySampler
 from charrnn.text.stops import StopFilter
 from charrnn.text.vocabulary import EOS, UNKNOWN

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import DEFAULT_LENGTH, SamplingConfig
+from charrnn.config import DEFAULT_LENGTH
 from charrnn.errors import UsageError
 from charrnn.formats import TextSide
 from charrnn.runtime.seeds import random_seed
+from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import require_whole
 from charrnn.tasks.arguments import all_bytes
 from charrnn.tasks.copies import Copies

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import SamplingConfig
 from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.runtime.seeds import random_seed
+from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import require_range, require_whole
 from charrnn.task_config import MOST_BEAM
 from charrnn.tasks.arguments import all_bytes, pairs_of_bytes

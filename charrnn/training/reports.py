@@ -39,12 +39,13 @@ def describe_start(
 
 
 def describe_end(
-    spec: RunSpec, network: Network, batches: Batches, progress: Progress, final: Metrics | None, *, speed: float,
-    reason: str,
+    spec: RunSpec, network: Network, batches: Batches, progress: Progress, final: Metrics | None,
+    figures: dict[str, float], *, speed: float, reason: str,
 ) -> End:  # fmt: skip
     """The `End` event of a run that ended for `reason`.
 
-    `final` are the metrics of its best weights, None without a held-out part; `speed` is in tokens per second.
+    `final` are the metrics of its best weights, None without a held-out part; `figures` those of `Task.complete`;
+    `speed` is in tokens per second.
     """
     return End(
         spec.elapsed(),
@@ -56,7 +57,7 @@ def describe_end(
         tokens_per_second=speed,
         train_loss=progress.train_loss,
         val_loss=final.loss if final else None,
-        val_figures={name: final.figures.get(name) if final else None for name in spec.task.figures},
+        val_figures={name: final.figures.get(name) if final else None for name in spec.task.figures} | figures,
         best_step=progress.best_step,
         stopped_by=reason,
     )

@@ -259,10 +259,11 @@ class Run:
         if again and self.planner.final_tokens != 0:  # which leaves time for it
             yield self.save()  # the evaluation may take long, with other weights in the network
             final = self._evaluate_best()
-        final = self._complete(final)
+        figures = self._complete()
         end = describe_end(
-            self.spec, self.network, self.batches, progress, final, speed=self.meter.mean_speed(), reason=reason
-        )
+            self.spec, self.network, self.batches, progress, final, figures, speed=self.meter.mean_speed(),
+            reason=reason,
+        )  # fmt: skip
         timed = ("seconds", "tokens_per_second")  # recorded under `timings`
         self.result = {name: value for name, value in end.result().items() if name not in timed}
         yield self.save()
@@ -279,11 +280,11 @@ class Run:
         with self._best_weights():
             return self._timed_evaluation(self.planner.final_tokens)
 
-    def _complete(self, final: Metrics | None) -> Metrics | None:
-        """Make what the task adds to the checkpoint with the best weights; returns the metrics with what it adds."""
+    def _complete(self) -> dict[str, float]:
+        """Make what the task adds to the checkpoint with the best weights; returns the figures of it."""
         with self._best_weights():
-            self.keeper.memory, final = self.task.complete(self.network, self.spec.dataset, final)
-        return final
+            self.keeper.memory, figures = self.task.complete(self.network, self.spec.dataset)
+        return figures
 
     @contextmanager
     def _best_weights(self) -> Iterator[None]:

@@ -85,8 +85,7 @@ class Network(Protocol):
     def loss(self, batch: Batch, dropout: DropoutKey | None = None) -> tuple[float, float]:
         """The summed loss of `batch` in nats and the sum of its weights; sets `gradient` to that of their quotient.
 
-        `batch.state` is replaced by the hidden state after the last step. Raises CharrnnError where an id is not in
-        the vocabulary.
+        `batch.state` becomes the hidden state after the last step. Raises CharrnnError where an id is out of range.
         """
 
     def invalidate(self) -> None:
@@ -212,14 +211,14 @@ class Task(Protocol[D, N]):
     def read(self, request: Request, initial: Checkpoint | None) -> D:
         """Read the dataset of a request.
 
-        `initial` is a checkpoint whose vocabulary, labels or columns are used: training begins from its weights.
-        Raises CharrnnError for data and UsageError for options that cannot be used.
+        `initial` is a checkpoint whose vocabulary, labels or columns are used: training begins from its weights. Raises
+        CharrnnError for data, UsageError for options.
         """
 
     def configure(self, request: Request, dataset: D, model: Any | None) -> tuple[Any, TrainingConfig]:
-        """The configurations of network and training: given options, and defaults that suit the data for the rest.
+        """The configurations of network, `model` unless that is None, and training: what is given, else defaults.
 
-        The network's is `model` unless that is None. Raises UsageError for options that contradict each other.
+        Raises UsageError for options that contradict each other.
         """
 
     def network(self, model: Any, config: TrainingConfig, dataset: D, threads: int) -> N:
@@ -278,18 +277,12 @@ class Task(Protocol[D, N]):
         """About how long `complete` takes; a time limit leaves room for it."""
         return 0.0
 
-    def complete(
-        self, network: N, dataset: D, final: Metrics | None
-    ) -> tuple[dict[str, NDArray[Any]], Metrics | None]:  # fmt: skip
-        """The tensors of a checkpoint's memory, made with the best weights when training is over; and the metrics
-        `final` with what it adds to them."""
-        return {}, final
+    def complete(self, network: N, dataset: D) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
+        """A checkpoint's memory, made with the best weights when training is over, and figures of it."""
+        return {}, {}
 
     def sample(self, network: N, dataset: D, seed: int) -> str | None:
-        """A sample of the network, to be shown during training; None if the task has none.
-
-        Raises CharrnnError when the network computes numbers that are not finite.
-        """
+        """A sample of the network, to be shown during training; None if the task has none. Raises CharrnnError."""
         return None
 
     def advise_at_start(self, spec: RunSpec) -> Iterator[Advice]:
@@ -305,10 +298,9 @@ class Task(Protocol[D, N]):
 class RunSpec:
     """The specification of a run: task, data, configuration and output.
 
-    `source` has what is needed to read the data again. `resumed` is the checkpoint to resume, read with its training
-    state, which is released once it is copied. `elapsed` returns the seconds since the start of the process. With
-    `samples` there is a sample at every validation, besides those of `config.sample_every`. `remarks` tell the user
-    how a resumed run differs from an uninterrupted one.
+    `source` has what is needed to read the data again. `resumed` is the checkpoint to resume, with its training state,
+    which is released once it is copied. `elapsed` returns the seconds since the process began. With `samples` there is
+    one at every validation, besides those of `config.sample_every`. `remarks`: how a resumed run differs from another.
     """
 
     task: Task[Any, Any]
