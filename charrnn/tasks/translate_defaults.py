@@ -3,7 +3,7 @@
 | units of the training part's outputs | epochs, without a budget or with a time limit | dropout |
 |:                                    :|:                                             :|:       :|
 | fewer than 100,000                   | 100                                           | 0.5     |
-| fewer than 1 million                 | 20                                            | 0.3     |
+| fewer than 1 million                 | 20                                            | 0.2     |
 | more                                 | 5                                             | 0.2     |
 
 Always: one LSTM layer of 256 units, half of them each way in the encoder, embeddings of 128. `docs/training.md` has the
@@ -35,7 +35,7 @@ class Scale(NamedTuple):
     dropout: float
 
 
-SCALES = (Scale(100_000, 100, 0.5), Scale(1_000_000, 20, 0.3), Scale(math.inf, 5, 0.2))
+SCALES = (Scale(100_000, 100, 0.5), Scale(1_000_000, 20, 0.2), Scale(math.inf, 5, 0.2))
 
 
 def records(given: Options) -> PairsConfig:
