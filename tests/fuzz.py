@@ -33,13 +33,11 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.cli import info, sample_numbers, sample_texts, streams
 from charrnn.cli.by_task import PREDICT, SCORE, Asked
 from charrnn.errors import CharrnnError
-from charrnn.models import LanguageModel
 from charrnn.sampling_config import SamplingConfig
-from charrnn.tasks.line_scoring import score_lines
-from charrnn.tasks.sampling import sample
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.tasks.trained_forecaster import TrainedForecaster
+from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.tasks.trained_tagger import TrainedTagger
 from charrnn.tasks.trained_translator import TrainedTranslator
 from charrnn.training import setup
@@ -76,13 +74,13 @@ def use(path: Path) -> str:
 
 
 def write_and_score(loaded: Checkpoint) -> None:
-    """Five units of a language model, and the score of a line."""
-    model = LanguageModel(loaded.model)
-    model.load(loaded.weights)
-    pieces = list(sample(model, loaded.vocabulary, [b"a"], SamplingConfig(length=5, lines=loaded.text.lines)))
+    """Five units of a language model, and the score of a line, which its memory may learn from."""
+    model = TrainedLanguageModel.of(loaded)
+    pieces = list(model.pieces([b"a"], SamplingConfig(length=5, lines=loaded.text.lines)))
     assert pieces[-1].tokens <= 5
     assert pieces[-1].stopped_by is not None
-    for ((score,),) in [list(score_lines(model, loaded.vocabulary, [[Line(b"a w1 \xc3\xa9 zz")]], per_token=True))]:
+    for adapt in (False, model.memory is not None):
+        [[score]] = model.score_chunks([[Line(b"a w1 \xc3\xa9 zz")]], per_token=True, adapt=adapt)
         assert np.isfinite([score.logprob, score.bits_per_byte, score.perplexity, *score.unit_logprobs]).all()
 
 

@@ -63,6 +63,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # Files without the state of a run, but with weights that one step has trained: of a task, a corpus, other options.
 TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "memory": ("language", CORPORA["language"] * 4, {"memory": True, "memory_size": 100_000}),
     "spans": ("tag", CORPORA["tag"], {"cell": ("lstm", "gru"), "dense": (5, 4), "layers": 2}),
     "parts of speech": (
         "tag",
@@ -80,7 +81,7 @@ TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 # Of each task: files with random weights, and files of a training run.
 FILES = {
-    "language": ("char", "word", "byte", "adaptive"),
+    "language": ("char", "word", "byte", "adaptive", "memory"),
     "classify": ("labels", "labels by words"),
     "tag": ("spans", "parts of speech"),
     "forecast": ("numbers by date", "numbers"),

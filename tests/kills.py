@@ -62,6 +62,7 @@ class Training:
 TEXT = ("--embedding-size", "8")
 TASKS = {
     "language": Training(sentences(400), (*TEXT, "--seq-length", "16", "--lines", "--unit", "word"), 20_000),
+    "memory": Training(sentences(400), (*TEXT, "--seq-length", "16", "--memory", "--memory-size", "1MB"), 20_000),
     "classify": Training(
         records(400), (*TEXT, "--task", "classify", "--unit", "char", "--pool", "attention", "--dense", "12"), 4_000
     ),

@@ -50,7 +50,6 @@ INPUTS = (BIAS // LANES + 1) * LANES
 MIXERS = 3  # by node; by match and order; by the unit before
 ROWS = LEVELS * (len(ORDERS) + 1)  # of the second one
 LOGITS = 32  # intervals of secondary estimation
-ESTIMATES = 1 << 16  # rows of each of the two tables of secondary estimation
 
 _MOST = np.float32(12)  # of a logit
 _CHECK, _COUNTS, _PROBABILITY = np.uint32(0xFF000000), np.uint32(0xFF), np.uint32(0xFFFF)
@@ -69,7 +68,7 @@ class Weights(NamedTuple):
     matches: Array  # (M, LEVELS)
     mixers: Array  # (MIXERS, rows, X)
     final: Array  # (V, MIXERS)
-    estimates: Array  # (2, ESTIMATES, LOGITS + 1)
+    estimates: Array  # (2, R, LOGITS + 1), R a power of two
 
 
 class Scratch(NamedTuple):
@@ -208,9 +207,9 @@ def predict(
     low = np.int64(place)
     share = place - np.float32(low)
     key = added(added(PRIME, node), before)
-    found = scratch.found
-    found[0] = np.int64(key & np.uint64(ESTIMATES - 1))
-    found[1] = np.int64(added(key, recent(state, 2)) >> np.uint64(20) & np.uint64(ESTIMATES - 1))
+    found, mask = scratch.found, np.uint64(weights.estimates.shape[1] - 1)
+    found[0] = np.int64(key & mask)
+    found[1] = np.int64(added(key, recent(state, 2)) >> np.uint64(20) & mask)
     found[2] = low
     p = sigmoid(total)
     result = p * np.float32(2)

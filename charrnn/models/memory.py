@@ -62,7 +62,7 @@ class Memory:
             np.full((k.CONTEXTS, wanted // 2 * 2), 1 << 15, np.uint32), np.zeros((len(k.MATCHES), places), np.int32),
             text.astype(np.int32),
         )  # fmt: skip
-        return cls(vocabulary, text, counts, first_weights(len(vocabulary)), None, lines=lines)
+        return cls(vocabulary, text, counts, first_weights(len(vocabulary), len(text)), None, lines=lines)
 
     @classmethod
     def load(cls, tensors: Mapping[str, NDArray[Any]], vocabulary: Vocabulary, *, lines: bool) -> Memory:
@@ -82,7 +82,7 @@ class Memory:
             raise CharrnnError("the memory is damaged: its places are not in its text")
         weights = []
         for part in ("kept", "adaptive"):
-            known = first_weights(V)
+            known = first_weights(V, len(text))
             values = {name: tensors.get(f"{part}.{name}", np.empty(0)) for name in known._fields}
             for name, array in values.items():
                 wanted = getattr(known, name)
@@ -225,8 +225,8 @@ class Memory:
         )
 
 
-def first_weights(V: int) -> Any:
-    """The weights before anything is learned, for V units: the mean of all experts, more of the network."""
+def first_weights(V: int, size: int) -> Any:
+    """The weights before anything is learned, for V units and a text of `size`: all experts alike, the network more."""
     k, C, M = kernels.memory, kernels.contexts.CONTEXTS, len(kernels.contexts.MATCHES)
     counts = np.arange(256)
     zeros, ones = counts >> 4, counts & 15
@@ -235,6 +235,7 @@ def first_weights(V: int) -> Any:
     mixers[:, :, 0 : last : k.A_CONTEXT] = 0.15
     mixers[:, :, last : k.NETWORK : k.A_MATCH] = 0.2
     mixers[:, :, k.NETWORK] = 0.4
+    rows = 1 << max(8, min(13, (size // 16).bit_length()))
     levels = 1 / (1 + np.exp(8 - np.arange(k.LOGITS + 1) / 2))
     return k.Weights(
         *(
@@ -242,7 +243,7 @@ def first_weights(V: int) -> Any:
             for array in (
                 np.tile((ones + 0.4) / (zeros + ones + 0.8), (C, 1)),
                 np.full((M, kernels.contexts.LEVELS), 0.9), mixers, np.full((V, k.MIXERS), 1 / k.MIXERS),
-                np.tile(levels, (2, k.ESTIMATES, 1)),
+                np.tile(levels, (2, rows, 1)),
             )
         )
     )  # fmt: skip
