@@ -12,17 +12,18 @@ import numpy as np
 from charrnn.runtime.arrays import Ids
 from charrnn.runtime.compile import exact, inline
 
-ORDERS = (1, 2, 3, 4, 5, 6, 8)  # contexts of so many units
-WORD, WORDS, THREE_WORDS, SKIPPED, ABOVE, INDENT, NOTHING = range(len(ORDERS), len(ORDERS) + 7)  # the other contexts
+ORDERS = (1, 2, 3, 4, 6, 8)  # contexts of so many units
+# The others: of words, of the line above, of the symbols between words, of what the longest match predicts.
+WORD, WORDS, THREE_WORDS, ABOVE, ABOVE_NEXT, SYMBOLS, PREDICTED = range(len(ORDERS), len(ORDERS) + 7)
 CONTEXTS = len(ORDERS) + 7
-MATCHES = (5, 12)  # a match begins where so many units are the same
+MATCHES = (4, 7, 16)  # a match begins where so many units are the same
 LEVELS = 24  # of the lengths of matches
 CHECKED = 32  # units that are compared to find a match; those remembered of what was read
 LONGEST = 400  # the length of a match counts to here
 LINE = 128  # units of a line that the next one sees above it
 
 # The state of one text that is read: int64, in these places.
-SEEN, WORD_HASH, WORD_BEFORE, WORD_BEFORE_THAT, COLUMN, FIRST, WIDTH_ABOVE = range(7)
+SEEN, WORD_HASH, WORD_BEFORE, WORD_BEFORE_THAT, SYMBOLS_HASH, COLUMN, WIDTH_ABOVE = range(7)
 POINTERS = 8  # the place of each match in the text, then the length of each; 0: none
 RECENT = 16  # a ring of the last units
 THIS_LINE = RECENT + CHECKED
@@ -73,25 +74,39 @@ def recent(state: Any, back: int) -> int:
     return state[RECENT + (seen - back) % CHECKED] if back <= seen else -1
 
 
+@inline
+def above(state: Any, column: int) -> Any:
+    """The unit in a column of the line above; -1: none."""
+    return state[LINE_ABOVE + column] if column < state[WIDTH_ABOVE] else -1
+
+
+@inline
+def predicted(units: Any, nothing: int) -> Any:
+    """The unit that the longest of the matches (M) predicts; `nothing` if none does."""
+    for m in range(len(MATCHES) - 1, -1, -1):
+        if units[m] >= 0:
+            return units[m]
+    return nothing
+
+
 @exact
-def hash_contexts(state: Any, hashes: Any) -> None:
-    """The hash of each context (C)."""
+def hash_contexts(state: Any, unit: int, hashes: Any) -> None:
+    """The hash of each context (C); `unit`: that which the longest match predicts."""
     key, n = ODD, 0
     for back in range(1, _ORDERS[-1] + 1):
         key = added(key, recent(state, back))
         if back == _ORDERS[n]:
             hashes[n] = key + np.uint64(n) * PRIME
             n += 1
-    word, before = added(np.uint64(state[WORD_HASH]), 77), np.uint64(state[WORD_BEFORE]) * ODD
-    column, first = state[COLUMN], state[FIRST]
-    above = state[LINE_ABOVE + column] if column < state[WIDTH_ABOVE] else -1
+    word, before = added(np.uint64(state[WORD_HASH]), WORD), np.uint64(state[WORD_BEFORE]) * ODD
+    last, up = recent(state, 1), above(state, state[COLUMN])
     hashes[WORD] = word
     hashes[WORDS] = added(word ^ before, WORDS)
     hashes[THREE_WORDS] = added(added(word ^ before, THREE_WORDS) ^ np.uint64(state[WORD_BEFORE_THAT]), THREE_WORDS)
-    hashes[SKIPPED] = added(added(added(PRIME, SKIPPED), recent(state, 2)), recent(state, 3))
-    hashes[ABOVE] = added(added(added(PRIME, ABOVE), column), above)
-    hashes[INDENT] = added(added(added(added(PRIME, INDENT), first), recent(state, 1)), min(column, 3))
-    hashes[NOTHING] = np.uint64(0)
+    hashes[ABOVE] = added(added(added(PRIME, ABOVE), state[COLUMN]), up)
+    hashes[ABOVE_NEXT] = added(added(added(added(PRIME, ABOVE_NEXT), above(state, state[COLUMN] + 1)), up), last)
+    hashes[SYMBOLS] = added(word ^ np.uint64(state[SYMBOLS_HASH]) * ODD, SYMBOLS)
+    hashes[PREDICTED] = added(added(added(added(PRIME, PREDICTED), unit), last), recent(state, 2))
 
 
 @exact
@@ -141,16 +156,17 @@ def note(code: Code, text: Ids, state: Any, unit: int) -> None:
     letter = code.letters[unit]
     if letter:
         state[WORD_HASH] = np.int64(added(np.uint64(state[WORD_HASH]), letter))
-    elif state[WORD_HASH]:
-        state[WORD_BEFORE_THAT], state[WORD_BEFORE], state[WORD_HASH] = state[WORD_BEFORE], state[WORD_HASH], 0
+    else:
+        if state[WORD_HASH]:
+            state[WORD_BEFORE_THAT], state[WORD_BEFORE] = state[WORD_BEFORE], state[WORD_HASH]
+            state[WORD_HASH], state[SYMBOLS_HASH] = 0, 0
+        state[SYMBOLS_HASH] = np.int64(added(np.uint64(state[SYMBOLS_HASH]), unit))
     column = state[COLUMN]
     if unit == code.line_end:
-        state[WIDTH_ABOVE], state[COLUMN], state[FIRST] = min(column, LINE), 0, 0
+        state[WIDTH_ABOVE], state[COLUMN] = min(column, LINE), 0
         for j in range(state[WIDTH_ABOVE]):
             state[LINE_ABOVE + j] = state[THIS_LINE + j]
     else:
         if column < LINE:
             state[THIS_LINE + column] = unit
-        if column == 0:
-            state[FIRST] = unit
         state[COLUMN] = column + 1

@@ -6,12 +6,13 @@ so far, the line above) has gathered at this node, the longest matches of what w
 Mixers add up the logits, with weights that are chosen by the node, the match, or the unit before, and secondary
 estimation corrects the sum by what came of such sums before:
 
-    s = Σ_m v_m (w_m · x)        p(1) = (σ(s) + a(s) + b(s)) / 3, about
+    s = Σ_m v_m (w_m · x)        p(1) = σ(s) / 2 + a(s) / 4 + b(s) / 4
 
-Whatever the weights, the probabilities of all units add up to 1. Each step of learning follows the gradient of the log
-loss of one bit: Mahoney 2005, "Adaptive weighing of context models for lossless data compression"; Knoll and de Freitas
-2012, "A machine learning perspective on predictive coding with PAQ8", doi:10.1109/DCC.2012.44. Maps from counts to
-probabilities and secondary estimation: Mahoney 2013, "Data compression explained".
+Whatever the weights, the probabilities of all units add up to 1. A step of learning follows the gradient of the log
+loss of one bit, for w_m half by its own sum and half by s: Mahoney 2005, "Adaptive weighing of context models for
+lossless data compression"; Knoll and de Freitas 2012, "A machine learning perspective on predictive coding with PAQ8",
+doi:10.1109/DCC.2012.44. Maps from counts to probabilities and secondary estimation: Mahoney 2013, "Data compression
+explained".
 
 C contexts, M matches, X inputs of the mixers, V units, D bits of the longest path.
 """
@@ -37,17 +38,18 @@ from charrnn.kernels.contexts import (
     find_matches,
     hash_contexts,
     note,
+    predicted,
     recent,
 )
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.compile import exact, inline
 
-A_CONTEXT, A_MATCH = 3, 2  # inputs that each has
-NETWORK = A_CONTEXT * CONTEXTS + A_MATCH * len(MATCHES)  # the place of the network's logit among the inputs
+A_CONTEXT = 2  # inputs of each context; a match has one
+NETWORK = A_CONTEXT * CONTEXTS + len(MATCHES)  # the place of the network's logit among the inputs
 BIAS = NETWORK + 1
 LANES = 16
 INPUTS = (BIAS // LANES + 1) * LANES
-MIXERS = 3  # by node; by match and order; by the unit before
+MIXERS = 4  # by node; by match and order; by the unit before; by the one that the longest match predicts
 ROWS = LEVELS * (len(ORDERS) + 1)  # of the second one
 LOGITS = 32  # intervals of secondary estimation
 
@@ -55,9 +57,8 @@ _MOST = np.float32(12)  # of a logit
 _CHECK, _COUNTS, _PROBABILITY = np.uint32(0xFF000000), np.uint32(0xFF), np.uint32(0xFFFF)
 _UNSEEN = np.uint32(1 << 15)
 _WHOLE = np.float32(65535)
-_SLOWEST = 0.02  # the rate at which the probability of a slot follows
-_MAP_RATE, _MATCH_RATE, _ESTIMATE_RATE = np.float32(0.01), np.float32(0.005), np.float32(0.02)
-_FINAL_RATE = np.float32(0.3)  # of the second layer of mixers, times the rate of the first
+_MAP_RATE, _MATCH_RATE, _ESTIMATE_RATE = np.float32(0.006), np.float32(0.005), np.float32(0.02)
+_FINAL_RATE = np.float32(0.1)  # of the second layer of mixers, times the rate of the first
 _1, _HALF = np.float32(1), np.float32(0.5)
 
 
@@ -93,7 +94,7 @@ def _tables() -> tuple[Any, Any, Any]:
     after, rates = np.zeros((256, 2), np.uint8), np.zeros(256, np.float32)
     for counts in range(256):
         pair = counts >> 4, counts & 15
-        rates[counts] = max(1 / (sum(pair) + 1.5), _SLOWEST)
+        rates[counts] = 1 / (sum(pair) + 1.5)
         for bit in range(2):
             more, less = min(15, pair[bit] + 1), pair[1 - bit]
             if less > 2:
@@ -167,7 +168,6 @@ def gather(code: Code, counts: Counts, maps: Array, node: int, scratch: Scratch,
             p = maps[c, seen]
             x[A_CONTEXT * c] = logit(p)
             x[A_CONTEXT * c + 1] = _LOGITS[np.int64(slot & _PROBABILITY) >> 4]
-            x[A_CONTEXT * c + 2] = (p - _HALF) * np.float32(4)
             if c < len(ORDERS):
                 highest = c + 1
         else:
@@ -184,19 +184,19 @@ def predict(
     x, depth = scratch.inputs, code.depths[node]
     order, longest = gather(code, counts, weights.maps, node, scratch, claim), 0
     for m in range(len(MATCHES)):
-        unit, at, bit = scratch.units[m], A_CONTEXT * CONTEXTS + A_MATCH * m, np.int64(-1)
-        x[at], x[at + 1] = 0, 0
+        unit, at, bit = scratch.units[m], A_CONTEXT * CONTEXTS + m, np.int64(-1)
+        x[at] = 0
         if unit >= 0 and depth < code.lengths[unit] and code.nodes[unit, depth] == node:
             bit, level = np.int64(code.bits[unit, depth]), scratch.levels[m]
             p = weights.matches[m, level]
-            sign = _1 if bit else -_1
-            x[at], x[at + 1] = sign * logit(p), sign * (p - _HALF) * np.float32(4)
+            x[at] = logit(p) if bit else -logit(p)
             longest = max(longest, level)
         scratch.bits[m] = bit
     x[NETWORK], x[BIAS] = network, np.float32(0.4)
     before = max(recent(state, 1), 0)
     rows, sums = scratch.rows, scratch.sums
     rows[0], rows[1], rows[2] = node, longest * (len(ORDERS) + 1) + order, before
+    rows[3] = predicted(scratch.units, code.lengths.size)
     total = np.float32(0)
     for n in range(MIXERS):
         sums[n] = bounded(dot(x, weights.mixers[n, rows[n]], scratch.lanes))
@@ -227,7 +227,8 @@ def learn_weights(weights: Weights, scratch: Scratch, node: int, bit: Any, rate:
     x, y = scratch.inputs, np.float32(bit)
     p, share = scratch.sums[MIXERS], scratch.sums[MIXERS + 1]
     for n in range(MIXERS):
-        step, row = (y - sigmoid(scratch.sums[n])) * np.float32(rate), weights.mixers[n, scratch.rows[n]]
+        error, row = _HALF * (y - sigmoid(scratch.sums[n])) + _HALF * (y - p), weights.mixers[n, scratch.rows[n]]
+        step = np.float32(rate) * error
         for j in range(INPUTS):
             row[j] += step * x[j]
         weights.final[node, n] += (y - p) * np.float32(rate) * _FINAL_RATE * scratch.sums[n]
@@ -269,8 +270,8 @@ def read(
     """
     for i in range(ids.size):
         unit = ids[i]
-        hash_contexts(state, scratch.hashes)
         find_matches(counts, state, here + i if here >= 0 else -1, scratch.units, scratch.levels)
+        hash_contexts(state, predicted(scratch.units, code.lengths.size), scratch.hashes)
         total = 0.0
         for depth in range(code.lengths[unit]):
             node, bit = code.nodes[unit, depth], np.int64(code.bits[unit, depth])
@@ -303,8 +304,8 @@ def spread(
     code: Code, counts: Counts, weights: Weights, state: Any, network: Array, scratch: Scratch, log_probs: Array
 ) -> None:
     """log_probs (V) of the next unit, given the network's logits (V - 1) at all nodes."""
-    hash_contexts(state, scratch.hashes)
     find_matches(counts, state, -1, scratch.units, scratch.levels)
+    hash_contexts(state, predicted(scratch.units, code.lengths.size), scratch.hashes)
     log_probs[:] = 0
     for node in range(network.size):
         p = predict(code, counts, weights, state, node, network[node], scratch, False)

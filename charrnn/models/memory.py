@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 FITTING_RATE, READING_RATE = 0.006, 0.003  # of the weights: in training, and while a text is read
+KEPT_RATE = 0.001  # of those for texts that are only read, in the end
 SLOTS_A_UNIT = 4  # of each context, if the memory's size allows it
 MOST_SLOTS = (1 << 32) - 2
 MOST_WEIGHT = 1e4  # of a mixer: whatever is learned is far smaller
@@ -230,10 +231,10 @@ def first_weights(V: int, size: int) -> Any:
     k, C, M = kernels.memory, kernels.contexts.CONTEXTS, len(kernels.contexts.MATCHES)
     counts = np.arange(256)
     zeros, ones = counts >> 4, counts & 15
-    mixers = np.zeros((k.MIXERS, max(V, k.ROWS), k.INPUTS))
+    mixers = np.zeros((k.MIXERS, max(V + 1, k.ROWS), k.INPUTS))
     last = k.A_CONTEXT * C
     mixers[:, :, 0 : last : k.A_CONTEXT] = 0.15
-    mixers[:, :, last : k.NETWORK : k.A_MATCH] = 0.2
+    mixers[:, :, last : k.NETWORK] = 0.2
     mixers[:, :, k.NETWORK] = 0.4
     rows = 1 << max(8, min(13, (size // 16).bit_length()))
     levels = 1 / (1 + np.exp(8 - np.arange(k.LOGITS + 1) / 2))

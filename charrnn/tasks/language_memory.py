@@ -7,13 +7,14 @@ seen: from what they have seen, both would be trusted too much. After that the s
 from __future__ import annotations
 
 import math
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.models.memory import FITTING_RATE, LogProbs, Memory
+from charrnn.models.memory import FITTING_RATE, KEPT_RATE, LogProbs, Memory
 from charrnn.text.packing import by_length
 from charrnn.text.vocabulary import EOS
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 SLICE = 0.05  # of the training part, at most MOST_SLICE units
 MOST_SLICE = 200_000
-SPEED, OPERATIONS = 60_000, 10e9  # units a second; of the network, a second and thread
+PROBED, MISSED = 20_000, 1.5  # units that the speed is measured on; how much slower full tables make it, about
+OPERATIONS = 15e9  # of the network, a second and thread
 MOST_EVALUATED = 1_000_000  # units
 STREAMS, CONTEXT = 32, 256  # in which the network reads the slice, and the units that each reads before its own
 WINDOW = 64
@@ -38,22 +40,35 @@ def slice_size(tokens: int) -> int:
 
 
 def seconds(network: LanguageModel, corpus: Corpus) -> float:
-    """How long `fit_memory` and `bits_per_byte` take, about."""
+    """How long `fit_memory` and `bits_per_byte` take, about: measured on the first units of the training part, which
+    also compiles what is not compiled yet."""
     assert corpus.calibration is not None
+    ids = _checked(corpus.train, corpus.train.ids[:PROBED])
+    memory = Memory.empty(corpus.vocabulary, ids, network.config.memory_size, lines=corpus.config.lines)
+    nothing, state = np.zeros((len(ids), memory.code.nodes.shape[1]), np.float32), memory.start.copy()
+    spent = 0.0
+    for begin, end in ((0, 100), (100, len(ids))):  # the first of these may have to compile
+        start = time.perf_counter()
+        memory.read(ids[begin:end], nothing[begin:end], state, memory.kept, here=begin, rate=FITTING_RATE)
+        spent = time.perf_counter() - start
     held_out = 0 if corpus.validation is None else min(len(corpus.validation), MOST_EVALUATED)
-    read = len(corpus.calibration) + held_out
-    weights = network.parameters.size * 2 / (network.threads * OPERATIONS)
-    return 1.0 + (len(corpus.train) + 3 * len(corpus.calibration) + held_out) / SPEED + read * weights
+    units = len(corpus.train) + 2 * len(corpus.calibration) + held_out
+    forward = 2 * network.parameters.size * (len(corpus.calibration) + held_out)
+    return 0.5 + MISSED * spent * units / max(1, len(ids) - 100) + forward / (network.threads * OPERATIONS)
+
+
+def _checked(part: Part, ids: NDArray[Any]) -> Ids:
+    """Some of a part's ids, which are in its vocabulary. Raises CharrnnError for others."""
+    if part.bound is not None:
+        part.bound.require(ids)
+    return ids.astype(np.int32)
 
 
 def fit_memory(network: LanguageModel, corpus: Corpus) -> Memory:
     """The memory of a corpus' training part, of which the network has not seen the end, `corpus.calibration`."""
     assert corpus.calibration is not None
     seen, config = len(corpus.train), network.config
-    text = np.concatenate([corpus.train.ids, corpus.calibration])
-    for part in (corpus.train.bound,):
-        if part is not None:
-            part.require(text)
+    text = _checked(corpus.train, np.concatenate([corpus.train.ids, corpus.calibration]))
     memory = Memory.empty(corpus.vocabulary, text, config.memory_size, lines=corpus.config.lines)
     ids = memory.counts.text
     D = memory.code.nodes.shape[1]
@@ -64,7 +79,7 @@ def fit_memory(network: LanguageModel, corpus: Corpus) -> Memory:
         memory.read(some, nothing[: len(some)], state, weights, here=begin, rate=FITTING_RATE)
     logits = slice_logits(memory, network, ids, seen)
     memory.adaptive, memory.kept = _copy(weights), weights
-    memory.read(ids[seen:], logits, state.copy(), memory.kept, rate=FITTING_RATE)
+    memory.read(ids[seen:], logits, state.copy(), memory.kept, rate=KEPT_RATE)
     memory.read(ids[seen:], logits, state, memory.adaptive, here=seen, rate=FITTING_RATE)
     return memory
 
@@ -72,9 +87,7 @@ def fit_memory(network: LanguageModel, corpus: Corpus) -> Memory:
 def bits_per_byte(memory: Memory, network: LanguageModel, part: Part) -> float:
     """The bits a byte of a held-out part, read with the memory as one text and not learned from; of a long one, of its
     first units."""
-    ids = part.ids[:MOST_EVALUATED].astype(np.int32)
-    if part.bound is not None:
-        part.bound.require(ids)
+    ids = _checked(part, part.ids[:MOST_EVALUATED])
     log_probs = memory.read(ids, slice_logits(memory, network, ids, 0), memory.start.copy(), memory.kept)
     nats = -float(log_probs.sum()) * len(part.ids) / len(ids) - part.spelling
     return nats / math.log(2) / part.bytes
