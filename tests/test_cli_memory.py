@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -172,6 +173,16 @@ def test_the_network_sees_no_text_of_the_mixers(folder: Path) -> None:
     assert corpus.calibration is not None
     np.testing.assert_array_equal(np.concatenate([corpus.train.ids, corpus.calibration]), plain.train.ids)
     assert len(corpus.calibration) == int(0.05 * len(plain.train.ids))
+    (folder / "sorted.txt").write_text("".join(sorted(TEXT.splitlines(keepends=True))), encoding="utf-8")
+    asked = dataclasses.replace(asked, corpora=[str(folder / "sorted.txt")])
+    by_lines, plain_lines = (
+        TASK.read(dataclasses.replace(asked, given={"lines": True, "steps": 1, **memory}), None)
+        for memory in ({"memory": True}, {})
+    )  # fmt: skip
+    assert by_lines.calibration is not None
+    parts = [plain.vocabulary.decode(ids).split("\n")[:-1] for ids in (by_lines.train.ids, by_lines.calibration)]
+    assert sorted(parts[0] + parts[1]) == sorted(plain.vocabulary.decode(plain_lines.train.ids).split("\n")[:-1])
+    assert parts[1][0] < parts[0][len(parts[0]) // 4]  # not the last ones
     saved = checkpoint.load(folder / "with.safetensors")
     np.testing.assert_array_equal(saved.memory["text"], plain.train.ids)
 

@@ -78,25 +78,28 @@ class Corpus:
     validation: Part | None
     digest: str
     notes: list[str] = field(default_factory=list)
-    calibration: NDArray[np.unsignedinteger] | None = None  # the end of the training part, which the network never sees
+    calibration: NDArray[np.unsignedinteger] | None = None  # of the training part: what the network never sees
 
     def hold_back(self, tokens: int) -> None:
-        """Take the last `tokens` of the training part out of it, from the beginning of a line on if it has lines."""
+        """Take the last `tokens` of the training part out of it; of one of lines, whose order may say something, lines
+        drawn at random, about so many tokens."""
         ids = self.train.ids
-        begin = len(ids) - tokens
+        held = np.arange(len(ids)) >= len(ids) - tokens
         if self.train.lines:
-            begin = int(np.flatnonzero(ids[:begin] == EOS)[-1]) + 1 if (ids[:begin] == EOS).any() else 0
-        if not 0 < begin < len(ids):
+            lengths = np.diff(np.flatnonzero(ids == EOS), prepend=-1, append=len(ids) - 1)
+            held = np.repeat(np.random.default_rng(0).random(len(lengths)) < tokens / len(ids), lengths)
+        kept = int(len(ids) - held.sum())
+        if not 0 < kept < len(ids):
             raise CharrnnError(
                 f"the training part has {len(ids):,} tokens, and a memory needs some to fit its weights with; give "
                 "more text, or leave `memory` out"
             )
-        share = begin / len(ids)
-        self.calibration = ids[begin:]
+        share = kept / len(ids)
+        self.calibration = ids[held] if self.train.lines else ids[kept:]
         part = self.train
         self.train = replace(
-            part, ids=ids[:begin], bytes=round(part.bytes * share), characters=round(part.characters * share),
-            spelling=part.spelling * share,
+            part, ids=ids[~held] if part.lines else ids[:kept], bytes=round(part.bytes * share),
+            characters=round(part.characters * share), spelling=part.spelling * share,
         )  # fmt: skip
 
     def sizes(self) -> dict[str, Any]:
