@@ -35,7 +35,7 @@ POSITIONS = 1 << 14  # steps times rows that are computed at once
 
 
 def slice_size(tokens: int) -> int:
-    """How many units at the end of a training part of `tokens` are for the mixers."""
+    """How many units of a training part of `tokens` are for the mixers."""
     return min(MOST_SLICE, int(SLICE * tokens))
 
 
@@ -65,7 +65,7 @@ def _checked(part: Part, ids: NDArray[Any]) -> Ids:
 
 
 def fit_memory(network: LanguageModel, corpus: Corpus) -> Memory:
-    """The memory of a corpus' training part, of which the network has not seen the end, `corpus.calibration`."""
+    """The memory of a corpus' training part, of which the network has not seen `corpus.calibration`."""
     assert corpus.calibration is not None
     seen, config = len(corpus.train), network.config
     text = _checked(corpus.train, np.concatenate([corpus.train.ids, corpus.calibration]))

@@ -81,10 +81,11 @@ class Corpus:
     calibration: NDArray[np.unsignedinteger] | None = None  # of the training part: what the network never sees
 
     def hold_back(self, tokens: int) -> None:
-        """Take the last `tokens` of the training part out of it; of one of lines, whose order may say something, lines
-        drawn at random, about so many tokens."""
+        """Take `tokens` in the middle of the training part out of it: what a text is read for mostly goes on from its
+        end. Of one of lines, whose order may say something, lines drawn at random are taken, about so many tokens."""
         ids = self.train.ids
-        held = np.arange(len(ids)) >= len(ids) - tokens
+        held = np.zeros(len(ids), np.bool_)
+        held[(len(ids) - tokens) // 2 : (len(ids) + tokens) // 2] = True
         if self.train.lines:
             lengths = np.diff(np.flatnonzero(ids == EOS), prepend=-1, append=len(ids) - 1)
             held = np.repeat(np.random.default_rng(0).random(len(lengths)) < tokens / len(ids), lengths)
@@ -95,10 +96,10 @@ class Corpus:
                 "more text, or leave `memory` out"
             )
         share = kept / len(ids)
-        self.calibration = ids[held] if self.train.lines else ids[kept:]
+        self.calibration = ids[held]
         part = self.train
         self.train = replace(
-            part, ids=ids[~held] if part.lines else ids[:kept], bytes=round(part.bytes * share),
+            part, ids=ids[~held], bytes=round(part.bytes * share),
             characters=round(part.characters * share), spelling=part.spelling * share,
         )  # fmt: skip
 
