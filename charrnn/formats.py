@@ -17,6 +17,7 @@ from charrnn.errors import CharrnnError
 from charrnn.models.language import parameter_layout
 from charrnn.runtime import safefile
 from charrnn.runtime.safefile import Shape
+from charrnn.text.units import SURROGATES
 from charrnn.text.vocabulary import Vocabulary
 
 # The header ends at 100 MB; this leaves room for the tensors' names and the history beside the vocabulary.
@@ -139,6 +140,8 @@ def require_labels(side: Mapping[str, Any], name: str) -> tuple[str, ...]:
         raise ValueError(f"{name} has no labels")
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("its labels are not different texts")
+    if any(SURROGATES.search(label) for label in labels):
+        raise ValueError("one of its labels has a lone surrogate, which no text has")
     return tuple(labels)
 
 

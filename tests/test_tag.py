@@ -228,6 +228,7 @@ def test_metadata_that_cannot_be(data: Path, tmp_path: Path) -> None:
         (("input",), {"kind": "labels"}, "of a tagger it is"),
         (("output", "labels"), ["O", "O"], "not different texts"),
         (("output", "labels"), ["O", 1], "not different texts"),
+        (("output", "labels"), ["O", "\ud800"], "a lone surrogate"),
         (("output", "labels"), ["O", "\n"], "has a line end"),
         (("output", "labels"), [*good["output"]["labels"], "Q"], "it has 6 labels"),
         (("output", "scheme"), "bilou", "the scheme of its labels"),
