@@ -12,7 +12,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
 from charrnn.kernels import dropout
 from charrnn.models import network
-from charrnn.models.generation import step_by_step
+from charrnn.models.generation import drawn, step_by_step
 from tests import reference
 from tests.networks import CONFIGS, PRECISIONS, Bounded, make, names, text
 
@@ -175,7 +175,7 @@ def test_what_is_generated_does_not_depend_on_how(name: str, boundary: int, bflo
             ]
             units = np.concatenate(parts)
         else:
-            units = step_by_step(model, previous, state, uniforms, 0.9, 9, 0.95, -1, boundary)
+            units = step_by_step(model, previous, state, uniforms, drawn(0.9, 9, 0.95), -1, boundary)
         results.append((units, previous, state))
     assert len(np.unique(results[0][0])) > 3
     for other in results[1:]:

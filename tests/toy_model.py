@@ -57,10 +57,10 @@ class ToyModel:
         self, previous: Any, state: Any, uniforms: Any, *, temperature: float, top_k: int, top_p: float, line_end: int,
         reset_unit: int,
     ) -> NDArray[np.int32]:  # fmt: skip
-        from charrnn.models.generation import step_by_step
+        from charrnn.models.generation import drawn, step_by_step
 
         model = cast("LanguageModel", self)
-        return step_by_step(model, previous, state, uniforms, temperature, top_k, top_p, line_end, reset_unit)
+        return step_by_step(model, previous, state, uniforms, drawn(temperature, top_k, top_p), line_end, reset_unit)
 
     def log_probs(self, ids: Any, targets: NDArray[np.int32], state: Any) -> NDArray[np.float64]:
         hidden = self.forward(ids, state)

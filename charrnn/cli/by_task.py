@@ -91,6 +91,13 @@ def refuse(task: str, option: str) -> NoReturn:
     raise UsageError(f"{option} is not for models of the task {task}, and the checkpoint is one; leave it out")
 
 
+def refuse_given(task: str, options: dict[str, bool]) -> None:
+    """Raise UsageError for the first of the options that was given, none of which means something for the task."""
+    for name, is_given in options.items():
+        if is_given:
+            refuse(task, name)
+
+
 def writer_for(writers: dict[str, Writer], task: str, asked: Asked) -> Writer:
     """The writer of a task. Raises UsageError for an option that means nothing for the task, or beside another."""
     writer = writers[task]

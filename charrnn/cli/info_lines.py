@@ -27,7 +27,9 @@ def language(description: dict[str, Any]) -> Lines:
     yield "parameters", f"{description['parameters']:,}"
     sizes = {name: math.prod(shape) for name, shape in description["tensors"].items() if name.startswith("memory.")}
     if units := sizes.pop("memory.text", 0):
-        nbytes = 4 * sum(sizes.values()) + units * (1 if vocabulary["size"] <= 256 else 2)
+        import numpy as np
+
+        nbytes = 4 * sum(sizes.values()) + units * np.min_scalar_type(vocabulary["size"] - 1).itemsize
         yield "memory", f"of {counted(units, 'unit')}, {nbytes / 1e6:.1f} MB"
     words = [text["unit"], *(name for name in ("pretokenized", "lines") if text[name])]
     yield "text", f"{', '.join(words)}; {counted(vocabulary['size'], 'unit')}"

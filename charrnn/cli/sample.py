@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 from charrnn.cli import sample_output, streams
-from charrnn.cli.by_task import refuse
+from charrnn.cli.by_task import refuse_given
 from charrnn.cli.model import open_model, with_memory
 from charrnn.cli.options import (
     CheckpointOption,
@@ -33,7 +33,6 @@ from charrnn.settings import listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from charrnn.tasks.sampling import Piece
     from charrnn.tasks.score_records import Line
     from charrnn.text.vocabulary import Vocabulary
 
@@ -158,7 +157,7 @@ def sample(
             if chunks is None or prompt_file is None:
                 raise UsageError("a forecaster goes on from a table of numbers; name it with --prompt-file")
             of_distribution = dict.fromkeys(map(flag, given(settings)), True)
-            _refuse(model.task, {**of_text, "--delimiter": delimiter is not None, **of_distribution})
+            refuse_given(model.task, {**of_text, "--delimiter": delimiter is not None, **of_distribution})
             from charrnn.cli import sample_numbers
 
             rows = model.sides.config.horizon if length is None else int(length)
@@ -168,7 +167,7 @@ def sample(
             )  # fmt: skip
             return
         if model.task == "translate":
-            _refuse(model.task, of_text)
+            refuse_given(model.task, of_text)
             if prompt_file is None and not prompt:
                 from charrnn.text.fields import shown
                 from charrnn.text.gathering import SHOWN_LABELS
@@ -185,30 +184,15 @@ def sample(
             _note_nothing(found)
             return
         model = with_memory(model, no_memory=no_memory)
-        for name, wanted in (("--novelty", novelty), ("--max-copy", settings.get("max_copy") is not None)):
-            if wanted and model.memory is None:
-                raise UsageError(f"{name} needs the corpus, which a model trained with --memory has; leave it out")
+        if novelty and model.memory is None:
+            raise UsageError("--novelty needs the corpus, which a model trained with --memory has; leave it out")
         config = model.sampling_config(
             length=length,
             stops=stops,
             seed=seed,
             **given(settings),
         )
-        found, copied, drawn = False, 0, 0
-        longest = config.max_copy or NOVEL
-
-        def counted(pieces: Iterable[Piece]) -> Iterator[Piece]:
-            """The pieces as they come; what is copied is counted."""
-            nonlocal copied, drawn
-            text = bytearray()
-            for piece in pieces:
-                text += piece.data
-                if piece.stopped_by is not None:
-                    some, of = model.copied(bytes(text), longest)
-                    copied, drawn = copied + some, drawn + of
-                    text.clear()
-                yield piece
-
+        found, copies = False, sample_output.CopyCount(model, config.max_copy or NOVEL)
         with streams.Output() as out:
             stride = 1 if out.terminal and format == "text" else _PIPE_STRIDE
             for some in _warned(prompts, model.vocabulary):
@@ -218,7 +202,7 @@ def sample(
                     _require_memory(config.length, side_by_side, as_json=format == "jsonl")
                 pieces = model.pieces(some, config, count=count, stride=stride)
                 if novelty:
-                    pieces = counted(pieces)
+                    pieces = copies.counted(pieces)
                 echoed = some if echo else [b""] * len(some)
                 if format == "text":
                     end = b"\n" if delimiter is None else streams.encode(delimiter)
@@ -227,18 +211,8 @@ def sample(
                     sample_output.write_json(out, pieces, some, echoed, seed)
                 out.flush()
         if novelty:
-            share = 100 * copied / max(drawn, 1)
-            streams.say(
-                f"novelty: {share:.1f} % of {drawn:,} units lie in copies of more than {longest} units of the corpus"
-            )
+            streams.say(copies.summary())
         _note_nothing(found)
-
-
-def _refuse(task: str, options: dict[str, bool]) -> None:
-    """Raise UsageError for the first of the options that was given."""
-    for name, is_given in options.items():
-        if is_given:
-            refuse(task, name)
 
 
 def _note_nothing(found: bool) -> None:

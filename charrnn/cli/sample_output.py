@@ -8,9 +8,37 @@ from charrnn.cli import streams
 from charrnn.cli.visible import TerminalFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from charrnn.tasks.sampling import Piece
+    from charrnn.tasks.trained_language import TrainedLanguageModel
+
+
+class CopyCount:
+    """Counts the units of samples that lie in copies of more than `longest` units of the model's corpus."""
+
+    def __init__(self, model: TrainedLanguageModel, longest: int) -> None:
+        self.model, self.longest = model, longest
+        self.copied = self.units = 0
+
+    def counted(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The pieces of samples, each of which is counted when it ends."""
+        text = bytearray()
+        for piece in pieces:
+            text += piece.data
+            if piece.stopped_by is not None:
+                copied, units = self.model.copied(bytes(text), self.longest)
+                self.copied, self.units = self.copied + copied, self.units + units
+                text.clear()
+            yield piece
+
+    def summary(self) -> str:
+        """The share of all that was counted."""
+        share = 100 * self.copied / max(self.units, 1)
+        return (
+            f"novelty: {share:.1f} % of {self.units:,} units lie in copies of more than {self.longest} units of the "
+            "corpus"
+        )
 
 
 def write_text(out: streams.Output, pieces: Iterable[Piece], echoed: Sequence[bytes], delimiter: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli import streams
-from charrnn.cli.by_task import SCORE, Asked, refuse, writer_for
+from charrnn.cli.by_task import SCORE, Asked, refuse_given, writer_for
 from charrnn.cli.line_options import (
     ColumnsOption,
     EncodingOption,
@@ -135,9 +135,7 @@ def score(
                 seed=seed, name=described(texts, input, hint=False)[0],
             )  # fmt: skip
             writer = writer_for(SCORE, model.task, asked)
-            for name, given in (("--adapt", adapt), ("--no-memory", no_memory)):
-                if given:
-                    refuse(model.task, name)
+            refuse_given(model.task, {"--adapt": adapt, "--no-memory": no_memory})
         else:
             _refuse_of_tasks(columns=columns, horizon=horizon, last=last, seed=seed)
             model = with_memory(model, no_memory=no_memory)

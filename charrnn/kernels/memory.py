@@ -55,7 +55,7 @@ LOGITS = 32  # intervals of secondary estimation
 
 _MOST = np.float32(12)  # of a logit
 _CHECK, _COUNTS, _PROBABILITY = np.uint32(0xFF000000), np.uint32(0xFF), np.uint32(0xFFFF)
-_UNSEEN = np.uint32(1 << 15)
+UNSEEN = np.uint32(1 << 15)  # a slot that has counted nothing
 _WHOLE = np.float32(65535)
 _MAP_RATE, _MATCH_RATE, _ESTIMATE_RATE = np.float32(0.006), np.float32(0.005), np.float32(0.02)
 _FINAL_RATE = np.float32(0.1)  # of the second layer of mixers, times the rate of the first
@@ -159,7 +159,7 @@ def gather(code: Code, counts: Counts, maps: Array, node: int, scratch: Scratch,
                 one, two = (slot >> np.uint32(16)) & _COUNTS, (other >> np.uint32(16)) & _COUNTS
                 if (one >> np.uint32(4)) + (one & np.uint32(15)) > (two >> np.uint32(4)) + (two & np.uint32(15)):
                     place ^= 1
-                slot = check | _UNSEEN
+                slot = check | UNSEEN
                 if claim:
                     slots[c, place] = slot
         seen = np.int64((slot >> np.uint32(16)) & _COUNTS)

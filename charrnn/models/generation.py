@@ -17,9 +17,13 @@ from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from charrnn.models.language import LanguageModel
+
+    Choose = Callable[[int, Array, float], int]  # row, logits (V), uniform number
 
 
 class Generator:
@@ -75,14 +79,20 @@ class Generator:
         return units[: drawn.max()]
 
 
+def drawn(temperature: float, top_k: int, top_p: float) -> Choose:
+    """For `step_by_step`: a unit from the softmax of the logits, see `kernels/draw.py`."""
+    return lambda b, logits, uniform: draw.draw(logits, uniform, temperature, top_k, top_p)
+
+
 def step_by_step(
-    model: LanguageModel, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64], temperature: float,
-    top_k: int, top_p: float, line_end: int, reset_unit: int,
+    model: LanguageModel, previous: Ids, state: Array, uniforms: npt.NDArray[np.float64],
+    choose: Choose, line_end: int, reset_unit: int,
 ) -> Ids:  # fmt: skip
-    """As `Generator.run`, with one call of the network per step, for networks that the compiled loop cannot run.
+    """As `Generator.run`, with one call of the network per step, where the compiled loop cannot be used.
 
     That loop needs layers of one type and one matrix of output weights: not several cells, not an adaptive softmax.
-    previous (B), state (S, B, H), uniforms (n, B); see `LanguageModel.generate`.
+    `choose` draws the unit of row b, given its logits (V) float32 and its uniform number. previous (B), state (S, B,
+    H), uniforms (n, B); see `LanguageModel.generate`.
     """
     ended = np.zeros(previous.size, np.bool_)
     units = np.empty(uniforms.shape, np.int32)
@@ -90,7 +100,7 @@ def step_by_step(
         reset = (previous == reset_unit)[np.newaxis]
         logits = model.logits(model.forward(previous[np.newaxis], state, reset)[0]).astype(np.float32)
         for b in range(previous.size):
-            previous[b] = units[n, b] = draw.draw(logits[b], row[b], temperature, top_k, top_p)
+            previous[b] = units[n, b] = choose(b, logits[b], row[b])
         ended |= previous == line_end
         if ended.all():
             return units[: n + 1]

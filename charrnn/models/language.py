@@ -172,15 +172,15 @@ class LanguageModel(Network):
         `reset_unit` is read. See `kernels/draw.py` for temperature, top-k and top-p. A sample does not depend on the
         other samples, nor on how its units are divided into calls.
         """
-        from charrnn.models.generation import Generator, step_by_step
+        from charrnn.models.generation import Generator, drawn, step_by_step
 
         require_ids(previous, self.config.vocabulary_size)
-        most = min(int(top_k), self.config.vocabulary_size)
-        options = (float(temperature), most, float(top_p), int(line_end), int(reset_unit))
+        how = float(temperature), min(int(top_k), self.config.vocabulary_size), float(top_p)
+        ends = int(line_end), int(reset_unit)
         with self.lock:
             self.pack()
             if not Generator.fits(self):
-                return step_by_step(self, previous, state, uniforms, *options)
+                return step_by_step(self, previous, state, uniforms, drawn(*how), *ends)
             if self._generator is None or self._generator.version != self.context.version:
                 self._generator = Generator(self)
-            return self._generator.run(previous, state, uniforms, *options)
+            return self._generator.run(previous, state, uniforms, *how, *ends)

@@ -60,7 +60,7 @@ class Memory:
         wanted = max(2, min(SLOTS_A_UNIT * len(text), (nbytes // 4) // k.CONTEXTS, MOST_SLOTS))
         places = 1 << max(10, min(22, len(text).bit_length()))
         counts = k.Counts(
-            np.full((k.CONTEXTS, wanted // 2 * 2), 1 << 15, np.uint32), np.zeros((len(k.MATCHES), places), np.int32),
+            np.full((k.CONTEXTS, wanted // 2 * 2), kernels.memory.UNSEEN), np.zeros((len(k.MATCHES), places), np.int32),
             text.astype(np.int32),
         )  # fmt: skip
         return cls(vocabulary, text, counts, first_weights(len(vocabulary), len(text)), None, lines=lines)
@@ -81,15 +81,13 @@ class Memory:
             raise CharrnnError("the memory is damaged: its places have another shape or type")
         if int(places.min()) < 0 or int(places.max()) >= len(text):
             raise CharrnnError("the memory is damaged: its places are not in its text")
-        weights = []
+        weights, known = [], first_weights(V, len(text))
         for part in ("kept", "adaptive"):
-            known = first_weights(V, len(text))
             values = {name: tensors.get(f"{part}.{name}", np.empty(0)) for name in known._fields}
             for name, array in values.items():
                 wanted = getattr(known, name)
                 if array.shape != wanted.shape or array.dtype != np.float32 or not np.isfinite(array).all():
                     raise CharrnnError(f"the memory is damaged: {part}.{name} has another shape, or numbers not finite")
-            for name, array in values.items():
                 low, high = (-MOST_WEIGHT, MOST_WEIGHT) if name in ("mixers", "final") else (0, 1)
                 if array.min() < low or array.max() > high:
                     raise CharrnnError(f"the memory is damaged: {part}.{name} has numbers out of range")
@@ -99,9 +97,8 @@ class Memory:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The tensors of a checkpoint, by name: the counts, and both sets of weights."""
-        text = self.counts.text[: self.size]
-        found = {"slots": self.counts.slots, "places": self.counts.places}
-        found["text"] = text.astype(np.min_scalar_type(len(self.code.lengths) - 1))
+        text = self.text.astype(np.min_scalar_type(len(self.code.lengths) - 1))
+        found = {"slots": self.counts.slots, "places": self.counts.places, "text": text}
         for part, weights in (("kept", self.kept), ("adaptive", self.adaptive)):
             found |= {f"{part}.{name}": array for name, array in weights._asdict().items()}
         return found
@@ -112,33 +109,31 @@ class Memory:
         text: Ids = self.counts.text[: self.size]
         return text
 
-    @property
-    def nbytes(self) -> int:
-        """The size of its tables, in bytes."""
-        return sum(array.nbytes for array in (*self.counts, *self.kept))
-
     def copy(self) -> Memory:
         """A memory that learns without changing this one."""
         other = copy.copy(self)
-        other.counts = type(self.counts)(*(array.copy() for array in self.counts))
-        other.adaptive = copy.deepcopy(self.adaptive)
+        other.counts, other.adaptive = copied(self.counts), copied(self.adaptive)
         return other
 
     # Reading
 
     def read(
-        self, ids: Ids, network: Array, state: State, weights: Any, *, here: int = -1, rate: float = 0.0,
+        self, ids: Ids, network: Array | None, state: State, weights: Any, *, here: int = -1, rate: float = 0.0
     ) -> LogProbs:  # fmt: skip
-        """log P (N) of ids (N), in nats, each after those before it, given the network's logits (N, D) of their paths.
+        """log P (N) of ids (N), in nats, each after those before it, given the network's logits (N, D) of their paths;
+        None: without a network.
 
         The state becomes that after the last. `here` >= 0: ids are counted, and are in the text from there on.
         `rate` > 0: that of learning the weights.
         """
         result, scratch = np.empty(len(ids)), self.scratch()
+        if network is None:
+            network = np.broadcast_to(np.float32(0), (len(ids), self.code.nodes.shape[1]))
         for begin in range(0, len(ids), UNITS_AT_ONCE):
             some, place = slice(begin, begin + UNITS_AT_ONCE), here + begin if here >= 0 else -1
+            logits = np.ascontiguousarray(network[some])
             kernels.memory.read(
-                self.code, self.counts, weights, state, ids[some], network[some], scratch, place, rate, result[some]
+                self.code, self.counts, weights, state, ids[some], logits, scratch, place, rate, result[some]
             )  # fmt: skip
         return result
 
@@ -213,17 +208,13 @@ class Memory:
         bits = self._matches()[0]
         inputs, lanes, sums = (np.zeros(size, np.float32) for size in (k.INPUTS, k.LANES, k.MIXERS + 2))
         return k.Scratch(
-            np.zeros(C, np.uint64),
-            inputs,
-            slots,
-            seen,
-            *self._matches(),
-            bits,
-            rows,
-            lanes,
-            sums,
-            found,
-        )
+            np.zeros(C, np.uint64), inputs, slots, seen, *self._matches(), bits, rows, lanes, sums, found
+        )  # fmt: skip
+
+
+def copied(arrays: Any) -> Any:
+    """A named tuple of copies of the arrays of one."""
+    return type(arrays)(*(array.copy() for array in arrays))
 
 
 def first_weights(V: int, size: int) -> Any:

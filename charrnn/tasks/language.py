@@ -14,7 +14,6 @@ from charrnn.formats import LANGUAGE, LanguageFormat, TextSide
 from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import counted
 from charrnn.tasks import language_advice, language_defaults, language_evaluation, language_memory
-from charrnn.tasks.language_memory import slice_size
 from charrnn.tasks.sampling import sample
 from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.text.batches import Batches
@@ -57,7 +56,7 @@ class Language(Task[Corpus, "LanguageModel"]):
         if given.get("memory", initial is not None and initial.model.memory):
             if corpus.config.unit == "word":
                 raise UsageError("`memory` is for characters and bytes, and `unit` is word; leave it out")
-            corpus.hold_back(slice_size(len(corpus.train)))
+            corpus.hold_back(language_memory.slice_size(len(corpus.train)))
         return corpus
 
     def configure(

@@ -14,6 +14,7 @@ from charrnn.training.task import Metrics
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
+    from charrnn.runtime.arrays import Array
 
 STREAMS = 64  # at most
 CONTEXT = 256  # tokens read before the first target of a stream
@@ -39,15 +40,10 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> M
     length = -(-tokens // streams) if tokens == total else tokens // streams
     starts = np.arange(streams) * (length if tokens == total else total // streams)
     ends = np.minimum(starts + length, total)
-    state = model.zero_state(streams)
+    state = state_before(model, part, starts)
     summed, counted, read = 0.0, 0, 0
-    if streams > 1:
-        for offset in range(-CONTEXT, 0, WINDOW):
-            inputs = _window(part, starts, offset, WINDOW)[0]
-            model.forward(inputs, state, inputs == EOS if part.lines else None)
-        state[:, 0] = 0  # nothing precedes the first stream
     for offset in range(0, length, WINDOW):
-        inputs, targets, positions = _window(part, starts, offset, min(WINDOW, length - offset))
+        inputs, targets, positions = window(part, starts, offset, min(WINDOW, length - offset))
         counts = positions < ends
         summed -= float(model.log_probs(inputs, targets, state, inputs == EOS if part.lines else None)[counts].sum())
         counted += int(counts.sum())
@@ -65,7 +61,18 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> M
     return Metrics(loss, counted, figures)
 
 
-def _window(part: Part, starts: np.ndarray, offset: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def state_before(model: LanguageModel, part: Part, starts: np.ndarray) -> Array:
+    """The hidden state (S, B, H) before the positions `starts` (B) of `part`, of the `CONTEXT` tokens before each."""
+    state = model.zero_state(len(starts))
+    if starts.any():
+        for offset in range(-CONTEXT, 0, WINDOW):
+            inputs = window(part, starts, offset, WINDOW)[0]
+            model.forward(inputs, state, inputs == EOS if part.lines else None)
+        state[:, starts == 0] = 0  # nothing precedes these
+    return state
+
+
+def window(part: Part, starts: np.ndarray, offset: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs and targets (T, B) of the positions `starts` + `offset` and on, and the positions."""
     positions = starts + (offset + np.arange(steps))[:, None]
     inside = np.clip(positions, 0, len(part.ids) - 1)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.models.memory import FITTING_RATE, KEPT_RATE, LogProbs, Memory
+from charrnn.models.memory import FITTING_RATE, KEPT_RATE, LogProbs, Memory, copied
+from charrnn.tasks.language_evaluation import CONTEXT, WINDOW, state_before, window
 from charrnn.text.packing import by_length
 from charrnn.text.vocabulary import EOS
 
@@ -29,8 +31,7 @@ MOST_SLICE = 200_000
 PROBED, MISSED = 20_000, 1.5  # units that the speed is measured on; how much slower full tables make it, about
 OPERATIONS = 15e9  # of the network, a second and thread
 MOST_EVALUATED = 1_000_000  # units
-STREAMS, CONTEXT = 32, 256  # in which the network reads the slice, and the units that each reads before its own
-WINDOW = 64
+STREAMS = 32  # in which the network reads the slice
 POSITIONS = 1 << 14  # steps times rows that are computed at once
 
 
@@ -45,11 +46,10 @@ def seconds(network: LanguageModel, corpus: Corpus) -> float:
     assert corpus.calibration is not None
     ids = _checked(corpus.train, corpus.train.ids[:PROBED])
     memory = Memory.empty(corpus.vocabulary, ids, network.config.memory_size, lines=corpus.config.lines)
-    nothing, state = np.zeros((len(ids), memory.code.nodes.shape[1]), np.float32), memory.start.copy()
-    spent = 0.0
+    state, spent = memory.start.copy(), 0.0
     for begin, end in ((0, 100), (100, len(ids))):  # the first of these may have to compile
         start = time.perf_counter()
-        memory.read(ids[begin:end], nothing[begin:end], state, memory.kept, here=begin, rate=FITTING_RATE)
+        memory.read(ids[begin:end], None, state, memory.kept, here=begin, rate=FITTING_RATE)
         spent = time.perf_counter() - start
     held_out = 0 if corpus.validation is None else min(len(corpus.validation), MOST_EVALUATED)
     units = len(corpus.train) + 2 * len(corpus.calibration) + held_out
@@ -67,53 +67,40 @@ def _checked(part: Part, ids: NDArray[Any]) -> Ids:
 def fit_memory(network: LanguageModel, corpus: Corpus) -> Memory:
     """The memory of a corpus' training part, of which the network has not seen `corpus.calibration`."""
     assert corpus.calibration is not None
-    seen, config = len(corpus.train), network.config
-    text = _checked(corpus.train, np.concatenate([corpus.train.ids, corpus.calibration]))
-    memory = Memory.empty(corpus.vocabulary, text, config.memory_size, lines=corpus.config.lines)
-    ids = memory.counts.text
-    D = memory.code.nodes.shape[1]
-    state, weights = memory.start.copy(), memory.kept
-    nothing = np.zeros((min(seen, 1 << 16), D), np.float32)
-    for begin in range(0, seen, len(nothing)):
-        some = ids[begin : min(begin + len(nothing), seen)]
-        memory.read(some, nothing[: len(some)], state, weights, here=begin, rate=FITTING_RATE)
-    logits = slice_logits(memory, network, ids, seen)
-    memory.adaptive, memory.kept = _copy(weights), weights
-    memory.read(ids[seen:], logits, state.copy(), memory.kept, rate=KEPT_RATE)
-    memory.read(ids[seen:], logits, state, memory.adaptive, here=seen, rate=FITTING_RATE)
+    seen, part = len(corpus.train), replace(corpus.train, ids=np.concatenate([corpus.train.ids, corpus.calibration]))
+    text = _checked(part, part.ids)
+    memory = Memory.empty(corpus.vocabulary, text, network.config.memory_size, lines=part.lines)
+    state = memory.start.copy()
+    memory.read(text[:seen], None, state, memory.kept, here=0, rate=FITTING_RATE)
+    memory.adaptive, logits = copied(memory.kept), network_logits(memory, network, part, seen)
+    memory.read(text[seen:], logits, state.copy(), memory.kept, rate=KEPT_RATE)
+    memory.read(text[seen:], logits, state, memory.adaptive, here=seen, rate=FITTING_RATE)
     return memory
 
 
 def bits_per_byte(memory: Memory, network: LanguageModel, part: Part) -> float:
     """The bits a byte of a held-out part, read with the memory as one text and not learned from; of a long one, of its
     first units."""
-    ids = _checked(part, part.ids[:MOST_EVALUATED])
-    log_probs = memory.read(ids, slice_logits(memory, network, ids, 0), memory.start.copy(), memory.kept)
+    first = replace(part, ids=part.ids[:MOST_EVALUATED])
+    ids = _checked(first, first.ids)
+    log_probs = memory.read(ids, network_logits(memory, network, first, 0), memory.start.copy(), memory.kept)
     nats = -float(log_probs.sum()) * len(part.ids) / len(ids) - part.spelling
     return nats / math.log(2) / part.bytes
 
 
-def _copy(weights: Any) -> Any:
-    return type(weights)(*(array.copy() for array in weights))
-
-
-def slice_logits(memory: Memory, network: LanguageModel, ids: Ids, begin: int) -> Array:
-    """The network's logits (N - begin, D) on the way to the units of ids (N) from `begin` on, in parallel streams."""
-    count = len(ids) - begin
+def network_logits(memory: Memory, network: LanguageModel, part: Part, begin: int) -> Array:
+    """The network's logits (N - begin, D) on the way to the units of a part (N) from `begin` on, read in parallel."""
+    count = len(part.ids) - begin
     streams = max(1, min(STREAMS, count // CONTEXT))
     length = -(-count // streams)
     starts = begin + length * np.arange(streams)
-    state = network.zero_state(streams)
+    state = state_before(network, part, starts)
     result = np.empty((count, memory.code.nodes.shape[1]), np.float32)
-    for offset in range(-CONTEXT, length, WINDOW):
-        positions = starts + (offset + np.arange(min(WINDOW, length - offset)))[:, None]
-        inputs = ids[np.clip(positions - 1, 0, len(ids) - 1)]
-        inputs[positions < 1] = EOS
-        hidden = network.forward(inputs, state, inputs == EOS if memory.code.lines else None)
-        inside = (positions < len(ids)) & (offset >= 0)
-        if inside.any():
-            found = positions[inside]
-            result[found - begin] = memory.path_logits(network, hidden[inside], ids[found])
+    for offset in range(0, length, WINDOW):
+        inputs, targets, positions = window(part, starts, offset, min(WINDOW, length - offset))
+        hidden = network.forward(inputs, state, inputs == EOS if part.lines else None)
+        inside = positions < len(part.ids)
+        result[positions[inside] - begin] = memory.path_logits(network, hidden[inside], targets[inside])
     return result
 
 

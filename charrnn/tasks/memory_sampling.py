@@ -47,21 +47,19 @@ class MemorySampler:
         self, model: LanguageModel, state: Array, previous: Ids, contexts: Contexts, uniforms: NDArray[np.float64]
     ) -> Ids:  # fmt: skip
         """See `sampling.advance`; contexts (B, size) are updated, too."""
+        from charrnn.models.generation import step_by_step
+
         config, V = self.config, model.config.vocabulary_size
-        ended = np.zeros(previous.size, np.bool_)
-        units = np.empty(uniforms.shape, np.int32)
-        for n, row in enumerate(uniforms):
-            reset = (previous == EOS)[np.newaxis] if config.lines else None
-            logits = model.logits(model.forward(previous[np.newaxis], state, reset)[0])
-            for b, context in enumerate(contexts):
-                log_probs = self.memory.next_log_probs(logits[b], context[: self.size])
-                if self.copies is not None:
-                    banned = self.copies.continued(context[self.size :], V)
-                    log_probs[banned] = -np.inf if not banned[1:].all() else 0
-                unit = kernels.draw.draw(log_probs, row[b], config.temperature, config.top_k, config.top_p)
-                self._note(context, unit)
-                previous[b] = units[n, b] = unit
-            ended |= previous == EOS
-            if config.one_line and ended.all():
-                return units[: n + 1]
-        return units
+
+        def choose(b: int, logits: Array, uniform: float) -> int:
+            context = contexts[b]
+            log_probs = self.memory.next_log_probs(logits, context[: self.size])
+            if self.copies is not None:
+                banned = self.copies.continued(context[self.size :], V)
+                log_probs[banned] = -np.inf if not banned[1:].all() else 0
+            unit = int(kernels.draw.draw(log_probs, uniform, config.temperature, config.top_k, config.top_p))
+            self._note(context, unit)
+            return unit
+
+        line_end, reset_unit = (EOS if wanted else -1 for wanted in (config.one_line, config.lines))
+        return step_by_step(model, previous, state, uniforms, choose, line_end, reset_unit)

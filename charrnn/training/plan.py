@@ -71,8 +71,8 @@ class TimeBudget:
     def reserve(self) -> float:
         """Seconds that must be left after the last step: validation, saving, the end of the process and a margin."""
         final = self.final_tokens * self.speed.validation_token
-        final += self.completion
-        return self.validation + final + 1.5 * self.save + min(0.4 + 0.01 * self.limit, 0.15 * self.limit)
+        margin = min(0.4 + 0.01 * self.limit, 0.15 * self.limit)
+        return self.validation + final + self.completion + 1.5 * self.save + margin
 
     def observe_step(self, seconds: float | None) -> None:
         """Update the speed by the mean duration of the latest steps, in seconds; None leaves it as it is."""
