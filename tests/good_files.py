@@ -178,7 +178,7 @@ def trained_files(folder: Path, task: str = "language") -> dict[str, bytes]:
     """Two files of one small run: saved between two validations, and at its end."""
     corpus = folder / f"{task}.txt"
     corpus.write_text(CORPORA[task])
-    options: dict[str, Any] = {"hidden_size": 16, "layers": 1, "peepholes": True}
+    options: dict[str, Any] = {"hidden_size": 16, "layers": 1}
     options |= {"batch_size": 3, "steps": 20, "eval_every": 10, "dropout": 0.1, "precision": "float32"}
     options |= OPTIONS[task]
     output = folder / f"{task} run"

@@ -149,10 +149,10 @@ def test_groups_of_rows_have_dropout_masks_of_their_own(monkeypatch: pytest.Monk
 
 
 def test_normalised_states_have_a_mean_square_of_one() -> None:
-    model = make(ModelConfig(11, ("lstm", "lstm"), 9, 4, rms_norm=True), boundary=1)
+    model = make(ModelConfig(11, ("lstm", "lstm"), 9, 4, peepholes=True, rms_norm=True), boundary=1)
     hidden = model.forward(text(12, 3), model.zero_state(3))
     np.testing.assert_allclose(np.mean(hidden.astype(np.float64) ** 2, axis=2), 1, atol=1e-2)
-    plain = make(ModelConfig(11, ("lstm", "lstm"), 9, 4), boundary=1)
+    plain = make(ModelConfig(11, ("lstm", "lstm"), 9, 4, peepholes=True), boundary=1)
     assert np.mean(plain.forward(text(12, 3), plain.zero_state(3)) ** 2) < 0.5
 
 

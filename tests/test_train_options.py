@@ -60,7 +60,7 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "seed": [("", "--seed 1")],
     "precision": [("--precision float32", "--precision bfloat16")],
 }
-COMPILES_MORE = ("precision",)  # for bfloat16
+COMPILES_MORE = ("precision", "rms_norm")  # for bfloat16, and for normalised states alone
 # The others, and where their effect is tested.
 ELSEWHERE = {
     "corpus": "test_cli_train.py::test_failures_are_one_line",
