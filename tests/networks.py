@@ -60,9 +60,9 @@ class Bounded(LanguageModel):
         return super().forward(ids, state, self.resets(ids) if reset is None else reset)
 
     def log_probs(
-        self, ids: Ids, targets: Ids, state: Array, reset: Flags | None = None
+        self, ids: Ids, targets: Ids, state: Array, reset: Flags | None = None, *, hidden: Array | None = None
     ) -> npt.NDArray[np.float64]:  # fmt: skip
-        return super().log_probs(ids, targets, state, self.resets(ids) if reset is None else reset)
+        return super().log_probs(ids, targets, state, self.resets(ids) if reset is None else reset, hidden=hidden)
 
     def generate(self, *arguments: Any, **options: Any) -> Ids:
         return super().generate(*arguments, reset_unit=self.boundary, **options)

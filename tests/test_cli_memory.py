@@ -195,7 +195,6 @@ REFUSED = [
     (["train", "corpus.txt", "--memory", "--memory-size", "1", "--steps", "2"], "from 100,000 to"),
     (["train", "corpus.txt", "--memory", "--memory-size", "much", "--steps", "2"], "write 100MB"),
     (["train", "short.txt", "--memory", "--steps", "2"], "needs some to fit its weights"),
-    (["score", "-c", "none.safetensors", "--adapt", "a"], "--adapt is for a model with a memory"),
     (["score", "-c", "none.safetensors", "--no-memory", "a"], "--no-memory is for a model with a memory"),
     (["sample", "-c", "none.safetensors", "--max-copy", "5"], "--max-copy needs the corpus"),
     (["sample", "-c", "none.safetensors", "--novelty"], "--novelty needs the corpus"),

@@ -108,7 +108,7 @@ def score(
     seed: PathSeedOption = None,
     adapt: Annotated[
         bool,
-        option("--adapt", group="Model", help="Learn from each unit after it is scored, in the order of the input."),
+        option("--adapt", group="Model", help="Learn from what was scored, in the order of the input."),
     ] = False,
     no_memory: NoMemoryOption = False,
     threads: ThreadsOption = None,
@@ -139,11 +139,6 @@ def score(
         else:
             _refuse_of_tasks(columns=columns, horizon=horizon, last=last, seed=seed)
             model = with_memory(model, no_memory=no_memory)
-            if adapt and model.memory is None:
-                raise UsageError(
-                    "--adapt is for a model with a memory, and this is the network alone; leave it out, or train with "
-                    "--memory"
-                )
         other = open_model(vs, threads, precision, verb="score", called="against") if vs is not None else None
         units = {_unit(one) for one in (model, other) if one is not None}
         if encoding is not None and "byte" in units:

@@ -119,11 +119,12 @@ class LanguageModel(Network):
             return result
 
     def log_probs(
-        self, ids: Ids, targets: Ids, state: Array, reset: Flags | None = None
+        self, ids: Ids, targets: Ids, state: Array, reset: Flags | None = None, *, hidden: Array | None = None
     ) -> npt.NDArray[np.float64]:  # fmt: skip
         """log P(target) (T, B), in nats, of targets (T, B), each given the units of ids (T, B) up to its step.
 
-        `state` (S, B, H) becomes that after the last step; reset (T, B) as in `forward`.
+        `state` (S, B, H) becomes that after the last step; reset (T, B) as in `forward`. `hidden` (T, B, H), if given,
+        becomes the hidden states of the last layer.
         """
         T, B = ids.shape
         result = np.empty((T, B))
@@ -134,11 +135,13 @@ class LanguageModel(Network):
             for start in range(0, T, steps):
                 part = slice(start, start + steps)
                 batch = Batch(ids[part], targets[part], None if reset is None else reset[part])
-                window, hidden = self.open_window(batch)
+                window, last = self.open_window(batch)
                 self.begin(window, batch, state)
-                compute = self.output.log_probs_rows(hidden, targets[part], result[part])
+                compute = self.output.log_probs_rows(last, targets[part], result[part])
                 self.context.pool.run([Job(B, 1, in_sequence(self.forward_rows, compute))])
                 self.copy_state(state)
+                if hidden is not None:
+                    hidden[part] = last.value
         return result
 
     def next_log_probs(self, units: Ids, state: Array, rows: Ids, targets: Ids) -> npt.NDArray[np.float64]:

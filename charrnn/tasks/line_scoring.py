@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.models import prefix_tree as prefixes
+from charrnn.tasks.dynamic_evaluation import DynamicEvaluation
 from charrnn.tasks.language_memory import MemoryReader
 from charrnn.tasks.score_records import Line, Score, Units
 from charrnn.text.reader import whole_words
@@ -53,10 +54,15 @@ def score_lines(
     `stream`: the lines are one text. `lines`: the model was trained on lines, each a text of its own, so that the state
     is reset at each of them even in a stream. `per_token`: scores list their units. `memory`: a memory of the
     corpus beside the model; with `adapt` a copy of it learns from each unit that was scored, in the order of the lines.
+    Without a memory, a copy of the network learns, see `dynamic_evaluation`.
     Raises CharrnnError where a log-probability is not finite.
     """
     reader = None if memory is None else MemoryReader(memory.copy() if adapt else memory, model, adapt=adapt)
-    carried = _Stream(model, reader) if stream and not lines else None
+    carried: _Stream | DynamicEvaluation | None = None
+    if adapt and memory is None:
+        carried = DynamicEvaluation(model, reset=lines or not stream)
+    elif stream and not lines:
+        carried = _Stream(model, reader)
     for chunk in chunks:
         scores: list[Score] = []
         for long, part in groupby(chunk, lambda line: len(line.data) > _PIECE):
@@ -95,7 +101,9 @@ def _score_apart(
     return [*map(found.__getitem__, data), *scores[len(distinct) :]]
 
 
-def _score_long(vocabulary: Vocabulary, data: bytes, text: _Stream, ended: bool, per_token: bool) -> Score:
+def _score_long(
+    vocabulary: Vocabulary, data: bytes, text: _Stream | DynamicEvaluation, ended: bool, per_token: bool
+) -> Score:  # fmt: skip
     """The score of a line too long to be scored at once, added up over its pieces."""
     parts: list[Score] = []
     for piece in _pieces(vocabulary, data):
