@@ -74,13 +74,13 @@ def use(path: Path) -> str:
 
 
 def write_and_score(loaded: Checkpoint) -> None:
-    """Five units of a language model, and the score of a line, which its memory may learn from."""
+    """Five units of a language model, and the score of a line, which the model may learn from."""
     model = TrainedLanguageModel.of(loaded)
     pieces = list(model.pieces([b"a"], SamplingConfig(length=5, lines=loaded.text.lines)))
     assert pieces[-1].tokens <= 5
     assert pieces[-1].stopped_by is not None
-    for adapt in (False, model.memory is not None):
-        [[score]] = model.score_chunks([[Line(b"a w1 \xc3\xa9 zz")]], per_token=True, adapt=adapt)
+    for adapt in (False, True):
+        [[score]] = model.score_chunks([[Line(b"a w1 \xc3\xa9 zz " * 8)]], per_token=True, adapt=adapt)
         assert np.isfinite([score.logprob, score.bits_per_byte, score.perplexity, *score.unit_logprobs]).all()
 
 

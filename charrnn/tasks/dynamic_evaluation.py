@@ -62,12 +62,13 @@ class DynamicEvaluation:
     def log_probs(self, units: Ids) -> NDArray[np.float64]:
         """log P (N) of the next units[1:], in nats; units[0] stands for the last unit of the call before."""
         parts, begin = [np.empty(0)], 1
-        while begin < len(units):
-            some = units[begin : begin + SEGMENT - self._filled]
-            parts.append(self._score(some))
-            begin += len(some)
-            if self._filled == SEGMENT:
-                self._learn()
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for what is not finite
+            while begin < len(units):
+                some = units[begin : begin + SEGMENT - self._filled]
+                parts.append(self._score(some))
+                begin += len(some)
+                if self._filled == SEGMENT:
+                    self._learn()
         return np.concatenate(parts)
 
     def _batch(self, first: int, last: int, state: Array) -> Batch:
