@@ -59,7 +59,7 @@ def read(ids: NDArray[np.int32], config: ModelConfig = PLAIN, *, pieces: Sequenc
 def test_a_text_that_repeats_itself_is_learned(monkeypatch: pytest.MonkeyPatch, config: ModelConfig) -> None:
     ids = np.concatenate([[EOS], np.tile(units(40, config.vocabulary_size), 10)]).astype(np.int32)
     both = read(ids, config)
-    assert both[-100:].mean() > both[:100].mean() + 1
+    assert both[-100:].mean() > both[:100].mean() + 0.2
     monkeypatch.setattr(cache, "SHARE", 1e-300)
     weights = read(ids, config)
     assert weights[-100:].mean() > weights[:100].mean() + 0.02
