@@ -25,6 +25,7 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.formats import record_from_json, require_table
 from charrnn.models import LanguageModel
 from charrnn.models.language import parameter_layout
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.runtime.safefile import Shape
 from charrnn.text.batch import Batch
 from charrnn.training import events, setup
@@ -148,7 +149,9 @@ class ParityTask(Task[BitFile, ParityNetwork]):
     def batches(self, dataset: BitFile, config: TrainingConfig) -> BitBatches:
         return BitBatches(dataset.train, config)
 
-    def evaluate(self, network: ParityNetwork, part: Bits, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: ParityNetwork, part: Bits, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         rows = len(part.values) if limit is None else max(1, min(len(part.values), limit // LENGTH))
         batch = part.batch(np.arange(rows))
         state = network.zero_state(rows)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from charrnn.errors import CharrnnError
 from charrnn.formats import LARGEST_NUMBER, TaskFormat
 from charrnn.runtime.folders import user_cache_directory
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.training.clock import stopwatch
 from charrnn.training.options import Options
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from charrnn.nn.dropout import DropoutKey
     from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
-    from charrnn.text.batch import Batch
+    from charrnn.text.batch import Batch, Shard
 
 Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say about it
 
@@ -82,10 +83,13 @@ class Network(Protocol):
     def initialise(self, seed: int) -> None:
         """Set all parameters to random values to start training from."""
 
-    def loss(self, batch: Batch, dropout: DropoutKey | None = None) -> tuple[float, float]:
-        """The summed loss of `batch` in nats and the sum of its weights; sets `gradient` to that of their quotient.
+    def loss(
+        self, batch: Batch, dropout: DropoutKey | None = None, *, shard: Shard = ...,
+    ) -> tuple[float, float]:  # fmt: skip
+        """The summed loss of the rows of `shard` in nats, and the sum of the weights of the whole `batch`.
 
-        `batch.state` becomes the hidden state after the last step. Raises CharrnnError where an id is out of range.
+        Sets `gradient` to that of their quotient. In `batch.state` the rows of the shard become those after the last
+        step. Raises CharrnnError where an id is out of range.
         """
 
     def invalidate(self) -> None:
@@ -182,6 +186,7 @@ class Request:
     init_from: str | None = None
     threads: int = 1
     cache: Path = field(default_factory=user_cache_directory)  # the folder of encoded corpora
+    processes: Processes = ALONE
     task: str | None = None  # None: the language task, or that of the run to resume
 
 
@@ -230,8 +235,13 @@ class Task(Protocol[D, N]):
     def batches(self, dataset: D, config: TrainingConfig) -> Batches:
         """The batches of the training part. Raises CharrnnError when it is empty."""
 
-    def evaluate(self, network: N, part: Any, *, limit: int | None = None) -> Metrics:
-        """Evaluate the network on a part of a dataset, or on about `limit` targets spread over it."""
+    def evaluate(
+        self, network: N, part: Any, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
+        """Evaluate the network on a part of a dataset, or on about `limit` targets spread over it.
+
+        The work is shared out between `processes`, which get the same metrics to the last bit, however many they are.
+        """
 
     def record(self, dataset: D) -> Any:
         """What a checkpoint stores of the data, such as the vocabulary: the second record of `format`."""
@@ -312,6 +322,7 @@ class RunSpec:
     elapsed: Callable[[], float] = field(default_factory=stopwatch)
     samples: bool = False
     remarks: tuple[str, ...] = ()
+    processes: Processes = ALONE
 
     @property
     def initialised(self) -> bool:
