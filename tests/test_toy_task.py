@@ -30,8 +30,9 @@ from charrnn.runtime.safefile import Shape
 from charrnn.text.batch import Batch
 from charrnn.training import events, setup
 from charrnn.training.loop import train
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, given_fields
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 from tests.runs import assert_same_tensors, interrupt, of
 
 LABELS = ("even", "odd")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from charrnn.cli import streams
 from charrnn.cli.signals import Interrupted
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, ElsewhereError
 from charrnn.runtime.processes import Processes, join
 
 
@@ -22,8 +22,8 @@ def together() -> Iterator[Processes]:
     try:
         yield processes
         processes.agree()  # none ends before all are done
-    except SystemExit:
-        raise
+    except ElsewhereError as error:
+        raise SystemExit(error.exit_status) from None
     except BaseException as error:
         status = exit_status(error)
         if not processes.fail(status):

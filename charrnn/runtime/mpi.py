@@ -16,7 +16,7 @@ from typing import cast
 import mpi4py
 import numpy as np
 
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, ElsewhereError
 from charrnn.runtime.arrays import Array
 from charrnn.runtime.interrupts import uninterrupted
 from charrnn.runtime.processes import ALONE, Item, Processes, Result
@@ -49,17 +49,23 @@ class MPIProcesses(Processes):
         self._records = np.zeros((self.size, 3))
 
     @contextmanager
-    def _meeting(self, status: int = 0, signal: int = 0) -> Iterator[None]:
-        """Exchange records, and then what the block does; raises SystemExit where only others have failed."""
+    def _whole(self) -> Iterator[None]:
+        """What the block sends and receives: all of it, or the end of all processes."""
         with uninterrupted():
             try:
-                self.comm.Allgather(np.array([status, signal, self._stopwatch()]), self._records)
-                self._seconds = float(self._records[0, SECONDS])
-                if not status and (failed := self._records[:, STATUS].max()):
-                    raise SystemExit(int(failed))
                 yield
             except MPI.Exception:  # the others may wait for what will not come
                 self.comm.Abort(1)
+
+    @contextmanager
+    def _meeting(self, status: int = 0, signal: int = 0) -> Iterator[None]:
+        """Exchange records, and then what the block does; raises ElsewhereError where only others have failed."""
+        with self._whole():
+            self.comm.Allgather(np.array([status, signal, self._stopwatch()]), self._records)
+            self._seconds = float(self._records[0, SECONDS])
+            if not status and (failed := self._records[:, STATUS].max()):
+                raise ElsewhereError(int(failed))
+            yield
 
     def agree(self, signal: int = 0) -> int:
         """See `Processes.agree`."""
@@ -123,6 +129,13 @@ class MPIProcesses(Processes):
             node.Free()
         return max(1, available // sharing)
 
+    def sum_disjoint(self, numbers: Array) -> Array:
+        """See `Processes.sum_disjoint`."""
+        total = np.empty_like(numbers)
+        with self._meeting():
+            self.comm.Allreduce(numbers, total)
+        return total
+
     def spread(self, values: Array, counts: Sequence[int], senders: Sequence[int]) -> Array:
         """See `Processes.spread`."""
         own, sends = counts[self.rank], self.rank in senders
@@ -130,22 +143,15 @@ class MPIProcesses(Processes):
         sizes = [own * (rank in senders) for rank in range(self.size)]
         outgoing = [count * sends for count in counts]
         self.sent += sends * (sum(counts) - own) * values.itemsize
-        with self._meeting():
+        with self._whole():
             self.comm.Alltoallv([values, (outgoing, _places(counts))], [received, (sizes, _places(sizes))])
         return received
 
     def collect(self, part: Array, counts: Sequence[int], whole: Array) -> None:
         """See `Processes.collect`."""
         self.sent += part.nbytes * (self.size - 1)
-        with self._meeting():
+        with self._whole():
             self.comm.Allgatherv(part, [whole, (counts, _places(counts))])
-
-    def sum_disjoint(self, numbers: Array) -> Array:
-        """See `Processes.sum_disjoint`."""
-        total = np.empty_like(numbers)
-        with self._meeting():
-            self.comm.Allreduce(numbers, total)
-        return total
 
     def gather_rows(self, array: Array, bounds: Sequence[int]) -> None:
         """See `Processes.gather_rows`."""
@@ -154,7 +160,7 @@ class MPIProcesses(Processes):
         mine = np.ascontiguousarray(array[:, bounds[self.rank] : bounds[self.rank + 1]])
         received = np.empty(sum(counts) if self.rank == 0 else 0, array.dtype)
         self.sent += mine.nbytes * (self.rank > 0)
-        with self._meeting():
+        with self._whole():
             self.comm.Gatherv(mine, [received, (counts, _places(counts))])
         if self.rank == 0:
             for rank, place in enumerate(_places(counts)):

@@ -32,7 +32,7 @@ class Processes:
     def agree(self, signal: int = 0) -> int:
         """Wait for all processes; the number of a signal that one of them has received, 0 if none has.
 
-        Raises SystemExit, with its status, where a process has failed.
+        Raises ElsewhereError where a process has failed, as all methods do.
         """
         return signal
 
@@ -56,6 +56,12 @@ class Processes:
         others."""
         return available
 
+    def sum_disjoint(self, numbers: Array) -> Array:
+        """The sum of `numbers`, each of which is zero on all processes but one."""
+        return numbers
+
+    # These three follow `sum_disjoint` with nothing between that can fail.
+
     def spread(self, values: Array, counts: Sequence[int], senders: Sequence[int]) -> Array:
         """Each process gets its slice of the vectors `values` (N) of all `senders`, in their order.
 
@@ -66,10 +72,6 @@ class Processes:
     def collect(self, part: Array, counts: Sequence[int], whole: Array) -> None:
         """Fill whole (N) with the slices of all processes, of which this one has `part`; counts (P) as in `spread`."""
         whole[:] = part
-
-    def sum_disjoint(self, numbers: Array) -> Array:
-        """The sum of `numbers`, each of which is zero on all processes but one."""
-        return numbers
 
     def gather_rows(self, array: Array, bounds: Sequence[int]) -> None:
         """On process 0, fill array (S, B, H) with the rows of all: process r has bounds[r] to bounds[r + 1]."""

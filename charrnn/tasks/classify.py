@@ -21,8 +21,9 @@ from charrnn.tasks.training_memory import PYTHON, largest_batch, require_memory_
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
 from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import PackedBatches, evaluation_batches, spread
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Description, Metrics, Request, Task
+from charrnn.training.task import Description, Request, Task
 
 if TYPE_CHECKING:
     from charrnn.models.classifier import Classifier

@@ -28,8 +28,9 @@ from charrnn.text.corpus import combined_digest
 from charrnn.text.packing import spread
 from charrnn.text.series_table import Table
 from charrnn.text.shuffle import keyed_generator
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from charrnn.models.forecaster import Forecaster

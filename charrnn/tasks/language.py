@@ -19,8 +19,9 @@ from charrnn.tasks.sampling import sample
 from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus, Part, load_corpus
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

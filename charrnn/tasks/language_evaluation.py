@@ -13,7 +13,7 @@ from charrnn.text.batch import Shard
 from charrnn.text.corpus import Part
 from charrnn.text.mapped import PAGES_BYTES, release_pages
 from charrnn.text.vocabulary import EOS
-from charrnn.training.task import Metrics
+from charrnn.training.metrics import Metrics
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel

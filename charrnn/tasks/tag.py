@@ -22,8 +22,9 @@ from charrnn.text.packing import ranges, spread
 from charrnn.text.tag_schemes import NONE, ill_formed
 from charrnn.text.tagged_batches import TaggedBatches, WordBags, evaluation_sentences
 from charrnn.text.tagged_corpus import TaggedCorpus, TaggedPart, load_tagged
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options
-from charrnn.training.task import Description, Metrics, Request, Task
+from charrnn.training.task import Description, Request, Task
 
 if TYPE_CHECKING:
     from charrnn.models.tagger import Tagger

@@ -20,8 +20,9 @@ from charrnn.tasks.translate_evaluation import by_source, evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
 from charrnn.text.pair_batches import PairBatches, source_of
 from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs, most_units
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from charrnn.models.translator import Translator

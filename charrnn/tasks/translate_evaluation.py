@@ -16,7 +16,7 @@ from charrnn.text.batch import Shard
 from charrnn.text.packing import spread
 from charrnn.text.pair_batches import evaluation_pairs, source_of
 from charrnn.text.pair_corpus import PairPart, most_units
-from charrnn.training.task import Metrics
+from charrnn.training.metrics import Metrics
 
 if TYPE_CHECKING:
     from charrnn.models.translator import Translator

@@ -16,13 +16,14 @@ from charrnn.settings import counted
 from charrnn.training import advice, events
 from charrnn.training.keeper import Keeper
 from charrnn.training.meter import Meter
+from charrnn.training.metrics import Metrics
 from charrnn.training.plan import Planner
 from charrnn.training.recorded import recorded_seconds
 from charrnn.training.reports import describe_end, describe_start
 from charrnn.training.schedule import learning_rate
 from charrnn.training.speed import Speed, measure
 from charrnn.training.state import Learner, Progress
-from charrnn.training.task import Advice, Metrics, Network, RunSpec
+from charrnn.training.task import Advice, Network, RunSpec
 
 MAX_DIVERGENCES = 5  # after which a run fails
 

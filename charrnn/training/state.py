@@ -14,11 +14,12 @@ from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
 from charrnn.formats import record_from_json, require_table
 from charrnn.runtime.processes import ALONE, Processes
+from charrnn.training.metrics import Metrics
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.recorded import LARGEST_COUNT, rows
 from charrnn.training.reduction import Reduction
 from charrnn.training.schedule import Plan
-from charrnn.training.task import Metrics, Network
+from charrnn.training.task import Network
 
 if TYPE_CHECKING:
     from charrnn.nn.dropout import DropoutKey
