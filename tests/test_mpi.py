@@ -35,7 +35,7 @@ KINDS = {
 }
 # Open MPI starts more processes than there are processors, and as root, where it is told that this is meant.
 MEANT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
-LAUNCH = (MPIRUN, "--oversubscribe", "--bind-to", "none", "-n")
+LAUNCH = (str(MPIRUN), "--oversubscribe", "--bind-to", "none", "-n")
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ class Reduction:
 
         sums = [add_up(node, compute) for node in self.nodes[processes.rank]]
         losses = processes.sum_disjoint(losses)
-        self._set_gradient(self._over_processes(sums))
+        self._set_gradient(self.over_processes(sums))
         if batch.state is not None and batch.state.size:
             B = batch.inputs.shape[1]
             processes.gather_rows(batch.state, [Shard(bound, self.shards).rows(B).start for bound in self.bounds])
@@ -116,7 +116,7 @@ class Reduction:
             table = network.gradient[: self._start].reshape(network.layout.row_table)
             table[network.touched] = total[dense:].reshape(-1, table.shape[1])
 
-    def _over_processes(self, sums: list[Array]) -> Array:
+    def over_processes(self, sums: list[Array]) -> Array:
         """The sum of all shards (N), from those of this process' nodes (N each)."""
         processes, size = self.processes, len(sums[0])
         counts = np.diff([size * r // processes.size for r in range(processes.size + 1)]).tolist()
