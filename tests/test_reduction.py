@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,9 +150,21 @@ def test_a_launcher_is_recognised_by_the_environment() -> None:
         assert not processes.launched(variables)
 
 
-def test_without_mpi4py_a_launcher_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+def test_without_a_launcher_nothing_of_mpi_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc\n" * 100, encoding="utf-8")
+    code = (
+        "import sys; from charrnn.cli.main import main; "
+        "status = main(['train', 'a.txt', '-o', 'm', '--steps', '1', '--hidden-size', '8']); "
+        "print(status, *sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in processes.LAUNCHERS}
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert found.stdout.decode().startswith("0 ")
+    assert "mpi4py" not in found.stdout.decode()
+    assert "charrnn.runtime.mpi" not in found.stdout.decode()
 
+
+def test_without_mpi4py_a_launcher_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.delitem(sys.modules, "charrnn.runtime.mpi", raising=False)
     with pytest.raises(CharrnnError, match=r"install charrnn\[mpi\]"):

@@ -158,7 +158,7 @@ def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool)
     streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
     streams.note(f"speed     {found['tokens_per_second']:,.0f} tokens per second")
     streams.note(f"time      {duration_text(found['seconds'])} for {counted(found['steps'], 'step')}")
-    if as_json:
+    if as_json and request.processes.rank == 0:
         with streams.Output() as out:
             out.write(json.dumps(found) + "\n")
 
@@ -181,6 +181,8 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
     chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
     if request.init_from is not None:
         del chosen["hidden_size"]  # which comes with the weights
+    if request.processes.size > 1:
+        chosen["shards"] = start.training["shards"]
     options = {"init_from": request.init_from, "val": request.val, **request.given, **chosen}
     for name, value in options.items():
         if value is None or name in skipped:

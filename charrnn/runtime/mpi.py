@@ -8,6 +8,7 @@ others in `fail`, is noticed wherever they are. P is the number of processes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, islice
@@ -27,6 +28,7 @@ mpi4py.rc.thread_level = "funneled"  # only the main thread calls MPI
 from mpi4py import MPI  # noqa: E402 - importing it starts MPI
 
 STATUS, SIGNAL, SECONDS = range(3)  # places in the record
+SPINS, NAP = 1000, 0.0002  # times that the others are looked for before each nap, of so many seconds
 AT_ONCE = 4  # items that each process computes before results are exchanged
 
 
@@ -61,11 +63,20 @@ class MPIProcesses(Processes):
     def _meeting(self, status: int = 0, signal: int = 0) -> Iterator[None]:
         """Exchange records, and then what the block does; raises ElsewhereError where only others have failed."""
         with self._whole():
-            self.comm.Allgather(np.array([status, signal, self._stopwatch()]), self._records)
+            self._wait(self.comm.Iallgather(np.array([status, signal, self._stopwatch()]), self._records))
             self._seconds = float(self._records[0, SECONDS])
             if not status and (failed := self._records[:, STATUS].max()):
                 raise ElsewhereError(int(failed))
             yield
+
+    @staticmethod
+    def _wait(request: MPI.Request) -> None:
+        """Wait for the others, who may be long in coming: unlike MPI's own waiting, this leaves the processor free."""
+        spins = 0
+        while not request.Test():
+            spins += 1
+            if spins > SPINS:
+                time.sleep(NAP)
 
     def agree(self, signal: int = 0) -> int:
         """See `Processes.agree`."""
