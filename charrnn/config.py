@@ -23,6 +23,7 @@ MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
 MOST_UNITS = 10**15  # that a limit may name: a checkpoint has no integer beyond 2**53
 MAX_THREADS = 1024
+MAX_SHARDS = 1 << 16
 DEFAULT_LENGTH = 500  # units of a sample
 TAIL_DIVISOR = 4  # from one cluster of an adaptive softmax to the next, its projection is this many times narrower
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -274,6 +275,14 @@ class TrainingConfig:
         shown="about 20 in a run, fewer in a short one",
     )
     seed: int = setting(0, help="Same seed, same bits.", group=RUN, low=0, high=MAX_SEED)
+    shards: int = setting(
+        1,
+        help="Parts of a batch whose gradients are added up; as many processes of MPI at most.",
+        group=RUN,
+        low=1,
+        high=MAX_SHARDS,
+        shown="the number of processes",
+    )
     sample_every: int = setting(
         0, help="Steps between samples of text.", group=RUN, low=0, shown="on a terminal, at validations"
     )

@@ -14,6 +14,14 @@ class NotFiniteError(CharrnnError):
         super().__init__("the model computes numbers that are not finite; its weights are too large")
 
 
+class ElsewhereError(Exception):
+    """Another process of the run has failed, which says why; `exit_status` is its own."""
+
+    def __init__(self, exit_status: int) -> None:
+        super().__init__(f"another process ended with status {exit_status}")
+        self.exit_status = exit_status
+
+
 class UsageError(CharrnnError):
     """A wrong option or combination of options: exit status 2."""
 

@@ -15,13 +15,15 @@ from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.models import LanguageModel
+from charrnn.runtime.processes import Processes
 from charrnn.tasks.language import TASK, Language
 from charrnn.text.batch import Batch
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus, Part, load_corpus
 from charrnn.training import events, setup
 from charrnn.training.loop import train
-from charrnn.training.task import Metrics, Request, RunSpec
+from charrnn.training.metrics import Metrics
+from charrnn.training.task import Request, RunSpec
 
 TEXT = "".join(f"the {animal} {verb}s.\n" for animal in ("cat", "dog", "hen") for verb in ("sit", "run", "eat")) * 12
 
@@ -151,7 +153,7 @@ def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Let validations return these losses, one after the other."""
     queue = iter(losses)
 
-    def scripted(model: LanguageModel, part: Part, *, limit: int | None = None) -> Metrics:
+    def scripted(model: LanguageModel, part: Part, *, limit: int | None, processes: Processes) -> Metrics:
         return metrics(next(queue), len(part.ids))
 
     monkeypatch.setattr("charrnn.tasks.language_evaluation.evaluate", scripted)

@@ -11,8 +11,8 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.tasks import language_advice
 from charrnn.text.corpus import Part, load_corpus
 from charrnn.training import advice
+from charrnn.training.metrics import Metrics
 from charrnn.training.state import Progress
-from charrnn.training.task import Metrics
 
 
 def overfitting(train: float, losses: list[float], dropout: float = 0.0) -> str | None:

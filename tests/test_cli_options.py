@@ -52,9 +52,9 @@ def test_text_without_backslashes_is_literal(text: str) -> None:
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert options.resolve_threads(3, {"CHARRNN_THREADS": "2"}) == 3
-    assert options.resolve_threads(None, {"CHARRNN_THREADS": "2"}) == 2
-    assert options.resolve_threads(None, {"CHARRNN_THREADS": ""}) >= 1
+    assert options.resolve_threads(3, environment={"CHARRNN_THREADS": "2"}) == 3
+    assert options.resolve_threads(None, environment={"CHARRNN_THREADS": "2"}) == 2
+    assert options.resolve_threads(None, environment={"CHARRNN_THREADS": ""}) >= 1
     for wrong in ("0", "many", "nan"):
         with pytest.raises(UsageError, match="CHARRNN_THREADS: "):
-            options.resolve_threads(None, {"CHARRNN_THREADS": wrong})
+            options.resolve_threads(None, environment={"CHARRNN_THREADS": wrong})

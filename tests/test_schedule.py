@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
+from charrnn.training.metrics import Metrics
 from charrnn.training.plan import MOST_STEPS, Planner, TimeBudget, evaluation_interval, evaluation_tokens, step_budget
 from charrnn.training.schedule import Plan, learning_rate, progress
 from charrnn.training.speed import Speed
 from charrnn.training.state import Progress
-from charrnn.training.task import Metrics
 
 
 def config(**options: Any) -> TrainingConfig:

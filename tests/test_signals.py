@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from charrnn.cli.signals import catch_signals
+from charrnn.runtime.interrupts import uninterrupted
 from charrnn.runtime.signals import TERMINATION_SIGNALS
-from charrnn.training.interrupts import uninterrupted
 
 
 def test_what_is_held_back_is_what_the_command_line_handles() -> None:

@@ -25,12 +25,14 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.formats import record_from_json, require_table
 from charrnn.models import LanguageModel
 from charrnn.models.language import parameter_layout
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.runtime.safefile import Shape
 from charrnn.text.batch import Batch
 from charrnn.training import events, setup
 from charrnn.training.loop import train
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, given_fields
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 from tests.runs import assert_same_tensors, interrupt, of
 
 LABELS = ("even", "odd")
@@ -148,7 +150,9 @@ class ParityTask(Task[BitFile, ParityNetwork]):
     def batches(self, dataset: BitFile, config: TrainingConfig) -> BitBatches:
         return BitBatches(dataset.train, config)
 
-    def evaluate(self, network: ParityNetwork, part: Bits, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: ParityNetwork, part: Bits, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         rows = len(part.values) if limit is None else max(1, min(len(part.values), limit // LENGTH))
         batch = part.batch(np.arange(rows))
         state = network.zero_state(rows)

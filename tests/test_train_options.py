@@ -58,6 +58,7 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "val": [("", "--val other.txt")],
     "val_fraction": [("", "--val-fraction 0.3"), ("", "--val-fraction 0")],
     "seed": [("", "--seed 1")],
+    "shards": [("", "--shards 2")],
     "precision": [("--precision float32", "--precision bfloat16")],
 }
 COMPILES_MORE = ("precision", "rms_norm")  # for bfloat16, and for normalised states alone

@@ -14,9 +14,9 @@ import pytest
 
 from charrnn import checkpoint
 from charrnn.errors import DivergedError
+from charrnn.runtime.interrupts import uninterrupted
 from charrnn.runtime.signals import TERMINATION_SIGNALS
 from charrnn.training import events
-from charrnn.training.interrupts import uninterrupted
 from charrnn.training.loop import train
 from tests.runs import (
     Clock,

@@ -194,6 +194,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # a tenth of a second of every start.
     gc.set_threshold(100_000)
     streams.set_quiet(False)
+    streams.set_silent(False)
     given = sys.argv[1:] if args is None else args
     with catch_signals(saves="train" in given[:1]) as signals:
         try:

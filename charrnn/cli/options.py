@@ -15,6 +15,7 @@ from charrnn.cli.config_file import read_config
 from charrnn.cli.parsers import one_of, whole_number
 from charrnn.config import MAX_SEED, MAX_THREADS, PRECISIONS
 from charrnn.errors import UsageError
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.runtime.processors import processors
 from charrnn.runtime.seeds import random_seed
 
@@ -49,8 +50,11 @@ def option(
     )
 
 
-def resolve_threads(threads: int | None, environment: Mapping[str, str] = os.environ) -> int:
-    """`--threads`, else `$CHARRNN_THREADS`, else the number of processors that this process may use.
+def resolve_threads(
+    threads: int | None, processes: Processes = ALONE, environment: Mapping[str, str] = os.environ
+) -> int:  # fmt: skip
+    """`--threads`, else `$CHARRNN_THREADS`, else the number of processors that this process may use, of those that
+    several `processes` may use its share.
 
     Raises `UsageError` where the variable is not a number from 1 to `MAX_THREADS`.
     """
@@ -61,7 +65,7 @@ def resolve_threads(threads: int | None, environment: Mapping[str, str] = os.env
             return whole_number(1, MAX_THREADS)(given)
         except typer.BadParameter as error:
             raise UsageError(f"CHARRNN_THREADS: {error.message}") from None
-    return processors()
+    return processes.threads(processors())
 
 
 def resolve_seed(seed: int | None) -> int:

@@ -27,6 +27,7 @@ PIECE_SECONDS = 0.1
 LONGEST_MESSAGE = 2000  # characters: a hostile file may make a message quote it
 
 _quiet = False
+_silent = False
 
 
 class StdoutClosed(Exception):  # noqa: N818 - the normal end of `charrnn sample -n inf | head`, not an error
@@ -37,6 +38,12 @@ def set_quiet(quiet: bool) -> None:
     """With `quiet`, `note` says nothing; warnings and errors are still shown."""
     global _quiet
     _quiet = quiet
+
+
+def set_silent(silent: bool) -> None:
+    """With `silent`, nothing is written to standard error: another process speaks for this one."""
+    global _silent
+    _silent = silent
 
 
 def is_quiet() -> bool:
@@ -98,7 +105,7 @@ def stderr_console() -> Console:
 
 def _to_stderr(line: str) -> None:
     stream = sys.stderr
-    if stream is None:
+    if stream is None or _silent:
         return
     try:
         stream.write(line + "\n")

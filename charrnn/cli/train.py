@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli import train_options as options
+from charrnn.cli.many import together
 from charrnn.cli.options import ConfigOption, QuietOption, ThreadsOption, resolve_threads
 from charrnn.cli.table import given, with_settings
 from charrnn.cli.train_files import check_names, choose_output
@@ -63,37 +65,44 @@ def train(
     elapsed = stopwatch(already=time.process_time())  # until now the process was busy with imports
     streams.set_quiet(quiet)
     options_given = given({"cell": cell, "layers": layers, **settings})
-    path = choose_output(corpus, output, resume)
-    written = str(path) if output is None else output
-    check_names(written, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
-    if not (resume or force or dry_run) and path.is_file():
-        raise UsageError(f"{path} exists; --resume goes on with it, --force replaces it")
     if resume and (force or dry_run):
         raise UsageError(f"--resume and {'--force' if force else '--dry-run'} exclude each other; leave one out")
     if not resume and not corpus:
         streams.note(context.get_usage())
         raise UsageError("no corpus given; name a text file, or - for stdin")
-    count = resolve_threads(threads)
 
-    from charrnn.cli import train_run
-    from charrnn.cli.compiling import announce_compilation
-    from charrnn.training.task import Request
+    def choose() -> Path:
+        path = choose_output(corpus, output, resume)
+        written = str(path) if output is None else output
+        check_names(written, log, {"the corpus": corpus or [], "--val": [val], "--config": [config]}, init_from)
+        if not (resume or force or dry_run) and path.is_file():
+            raise UsageError(f"{path} exists; --resume goes on with it, --force replaces it")
+        return path
 
-    announce_compilation()
-    request = Request(corpus or [], path, options_given, val, init_from, count, task=task)
-    if dry_run:
-        with tempfile.TemporaryDirectory() as temporary:
-            train_run.show_estimate(dataclasses.replace(request, cache=Path(temporary)), elapsed, as_json)
-        return
-    with only_writer(path):
-        started = train_run.start_or_resume(request, resume, log, elapsed)
-        if isinstance(started, train_run.Finished):
-            learned, data, result = started
-        else:
-            spec, network = started
-            learned, data = spec.task, spec.task.record(spec.dataset)
-            result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
-    if as_json:
-        with streams.Output() as out:
-            out.show_json(result)
-    streams.note(train_run.next_command(learned, data, result["checkpoint"]))
+    with together() as processes:
+        path = processes.same(choose)
+        count = resolve_threads(threads, processes)
+
+        from charrnn.cli import train_run
+        from charrnn.cli.compiling import announce_compilation
+        from charrnn.training.task import Request
+
+        announce_compilation()
+        request = Request(corpus or [], path, options_given, val, init_from, count, processes=processes, task=task)
+        if dry_run:
+            with tempfile.TemporaryDirectory() as temporary:
+                train_run.show_estimate(dataclasses.replace(request, cache=Path(temporary)), elapsed, as_json)
+            return
+        with only_writer(path) if processes.rank == 0 else nullcontext():
+            started = train_run.start_or_resume(request, resume, log, elapsed)
+            if isinstance(started, train_run.Finished):
+                learned, data, result = started
+            else:
+                spec, network = started
+                learned, data = spec.task, spec.task.record(spec.dataset)
+                result = train_run.run(request, spec, network, log, repeat="max_time" in options_given)
+        if processes.rank == 0:
+            if as_json:
+                with streams.Output() as out:
+                    out.show_json(result)
+            streams.note(train_run.next_command(learned, data, result["checkpoint"]))

@@ -19,6 +19,7 @@ from charrnn.settings import counted
 from charrnn.training import events
 
 if TYPE_CHECKING:
+    from charrnn.runtime.processes import Processes
     from charrnn.training.task import Network, Request, RunSpec, Task
 
 
@@ -40,15 +41,15 @@ def start_or_resume(
     from charrnn import checkpoint, tasks
     from charrnn.training import setup
 
-    task = tasks.task_named(request.task or tasks.DEFAULT)
-    require_piped(request.corpora)
+    task, processes = tasks.task_named(request.task or tasks.DEFAULT), request.processes
+    require_piped(request.corpora, processes)
 
     live = streams.wants_live_display() and "sample_every" not in request.given
-    if resume and request.output.exists():
-        task = tasks.task_of(request.output)
+    if resume and processes.same(request.output.exists):
+        task = tasks.task_named(processes.same(lambda: tasks.task_of(request.output).format.task))
         if request.task not in (None, task.format.task):
             raise UsageError(f"--task is {request.task}, and {request.output} is of the task {task.format.task}")
-        recorded = checkpoint.load(request.output, task.format, with_training=True)
+        recorded = processes.same(lambda: checkpoint.load(request.output, task.format, with_training=True))
         source = setup.recorded_source(recorded)
         check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
         if (result := setup.finished_result(task, request, recorded)) is not None:
@@ -71,8 +72,11 @@ def start_or_resume(
     return setup.prepare(task, request, elapsed, samples=live)
 
 
-def require_piped(corpora: Sequence[str]) -> None:
-    """Raise `CharrnnError` where a corpus is to come from standard input and that is a terminal or closed."""
+def require_piped(corpora: Sequence[str], processes: Processes) -> None:
+    """Raise `CharrnnError` where a corpus is to come from standard input and that is a terminal or closed, or that of
+    one of several processes."""
+    if "-" in corpora and processes.size > 1:
+        raise CharrnnError("a corpus that is piped in reaches one process only; write it to a file that all can read")
     if "-" in corpora and (sys.stdin is None or sys.stdin.closed or sys.stdin.isatty()):
         found = "closed" if sys.stdin is None or sys.stdin.closed else "a terminal, so no corpus comes from it"
         raise CharrnnError(f"stdin is {found}; pipe the corpus in (zcat logs.gz | charrnn train -) or name a file")
@@ -89,7 +93,8 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
     saved, late = spec.resumed is not None, False
     plan: list[events.Event] = []
     training = train_model(spec, network)
-    with TrainingLog(log, append=saved) as file:
+    first = request.processes.rank == 0
+    with TrainingLog(log if first else None, append=saved) as file:
         try:
             with make_display() as display:
 
@@ -99,8 +104,9 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
                     late = late or (isinstance(event, events.Advice) and event.topic == LATE_START)
                     if isinstance(event, events.Start | events.Replanned):
                         plan.append(event)
-                    file.write(event)
-                    display.show(event)
+                    if first:
+                        file.write(event)
+                        display.show(event)
 
                 end = follow(training, handle)
         except KeyboardInterrupt:
@@ -152,7 +158,7 @@ def show_estimate(request: Request, elapsed: Callable[[], float], as_json: bool)
     streams.note(f"memory    {found['memory'] / 1e9:.2f} GB")
     streams.note(f"speed     {found['tokens_per_second']:,.0f} tokens per second")
     streams.note(f"time      {duration_text(found['seconds'])} for {counted(found['steps'], 'step')}")
-    if as_json:
+    if as_json and request.processes.rank == 0:
         with streams.Output() as out:
             out.write(json.dumps(found) + "\n")
 
@@ -175,6 +181,8 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
     chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
     if request.init_from is not None:
         del chosen["hidden_size"]  # which comes with the weights
+    if request.processes.size > 1:
+        chosen["shards"] = start.training["shards"]
     options = {"init_from": request.init_from, "val": request.val, **request.given, **chosen}
     for name, value in options.items():
         if value is None or name in skipped:

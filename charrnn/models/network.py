@@ -22,7 +22,7 @@ from charrnn.nn.parameters import Layout, require_unique
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import Job
-from charrnn.text.batch import Batch
+from charrnn.text.batch import Batch, Shard
 
 ZEROED_AT_ONCE = 1 << 16  # elements of the gradient that one item of the zeroing job covers
 MOST_GATES = 1 << 24  # elements of the gates of all layers and steps that backward stores: 64 MB in float32 …
@@ -220,12 +220,15 @@ class Network:
             row[:] = after
 
     def loss(
-        self, batch: Batch, dropout: DropoutKey | None = None, *, state_gradient: Array | None = None
+        self, batch: Batch, dropout: DropoutKey | None = None, *, shard: Shard | None = None,
+        state_gradient: Array | None = None,
     ) -> tuple[float, float]:  # fmt: skip
-        """The summed loss of `batch` in nats, and the number of its targets, or the sum of their weights if it has any.
+        """The summed loss in nats of `batch`, or of the rows of `shard` alone, and the number of targets of the whole
+        batch, or the sum of their weights if it has any.
 
-        `gradient` (P) becomes that of the mean, the first divided by the second; so does `state_gradient` (S, B, H), by
-        the carried state, if given. `batch.state` becomes that after the last step.
+        `gradient` (P) becomes that of the first divided by the second: the sum of those of all shards is the gradient
+        of the mean loss. So does `state_gradient` (S, B, H), by the carried state, if given. In `batch.state`, the rows
+        of the shard become those after the last step.
 
         Backpropagation through time over the window, truncated at its start: Werbos 1990, "Backpropagation through
         time: what it does and how to do it", doi:10.1109/5.58337.
@@ -246,18 +249,18 @@ class Network:
             self.pack(backward=True)
             if self._table is not None:
                 self.touched = self.rows_read(batch)
+            shards = [slice(0, B)] if shard is None else [Shard(n, shard.total).rows(B) for n in range(shard.total)]
+            own = shards[0 if shard is None else shard.number]
             if batch.fresh is not None:
-                state[:, batch.fresh] = 0
+                state[:, own][:, batch.fresh[own]] = 0
             shape = batch.targets.shape[:2]
             count = prod(shape) if batch.weights is None else float(batch.weights.sum())
             scales = np.full(shape, 1 / count) if batch.weights is None else batch.weights / count
-            groups = self._row_groups(T, B)
-            sequence = None if dropout is None else np.random.SeedSequence([dropout.seed, dropout.step, 1])
-            keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
             rate, total = 0.0 if dropout is None else dropout.rate, 0.0
-            for rows, key in zip(groups, keys, strict=True):
-                part = batch if len(groups) == 1 else self.part(batch, rows)
-                carried = state if len(groups) == 1 else np.ascontiguousarray(state[:, rows])
+            for rows, key in self._row_groups(T, shards, own, dropout):
+                whole = rows == slice(0, B)
+                part = batch if whole else self.part(batch, rows)
+                carried = state if whole else np.ascontiguousarray(state[:, rows])
                 log_probs = self._add_gradient(
                     part, carried, scales[:, rows], rate, key, first_state=state_gradient is not None
                 )
@@ -277,11 +280,20 @@ class Network:
         """Some rows of a batch."""
         return batch.rows(rows)
 
-    def _row_groups(self, T: int, B: int) -> list[slice]:
-        """The rows of a batch in groups of nearly equal size, each of at most `rows_per_group`."""
-        count = -(-B // rows_per_group(T, self._gates)) if self._gates else 1
-        bounds = [B * n // count for n in range(count + 1)]
-        return [slice(first, last) for first, last in pairwise(bounds)]
+    def _row_groups(
+        self, T: int, shards: Sequence[slice], own: slice, dropout: DropoutKey | None
+    ) -> list[tuple[slice, int]]:  # fmt: skip
+        """The rows of `own` in groups of nearly equal size, each of at most `rows_per_group`, and with a seed of
+        dropout masks, which depends on the place of the group among those of all `shards`."""
+        groups: list[tuple[slice, bool]] = []
+        for rows in shards:
+            size = rows.stop - rows.start
+            count = -(-size // rows_per_group(T, self._gates)) if self._gates else min(size, 1)
+            bounds = [rows.start + size * n // count for n in range(count + 1)] if count else []
+            groups += [(slice(first, last), rows is own) for first, last in pairwise(bounds)]
+        sequence = None if dropout is None else np.random.SeedSequence([dropout.seed, dropout.step, 1])
+        keys = [0] * len(groups) if sequence is None else sequence.generate_state(len(groups)).tolist()
+        return [(rows, key) for (rows, mine), key in zip(groups, keys, strict=True) if mine]
 
     def _add_gradient(
         self, batch: Batch, state: Array, scales: Log, rate: float, key: int, *, first_state: bool

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 
 
-def processors() -> int:
-    """The number of processors that this process may use."""
+def affinity() -> tuple[int, ...]:
+    """The processors that this process may use, by number."""
     try:
-        return len(os.sched_getaffinity(0))
+        return tuple(sorted(os.sched_getaffinity(0)))
     except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+        return tuple(range(os.cpu_count() or 1))
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(affinity())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from charrnn.config import TextConfig, TrainingConfig
 from charrnn.formats import TextSide
 from charrnn.models.classifier import parameter_layout
 from charrnn.models.ngram_regression import regression_numbers
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.task_config import ClassifierConfig, RecordsConfig
 from charrnn.tasks import classify_defaults, label_figures, record_defaults
 from charrnn.tasks.classify_format import CLASSIFY, ClassifierSides, ClassifyFormat
@@ -20,8 +21,9 @@ from charrnn.tasks.training_memory import PYTHON, largest_batch, require_memory_
 from charrnn.text.labelled_corpus import LabelledCorpus, load_labelled
 from charrnn.text.labelled_gathering import LabelledPart
 from charrnn.text.packing import PackedBatches, evaluation_batches, spread
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Description, Metrics, Request, Task
+from charrnn.training.task import Description, Request, Task
 
 if TYPE_CHECKING:
     from charrnn.models.classifier import Classifier
@@ -106,19 +108,21 @@ class Classify(Task[LabelledCorpus, "Classifier"]):
         """Records in an order keyed by seed and epoch, packed one after the other."""
         return PackedBatches(dataset.train, config.batch_size, config.seed)
 
-    def evaluate(self, network: Classifier, part: LabelledPart, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: Classifier, part: LabelledPart, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         """Accuracy and F1, and as loss the mean -log P(label | text) over records whose label is known."""
         chosen = spread(len(part), len(part), limit)
-        true, predicted, logprobs = [], [], []
-        for records, batch, places in evaluation_batches(part, chosen):
-            values = network.log_probs(batch)[places[:, 0], places[:, 1]]
-            labels = part.labels[records]
+
+        def compute(some: Any) -> tuple[Any, Any, Any]:
+            records, batch, places = some
+            values, labels = network.log_probs(batch)[places[:, 0], places[:, 1]], part.labels[records]
             known = labels >= 0
-            true.append(labels)
-            predicted.append(values.argmax(axis=1).astype(np.int32))
-            logprobs.append(values[known, labels[known]])
-        found, chances = np.concatenate(true), np.concatenate(logprobs)
-        figures = label_figures.figures(found, np.concatenate(predicted), network.config.labels)
+            return labels, values.argmax(axis=1).astype(np.int32), values[known, labels[known]]
+
+        results = processes.map(compute, evaluation_batches(part, chosen))
+        found, predicted, chances = map(np.concatenate, zip(*results, strict=True))
+        figures = label_figures.figures(found, predicted, network.config.labels)
         loss = -float(chances.mean()) if chances.size else float(np.log(network.config.labels))
         return Metrics(loss, len(found), figures)
 

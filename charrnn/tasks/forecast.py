@@ -14,6 +14,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, NotFiniteError, UsageError
 from charrnn.models.forecaster import BASELINE_BIAS, BASELINE_WEIGHT, Start, parameter_layout
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.task_config import ForecasterConfig, SeriesConfig
 from charrnn.tasks import forecast_defaults
 from charrnn.tasks.forecast_defaults import Prepared
@@ -27,8 +28,9 @@ from charrnn.text.corpus import combined_digest
 from charrnn.text.packing import spread
 from charrnn.text.series_table import Table
 from charrnn.text.shuffle import keyed_generator
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from charrnn.models.forecaster import Forecaster
@@ -183,7 +185,9 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         """Rows to predict, in an order keyed by seed and epoch."""
         return WindowBatches(dataset.train, config.batch_size, config.seed)
 
-    def evaluate(self, network: Forecaster, part: SeriesPart, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: Forecaster, part: SeriesPart, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         """Errors and those of baselines; the loss is -log density of a row, in nats.
 
         Of several series the errors are means over them, each in units of its mean change, see
@@ -197,19 +201,23 @@ class Forecast(Task[SeriesDataset, "Forecaster"]):
         model = TrainedForecaster(network, part.sides)
         shape = 1 + len(BASELINES), len(model.names)
         absolute, squared, density = np.zeros(shape), np.zeros(shape), 0.0
-        for start in range(0, len(targets), EVALUATED):
+
+        def compute(start: int) -> tuple[float, Any]:
+            """log density of some rows, in nats, and the errors of the network and of the baselines."""
             some = targets[start : start + EVALUATED]
             true = part.table.values[some]
-            try:
-                found = model.next_rows(part.windows(some, model.sides.rows), _dates(part.table, some))
-            except NotFiniteError:
-                return Metrics(np.inf, len(targets))
-            density += float(found.log_density(true).sum())
+            found = model.next_rows(part.windows(some, model.sides.rows), _dates(part.table, some))
             first = part.table.values[some - part.place[some]]
             others = model.baselines.all(part.windows(some, model.sides.rows), first, part.place[some] - 1, 1)[:, :, 0]
-            error = np.concatenate([found.point[np.newaxis], others]) - true
-            absolute += np.abs(error).sum(axis=1)
-            squared += (error**2).sum(axis=1)
+            return float(found.log_density(true).sum()), np.concatenate([found.point[np.newaxis], others]) - true
+
+        try:
+            for log_density, error in processes.map(compute, range(0, len(targets), EVALUATED)):
+                density += log_density
+                absolute += np.abs(error).sum(axis=1)
+                squared += (error**2).sum(axis=1)
+        except NotFiniteError:
+            return Metrics(np.inf, len(targets))
         figures = errors_by_name(absolute / len(targets), squared / len(targets), model.names, part.sides.errors.mase)
         return Metrics(-density / len(targets), len(targets), figures)
 

@@ -9,7 +9,7 @@ from charrnn.task_config import ForecasterConfig
 from charrnn.tasks.forecast_defaults import Prepared
 from charrnn.tasks.forecast_figures import SHOWN
 from charrnn.tasks.forecast_format import BASELINES
-from charrnn.training.task import Metrics
+from charrnn.training.metrics import Metrics
 
 NAMES = {"naive": "the last value", "seasonal_naive": "the value a season ago", "drift": "drift",
          "linear": "linear autoregression"}  # fmt: skip

@@ -11,6 +11,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.formats import LANGUAGE, LanguageFormat, TextSide
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.sampling_config import SamplingConfig
 from charrnn.settings import counted
 from charrnn.tasks import language_advice, language_defaults, language_evaluation, language_memory
@@ -18,8 +19,9 @@ from charrnn.tasks.sampling import sample
 from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.text.batches import Batches
 from charrnn.text.corpus import Corpus, Part, load_corpus
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +72,7 @@ class Language(Task[Corpus, "LanguageModel"]):
             """Floating-point operations a second."""
             from charrnn.tasks.machine_speed import arithmetic_speed
 
-            return arithmetic_speed(request.threads, given.get("precision", "auto"))
+            return request.processes.size * arithmetic_speed(request.threads, given.get("precision", "auto"))
 
         if model is None:
             model = language_defaults.resolve_model(given, text, len(dataset.vocabulary), tokens, speed)
@@ -95,9 +97,11 @@ class Language(Task[Corpus, "LanguageModel"]):
             part.ids, config.batch_size, config.seq_length, lines=part.lines, seed=config.seed, bound=part.bound
         )
 
-    def evaluate(self, network: LanguageModel, part: Part, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: LanguageModel, part: Part, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         """Loss in nats per token, bits per byte and per character, perplexity; see `language_evaluation`."""
-        return language_evaluation.evaluate(network, part, limit=limit)
+        return language_evaluation.evaluate(network, part, limit=limit, processes=processes)
 
     def record(self, dataset: Corpus) -> TextSide:
         """The vocabulary and the options of the text, which is input and output of a language model."""

@@ -6,11 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from charrnn.runtime.processes import ALONE, Processes
+from charrnn.text.batch import Shard
 from charrnn.text.corpus import Part
 from charrnn.text.mapped import PAGES_BYTES, release_pages
 from charrnn.text.vocabulary import EOS
-from charrnn.training.task import Metrics
+from charrnn.training.metrics import Metrics
 
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
@@ -21,7 +24,9 @@ CONTEXT = 256  # tokens read before the first target of a stream
 WINDOW = 64  # steps in one call
 
 
-def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> Metrics:
+def evaluate(
+    model: LanguageModel, part: Part, *, limit: int | None = None, processes: Processes = ALONE
+) -> Metrics:  # fmt: skip
     """Evaluate the model on `part`: `loss` is in nats per token, where an unknown unit costs that of `<unk>` only.
 
     The figures are `bits_per_byte` and `bits_per_character`, which count the spelling of unknown units too, so that
@@ -40,18 +45,10 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> M
     length = -(-tokens // streams) if tokens == total else tokens // streams
     starts = np.arange(streams) * (length if tokens == total else total // streams)
     ends = np.minimum(starts + length, total)
-    state = state_before(model, part, starts)
-    summed, counted, read = 0.0, 0, 0
-    for offset in range(0, length, WINDOW):
-        inputs, targets, positions = window(part, starts, offset, min(WINDOW, length - offset))
-        counts = positions < ends
-        summed -= float(model.log_probs(inputs, targets, state, inputs == EOS if part.lines else None)[counts].sum())
-        counted += int(counts.sum())
-        read += targets.size * part.ids.itemsize
-        if read > PAGES_BYTES:
-            release_pages(part.ids)
-            read = 0
-    loss = summed / counted
+    shares = [Shard(rank, processes.size).rows(streams) for rank in range(processes.size)]
+    sums = processes.map(lambda share: _log_prob_of_each(model, part, starts[share], ends[share]), shares)
+    counted = int(np.maximum(ends - starts, 0).sum())
+    loss = -float(np.concatenate(list(sums)).sum()) / counted
     bits = (loss * total - part.spelling) / math.log(2)
     figures = {
         "bits_per_byte": bits / part.bytes,
@@ -59,6 +56,25 @@ def evaluate(model: LanguageModel, part: Part, *, limit: int | None = None) -> M
         "perplexity": math.exp(min(loss, 700.0)),
     }
     return Metrics(loss, counted, figures)
+
+
+def _log_prob_of_each(
+    model: LanguageModel, part: Part, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.float64]:  # fmt: skip
+    """log P (B), in nats, of streams from `starts` (B) to `ends` (B); they depend on no other stream."""
+    found = np.zeros(len(starts))
+    if not len(starts):
+        return found
+    state, length, read = state_before(model, part, starts), int((ends - starts).max()), 0
+    for offset in range(0, length, WINDOW):
+        inputs, targets, positions = window(part, starts, offset, min(WINDOW, length - offset))
+        log_probs = model.log_probs(inputs, targets, state, inputs == EOS if part.lines else None)
+        found += np.where(positions < ends, log_probs, 0).sum(axis=0)
+        read += targets.size * part.ids.itemsize
+        if read > PAGES_BYTES:
+            release_pages(part.ids)
+            read = 0
+    return found
 
 
 def state_before(model: LanguageModel, part: Part, starts: np.ndarray) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TextConfig, TrainingConfig
 from charrnn.formats import TextSide
 from charrnn.models.tagger import parameter_layout
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.task_config import RecordsConfig, TaggerConfig
 from charrnn.tasks import tag_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
@@ -21,8 +22,9 @@ from charrnn.text.packing import ranges, spread
 from charrnn.text.tag_schemes import NONE, ill_formed
 from charrnn.text.tagged_batches import TaggedBatches, WordBags, evaluation_sentences
 from charrnn.text.tagged_corpus import TaggedCorpus, TaggedPart, load_tagged
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options
-from charrnn.training.task import Description, Metrics, Request, Task
+from charrnn.training.task import Description, Request, Task
 
 if TYPE_CHECKING:
     from charrnn.models.tagger import Tagger
@@ -85,7 +87,9 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
         V = len(dataset.vocabulary)
         return TaggedBatches(dataset.train, V, dataset.buckets, config.batch_size, config.seed)
 
-    def evaluate(self, network: Tagger, part: TaggedPart, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: Tagger, part: TaggedPart, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         """Accuracy, F1 of spans, and as loss the mean -log P(tags | words) a token, over sentences of known tags.
 
         F1 or accuracy decides which weights are best: the loss of a tagger rises while it still makes fewer errors.
@@ -95,17 +99,24 @@ class Tag(Task[TaggedCorpus, "Tagger"]):
         bags = WordBags(part.words.ids, part.words.parts, config.vocabulary_size, config.buckets)
         figures, wrong = TagFigures(tagset, list(tagset.others)), ill_formed(tagset.labels, tagset.scheme)
         total, scored = 0.0, 0
-        for sentences, batch, places in evaluation_sentences(part, chosen, bags):
+
+        def compute(some: Any) -> tuple[Any, Any, float]:
+            """The numbers of some sentences, the best tags of their words, and log P of those whose tags are known."""
+            sentences, batch, places = some
+            lengths = part.lengths[sentences]
+            true = part.tags[ranges(part.offsets[:-1][sentences], lengths)]
+            logits = network.logits(batch).reshape(-1, config.labels)[places]
+            known = np.logical_and.reduceat(true >= 0, np.cumsum(lengths) - lengths)
+            log_prob = float(network.log_probs(logits, np.maximum(true, 0), lengths)[known].sum())
+            return sentences, network.best_tags(logits, lengths, wrong), log_prob
+
+        for sentences, best, log_prob in processes.map(compute, evaluation_sentences(part, chosen, bags)):
             lengths = part.lengths[sentences]
             tokens = ranges(part.offsets[:-1][sentences], lengths)
-            logits = network.logits(batch).reshape(-1, config.labels)[places]
             true = part.tags[tokens]
-            figures.add(
-                true, network.best_tags(logits, lengths, wrong), part.words.ids[part.ids[tokens]], lengths
-            )  # fmt: skip
-            known = np.logical_and.reduceat(true >= 0, np.cumsum(lengths) - lengths)
-            total -= float(network.log_probs(logits, np.maximum(true, 0), lengths)[known].sum())
-            scored += int(lengths[known].sum())
+            figures.add(true, best, part.words.ids[part.ids[tokens]], lengths)
+            total -= log_prob
+            scored += int(lengths[np.logical_and.reduceat(true >= 0, np.cumsum(lengths) - lengths)].sum())
         loss = total / scored if scored else float(np.log(config.labels))
         brief = figures.brief()
         return Metrics(loss, figures.tokens, brief, 1 - brief.get("f1", brief["accuracy"]))

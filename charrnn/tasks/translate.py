@@ -11,6 +11,7 @@ import numpy as np
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.models.translator import parameter_layout
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.task_config import PairsConfig, TranslatorConfig
 from charrnn.tasks import translate_defaults
 from charrnn.tasks.language_defaults import SEED, VAL_FRACTION
@@ -19,8 +20,9 @@ from charrnn.tasks.translate_evaluation import by_source, evaluate
 from charrnn.tasks.translate_format import TRANSLATE, TranslateFormat, TranslatorSides
 from charrnn.text.pair_batches import PairBatches, source_of
 from charrnn.text.pair_corpus import PairCorpus, PairPart, Side, load_pairs, most_units
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options, require_same
-from charrnn.training.task import Advice, Description, Metrics, Request, RunSpec, Task
+from charrnn.training.task import Advice, Description, Request, RunSpec, Task
 
 if TYPE_CHECKING:
     from charrnn.models.translator import Translator
@@ -88,9 +90,11 @@ class Translate(Task[PairCorpus, "Translator"]):
         """Pairs in an order keyed by seed and epoch, both sides packed one after the other."""
         return PairBatches(dataset.train, config.batch_size, config.seed)
 
-    def evaluate(self, network: Translator, part: PairPart, *, limit: int | None = None) -> Metrics:
+    def evaluate(
+        self, network: Translator, part: PairPart, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
         """See `translate_evaluation.evaluate`."""
-        return evaluate(network, part, limit)
+        return evaluate(network, part, limit, processes)
 
     def is_whole(self, metrics: Metrics, part: PairPart) -> bool:
         """See `Task`; also whether all sources were decoded."""

@@ -11,6 +11,17 @@ from numpy.typing import NDArray
 Flags = NDArray[np.bool_]
 
 
+class Shard(NamedTuple):
+    """One of `total` parts of the rows of a batch, of nearly equal size, by their place and nothing else."""
+
+    number: int = 0
+    total: int = 1
+
+    def rows(self, B: int) -> slice:
+        """The rows of the part, of B; there may be none."""
+        return slice(B * self.number // self.total, B * (self.number + 1) // self.total)
+
+
 class Bags(NamedTuple):
     """Rows of a table for each of U words: those of word u are rows[bounds[u] : bounds[u + 1]].
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from charrnn.config import TrainingConfig
+from charrnn.training.metrics import Metrics
 from charrnn.training.state import Progress
-from charrnn.training.task import Advice, Metrics
+from charrnn.training.task import Advice
 
 History = Sequence[Sequence[float | None]]  # step, training loss, validation loss
 

@@ -107,7 +107,9 @@ class Keeper:
             self.memory,
             self.spec.task.format,
         )
-        checkpoint.save(self.spec.output, written)
+        if self.spec.processes.rank == 0:
+            checkpoint.save(self.spec.output, written)
+        self.spec.processes.agree()
         self.changed = False
         self._saved_at = self.spec.elapsed()
         self.save_seconds = self._saved_at - start

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from charrnn import checkpoint
+from charrnn.runtime.interrupts import uninterrupted
 from charrnn.training import events
 from charrnn.training.run import Run
 from charrnn.training.task import Network, RunSpec
@@ -25,12 +26,24 @@ def train(spec: RunSpec, network: Network) -> Generator[events.Event]:
         DivergedError: loss, gradient or weights were not finite `run.MAX_DIVERGENCES` times.
         CharrnnError: the checkpoint cannot be written, or does not fit the run.
     """
-    checkpoint.check_writable(spec.output)
+    if spec.processes.rank == 0:
+        checkpoint.check_writable(spec.output)
     spec.task.format.describe(network.config, spec.task.record(spec.dataset))  # raises what `save` would, much later
     run = Run(spec, network)
+    # One process raises a KeyboardInterrupt wherever the signal comes, many where they meet before a step.
+    if spec.processes.size == 1:
+        yield from _follow(run, [])
+        return
+    with uninterrupted() as received:
+        yield from _follow(run, received)
+
+
+def _follow(run: Run, received: list[int]) -> Generator[events.Event]:
+    """The events of a run; `received` are signals that wait for all processes to meet."""
     try:
         yield from run.prepare()
         while True:
+            run.agree(received)
             reason = run.finished()
             if run.validation_due(last=reason is not None):
                 yield from run.validate(last=reason is not None)

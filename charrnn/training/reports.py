@@ -8,8 +8,9 @@ from typing import Any
 from charrnn.config import TrainingConfig
 from charrnn.training.events import End, Start
 from charrnn.training.machine import instruction_set, versions
+from charrnn.training.metrics import Metrics
 from charrnn.training.state import Progress
-from charrnn.training.task import Batches, Metrics, Network, RunSpec
+from charrnn.training.task import Batches, Network, RunSpec
 
 
 def describe_start(

@@ -10,19 +10,20 @@ from typing import Any
 
 from charrnn.errors import CharrnnError, DivergedError
 from charrnn.nn.dropout import DropoutKey
+from charrnn.runtime.interrupts import uninterrupted
 from charrnn.runtime.threads import single_threaded
 from charrnn.settings import counted
 from charrnn.training import advice, events
-from charrnn.training.interrupts import uninterrupted
 from charrnn.training.keeper import Keeper
 from charrnn.training.meter import Meter
+from charrnn.training.metrics import Metrics
 from charrnn.training.plan import Planner
 from charrnn.training.recorded import recorded_seconds
 from charrnn.training.reports import describe_end, describe_start
 from charrnn.training.schedule import learning_rate
 from charrnn.training.speed import Speed, measure
 from charrnn.training.state import Learner, Progress
-from charrnn.training.task import Advice, Metrics, Network, RunSpec
+from charrnn.training.task import Advice, Network, RunSpec
 
 MAX_DIVERGENCES = 5  # after which a run fails
 
@@ -37,7 +38,7 @@ class Run:
         self.spec, self.network, self.config = spec, network, spec.config
         self.task, self.validation = spec.task, spec.dataset.validation
         self.batches = self.task.batches(spec.dataset, spec.config)
-        self.learner = Learner(network, spec.config, self.batches.batch_size)
+        self.learner = Learner(network, spec.config, self.batches.batch_size, spec.processes)
         self.keeper = Keeper(spec, network, self.learner)
         self.progress = Progress(validated=-1 if self.task.fitted_at_start else 0)
         self.spent = 0.0  # seconds that the run took before it was resumed
@@ -91,13 +92,22 @@ class Run:
 
     def _plan_time(self, speed: Speed) -> None:
         size = sum(array.nbytes for array in self.learner.arrays().values())
-        completion = self.task.completion_seconds(self.network, self.spec.dataset)
+        completion = self.spec.processes.same(lambda: self.task.completion_seconds(self.network, self.spec.dataset))
         self.planner.plan_time(self.progress, speed, self.elapsed(), size, completion)
 
     def _begin(self) -> events.Start:
         interval = self.planner.interval(self.progress.plans[0].total)
         self.config = dataclasses.replace(self.config, eval_every=interval)
         return describe_start(self.spec, self.network, self.config, self.batches, self.progress)
+
+    def agree(self, received: list[int]) -> None:
+        """Meet the other processes, if there are any.
+
+        Raises KeyboardInterrupt where one of all has `received` a signal, and adds it to those of this process.
+        """
+        if self.spec.processes.size > 1 and (number := self.spec.processes.agree(received[-1] if received else 0)):
+            received.append(number)
+            raise KeyboardInterrupt
 
     def finished(self) -> str | None:
         """The reason to end the run now, None to go on, see `Planner.finished`."""
@@ -119,9 +129,8 @@ class Run:
         # Compiling in the first step may take long, and there is nothing to lose yet: signals are not deferred.
         with uninterrupted() if self._started else single_threaded():
             start = self.spec.elapsed()
-            batch = dataclasses.replace(self.batches.batch(step), state=self.learner.carried)
             dropout = DropoutKey(config.dropout, config.seed, step) if config.dropout else None
-            summed, count = self.network.loss(batch, dropout)
+            summed, count = self.learner.loss(self.batches.batch(step), dropout)
             loss, gradient = summed / count, self.network.gradient
             norm = self.learner.optimizer.gradient_norm(gradient, self.network.touched)
             healthy = math.isfinite(loss) and math.isfinite(norm)
@@ -171,6 +180,8 @@ class Run:
         return events.Diverged(self.spec.elapsed(), step=step, back_to=self.progress.step, times=times)
 
     def _sample(self) -> Iterator[events.Event]:
+        if self.spec.processes.rank:
+            return
         try:
             text = self.task.sample(self.network, self.spec.dataset, self.config.seed)
         except CharrnnError as error:  # training may go on: its resets bound a state that grows here
@@ -228,7 +239,7 @@ class Run:
         assert self.validation is not None
         start = self.spec.elapsed()
         with nullcontext() if self._started else single_threaded():  # see `step`
-            evaluation = self.task.evaluate(self.network, self.validation, limit=limit)
+            evaluation = self.task.evaluate(self.network, self.validation, limit=limit, processes=self.spec.processes)
         if self.planner.budget is not None:
             self.planner.budget.observe_validation((self.spec.elapsed() - start) / evaluation.tokens)
         return evaluation
@@ -282,6 +293,8 @@ class Run:
 
     def _complete(self) -> dict[str, float]:
         """Make what the task adds to the checkpoint with the best weights; returns the figures of it."""
+        if self.spec.processes.rank:  # only the one that saves needs it
+            return {}
         with self._best_weights():
             self.keeper.memory, figures = self.task.complete(self.network, self.spec.dataset)
         return figures

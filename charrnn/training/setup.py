@@ -11,10 +11,11 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.precision import resolve_precision
+from charrnn.runtime.processes import Processes
 from charrnn.training.machine import instruction_set, versions
 from charrnn.training.options import BUDGETS, FREE_OPTIONS, Options, require_effect, require_known, require_same
 from charrnn.training.recorded import recorded_digest, recorded_options, recorded_result, recorded_seconds
-from charrnn.training.task import Network, Request, RunSpec, Task
+from charrnn.training.task import Dataset, Network, Request, RunSpec, Task
 
 AnyTask = Task[Any, Any]
 
@@ -27,15 +28,19 @@ def prepare(
     `elapsed` returns the seconds since the start of the process; with `samples` the run shows one at every validation.
     Raises CharrnnError for data, checkpoints or memory, UsageError for options.
     """
-    given, initial = request.given, None
+    given, initial, processes = request.given, None, request.processes
+    elapsed = processes.clock(elapsed)
     require_known(given, task.settings, task.format.task)
-    if request.init_from is not None:
-        initial = checkpoint.load(request.init_from, task.format)
-        require_same(given, dataclasses.asdict(initial.model), request.init_from, "leave it out")
+    if (path := request.init_from) is not None:
+        initial = processes.same(lambda: checkpoint.load(path, task.format))
+        require_same(given, dataclasses.asdict(initial.model), path, "leave it out")
     require_effect(given, {}, request.val)
     task.check_options(given, task.options(initial) if initial else {}, request.init_from)
     dataset = task.read(request, initial)
-    model, config = task.configure(request, dataset, initial.model if initial else None)
+    require_same_work(processes, dataset)
+    model, config = processes.same(lambda: task.configure(request, dataset, initial.model if initial else None))
+    if "shards" not in given:
+        config = dataclasses.replace(config, shards=processes.size)
     if dataset.validation is None:
         config = _without_validation(config, given)
     network = task.network(model, config, dataset, request.threads)
@@ -49,7 +54,14 @@ def prepare(
         "own_vocabulary": initial is None,
         "init_from": request.init_from,
     }
-    return RunSpec(task, dataset, config, request.output, source, None, elapsed, samples), network
+    return RunSpec(task, dataset, config, request.output, source, None, elapsed, samples, processes=processes), network
+
+
+def require_same_work(processes: Processes, dataset: Dataset) -> None:
+    """Raise CharrnnError unless all processes read the same data, and compute with the same instructions: with others,
+    sums have other last bits, and what must be the same weights would soon differ."""
+    processes.require_same(dataset.digest, "the digest of the data")
+    processes.require_same(instruction_set(), "the instruction set")
 
 
 def _without_validation(config: TrainingConfig, given: Options) -> TrainingConfig:
@@ -68,7 +80,8 @@ def resume(
     Raises UsageError for an option, and CharrnnError for data or a processor, with which the result would not be that
     of the uninterrupted run. Another processor is allowed where `precision` is given.
     """
-    source = recorded_source(run)
+    processes, source = request.processes, recorded_source(run)
+    elapsed = processes.clock(elapsed)
     config = resumed_config(task, request, run)
     limit, before = config.max_time, all_options(task, run).get("max_time")
     spent = recorded_seconds(run)
@@ -98,9 +111,12 @@ def resume(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
             "give that one, or start a new run with `init_from`"
         )
+    require_same_work(processes, dataset)
     network = task.network(run.model, config, dataset, request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
-    return RunSpec(task, dataset, config, request.output, source, run, elapsed, samples, tuple(remarks)), network
+    return RunSpec(
+        task, dataset, config, request.output, source, run, elapsed, samples, tuple(remarks), processes
+    ), network
 
 
 def _moved(run: Checkpoint) -> bool:

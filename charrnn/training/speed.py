@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,7 @@ def measure(spec: RunSpec, learner: Learner, batches: Batches, *, seconds: float
         with single_threaded():
             _step(learner, batches, dropout, first)
             if validation is not None:
-                task.evaluate(learner.network, validation, limit=COMPILED_TOKENS)
+                task.evaluate(learner.network, validation, limit=COMPILED_TOKENS, processes=spec.processes)
         durations: list[float] = []
         while len(durations) < 3 or (sum(durations) < seconds and len(durations) < 200):
             start = clock()
@@ -45,7 +44,7 @@ def measure(spec: RunSpec, learner: Learner, batches: Batches, *, seconds: float
         if validation is None:
             return Speed(step)
         start = clock()
-        tokens = task.evaluate(learner.network, validation, limit=TIMED_TOKENS).tokens
+        tokens = task.evaluate(learner.network, validation, limit=TIMED_TOKENS, processes=spec.processes).tokens
         return Speed(step, (clock() - start) / tokens)
     finally:
         learner.restore(before, updates)
@@ -54,7 +53,6 @@ def measure(spec: RunSpec, learner: Learner, batches: Batches, *, seconds: float
 def _step(learner: Learner, batches: Batches, dropout: float, step: int) -> None:
     """A training step with a learning rate of zero: as expensive as any other."""
     network, optimizer = learner.network, learner.optimizer
-    batch = dataclasses.replace(batches.batch(step), state=learner.carried)
-    network.loss(batch, DropoutKey(dropout, 0, step) if dropout else None)
+    learner.loss(batches.batch(step), DropoutKey(dropout, 0, step) if dropout else None)
     optimizer.update(network.gradient, optimizer.gradient_norm(network.gradient, network.touched), 0.0, network.touched)
     network.invalidate()

@@ -6,17 +6,24 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from charrnn.config import TrainingConfig
 from charrnn.errors import CharrnnError
 from charrnn.formats import record_from_json, require_table
+from charrnn.runtime.processes import ALONE, Processes
+from charrnn.training.metrics import Metrics
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.recorded import LARGEST_COUNT, rows
+from charrnn.training.reduction import Reduction
 from charrnn.training.schedule import Plan
-from charrnn.training.task import Metrics, Network
+from charrnn.training.task import Network
+
+if TYPE_CHECKING:
+    from charrnn.nn.dropout import DropoutKey
+    from charrnn.text.batch import Batch
 
 HISTORY_LENGTH = 1000  # validations recorded; beyond that every second one is dropped
 Arrays = dict[str, np.ndarray]
@@ -109,15 +116,28 @@ class Progress:
 
 
 class Learner:
-    """A network, its optimiser, and the hidden state `carried` from window to window: all that one step changes."""
+    """A network, its optimiser, and the hidden state `carried` from window to window: all that one step changes.
 
-    def __init__(self, network: Network, config: TrainingConfig, batch_size: int) -> None:
+    Raises UsageError where `config.shards` are fewer than the `processes`.
+    """
+
+    def __init__(
+        self, network: Network, config: TrainingConfig, batch_size: int, processes: Processes = ALONE
+    ) -> None:  # fmt: skip
         self.network = network
+        self.reduction = Reduction(network, config.shards, processes)
         layout = network.layout
         self.optimizer = Optimizer(
             config, network.parameters, layout.segments, pool=network.context.pool, table=layout.row_table
         )  # fmt: skip
         self.carried = network.zero_state(batch_size)
+
+    def loss(self, batch: Batch, dropout: DropoutKey | None) -> tuple[float, float]:
+        """The summed loss of a batch that begins with the carried state, and the sum of its weights; sets the gradient.
+
+        See `Reduction.loss`.
+        """
+        return self.reduction.loss(dataclasses.replace(batch, state=self.carried), dropout)
 
     def arrays(self) -> Arrays:
         """The arrays of the state, not copies, by their names in a checkpoint."""

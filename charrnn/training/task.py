@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from charrnn.errors import CharrnnError
-from charrnn.formats import LARGEST_NUMBER, TaskFormat
+from charrnn.formats import TaskFormat
 from charrnn.runtime.folders import user_cache_directory
+from charrnn.runtime.processes import ALONE, Processes
 from charrnn.training.clock import stopwatch
+from charrnn.training.metrics import Metrics
 from charrnn.training.options import Options
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from charrnn.nn.dropout import DropoutKey
     from charrnn.nn.parameters import Layout
     from charrnn.runtime.arrays import Array, Ids
-    from charrnn.text.batch import Batch
+    from charrnn.text.batch import Batch, Shard
 
 Advice = tuple[str, str]  # a topic, one or two fixed words, and what to say about it
 
@@ -82,10 +84,13 @@ class Network(Protocol):
     def initialise(self, seed: int) -> None:
         """Set all parameters to random values to start training from."""
 
-    def loss(self, batch: Batch, dropout: DropoutKey | None = None) -> tuple[float, float]:
-        """The summed loss of `batch` in nats and the sum of its weights; sets `gradient` to that of their quotient.
+    def loss(
+        self, batch: Batch, dropout: DropoutKey | None = None, *, shard: Shard | None = None
+    ) -> tuple[float, float]:  # fmt: skip
+        """The summed loss of `batch` in nats, or of the rows of `shard` alone, and the sum of the weights of the batch.
 
-        `batch.state` becomes the hidden state after the last step. Raises CharrnnError where an id is out of range.
+        Sets `gradient` to that of their quotient. In `batch.state` these rows become those after the last step. Raises
+        CharrnnError where an id is out of range.
         """
 
     def invalidate(self) -> None:
@@ -112,45 +117,6 @@ class Batches(Protocol):
 
     def batch(self, step: int) -> Batch:
         """The batch of optimiser step `step`, counted from 0 through all epochs; its `state` is left to training."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """The evaluation of a network on a part of a dataset.
-
-    `loss` is the mean over those of `tokens` targets whose value is known to the model, in nats; the lowest is the
-    best, unless there is an `error`: then that decides, and the loss where two are equal. `figures` are the task's
-    other metrics.
-    """
-
-    loss: float
-    tokens: int
-    figures: Mapping[str, float] = field(default_factory=dict)
-    error: float | None = None
-
-    @property
-    def order(self) -> tuple[float, float]:
-        """The lower it is, the better."""
-        return self.loss if self.error is None else self.error, self.loss
-
-    def to_json(self) -> dict[str, float]:
-        """A JSON object for the metadata of the checkpoint: `loss`, `tokens`, `error` and the other metrics."""
-        error = {} if self.error is None else {"error": self.error}
-        return {"loss": self.loss, "tokens": self.tokens, **error, **self.figures}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], entry: str) -> Metrics:
-        """Read what `to_json` wrote, the entry of that name. Raises ValueError."""
-        for name, value in data.items():
-            if type(value) not in (int, float) or (type(value) is int and abs(value) > LARGEST_NUMBER):
-                raise ValueError(f"{entry}.{name[:40]} is {str(value)[:40]!r}, which is not a number, or too large")
-        for name in ("loss", "tokens"):
-            if name not in data:
-                raise ValueError(f"{entry} lacks the entry {name!r}")
-        if type(data["tokens"]) is not int or data["tokens"] < 1:
-            raise ValueError(f"{entry} has a loss over {data['tokens']} tokens")
-        figures = {name: value for name, value in data.items() if name not in ("loss", "tokens", "error")}
-        return cls(data["loss"], data["tokens"], figures, data.get("error"))
 
 
 @dataclass(frozen=True)
@@ -182,6 +148,7 @@ class Request:
     init_from: str | None = None
     threads: int = 1
     cache: Path = field(default_factory=user_cache_directory)  # the folder of encoded corpora
+    processes: Processes = ALONE
     task: str | None = None  # None: the language task, or that of the run to resume
 
 
@@ -230,8 +197,13 @@ class Task(Protocol[D, N]):
     def batches(self, dataset: D, config: TrainingConfig) -> Batches:
         """The batches of the training part. Raises CharrnnError when it is empty."""
 
-    def evaluate(self, network: N, part: Any, *, limit: int | None = None) -> Metrics:
-        """Evaluate the network on a part of a dataset, or on about `limit` targets spread over it."""
+    def evaluate(
+        self, network: N, part: Any, *, limit: int | None = None, processes: Processes = ALONE
+    ) -> Metrics:  # fmt: skip
+        """Evaluate the network on a part of a dataset, or on about `limit` targets spread over it.
+
+        The work is shared out between `processes`, which get the same metrics to the last bit, however many they are.
+        """
 
     def record(self, dataset: D) -> Any:
         """What a checkpoint stores of the data, such as the vocabulary: the second record of `format`."""
@@ -312,6 +284,7 @@ class RunSpec:
     elapsed: Callable[[], float] = field(default_factory=stopwatch)
     samples: bool = False
     remarks: tuple[str, ...] = ()
+    processes: Processes = ALONE
 
     @property
     def initialised(self) -> bool:

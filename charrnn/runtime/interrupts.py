@@ -15,14 +15,16 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[list[int]]:
     """Defer SIGINT, SIGTERM and SIGHUP to the end of the block, where the handlers installed before receive them.
+
+    Yields the numbers of those that have come, to which the block may add.
 
     An exception from a signal handler can arise between any two instructions. Outside such blocks the training state is
     always that of a whole number of steps, so it can be saved there and resumed exactly.
     """
     if threading.current_thread() is not threading.main_thread():  # Python runs signal handlers in the main thread
-        yield
+        yield []
         return
     deferred: list[int] = []
     handlers: dict[int, Handler] = {}
@@ -39,7 +41,7 @@ def uninterrupted() -> Iterator[None]:
             if callable(handler := signal.getsignal(number)):
                 handlers[number] = handler
                 signal.signal(number, handle)
-        yield
+        yield deferred
     finally:
         deferring = False
         for handled, handler in handlers.items():
