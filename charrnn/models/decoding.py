@@ -164,18 +164,20 @@ class Writer:
 def read_results(search: Search) -> list[list[Hypothesis]]:
     """The hypotheses of each source, out of a search that is over."""
     results = []
-    units, parents, starts = search.units, search.parents, search.starts.tolist()
+    starts = search.starts.tolist()
     for source, (scores, places) in enumerate(zip(search.done.tolist(), search.done_at.tolist(), strict=True)):
         found = [(score, *place, True) for score, place in zip(scores, places, strict=True) if score > -np.inf]
         limit, cut = int(search.limits[source]), search.cut[source].tolist()
         found += [(score, limit, which, False) for which, score in enumerate(cut) if score > -np.inf]
+        history = slice(starts[source], starts[source + 1])
+        units, parents = search.units[history].tolist(), search.parents[history].tolist()
         hypotheses = []
         for score, steps, which, ended in found[: len(scores)]:
-            ids = np.empty(steps, np.int32)
-            for step in range(steps - 1, -1, -1):
-                place = starts[source] + step * search.beam + which
-                ids[step], which = units[place], parents[place]
-            hypotheses.append(Hypothesis(ids, score, ended))
+            ids = []
+            for first in range((steps - 1) * search.beam, -1, -search.beam):
+                ids.append(units[first + which])
+                which = parents[first + which]
+            hypotheses.append(Hypothesis(np.array(ids[::-1], np.int32), score, ended))
         if not hypotheses:
             raise NotFiniteError
         results.append(hypotheses)
