@@ -66,6 +66,10 @@ class Writer:
         self.layer, self.embedding, self.V = layers[0], embedding, embedding.V
         self.layer_above = blocks[-1] if isinstance(blocks[-1], Tanh) else None
         self.tabled = self.V * self.layer.G <= MOST_TABLE
+        if self.layer_above:  # its weight is (2H, H): half of its rows meet the context, half of them h
+            panels = self.layer_above.packed.panels
+            half = panels.shape[1] // 2
+            self.of_context, self.of_h = panels[:, :half].copy(), panels[:, half:].copy()
         self._made: tuple[tuple[int, ...], Network, Cells, AttentionArrays] | None = None
         self._search: tuple[tuple[int, ...], Search] | None = None
         self._room = zeros((1, 0, self.layer.G), self.context.dtype)
@@ -86,9 +90,15 @@ class Writer:
         source = pack_sources(ids, lengths)
         self.longest = int(lengths.max())
         memory, first = self.network.encode(source)
+        projected = memory.value
+        if self.layer_above:
+            projected = self.steps.array("projected", *memory.value.shape)
+            projected[:] = 0
+            self._multiply(memory.operand, self.of_context, projected)
         self.sources = Sources(
-            flat(memory.value), memory.value.shape[1], source.places, source.lengths, first.value, first.operand
-        )
+            flat(memory.value), flat(projected), memory.value.shape[1], source.places, source.lengths, first.value,
+            first.operand,
+        )  # fmt: skip
         if self.tabled:
             self.steps.table = self._table(first)
 
@@ -109,7 +119,7 @@ class Writer:
         return self._room[0, : V + S]
 
     def _multiply(self, a: Array, panels: Array, c: Array) -> None:
-        job = Job(c.shape[1], self.layer.G * self.layer.E, kernels.matmul.add_products, (a, panels, c))
+        job = Job(c.shape[1], len(a) * a.shape[2] * c.shape[2], kernels.matmul.add_products, (a, panels, c))
         self.context.pool.run([job], least=WORTH_THREADS)
 
     def search(self, limits: Counts, beam: int, best: int, *, unknown: bool) -> Search:
@@ -151,11 +161,10 @@ class Writer:
             R, layer, get, operand = queues * rows, self.layer_above, self.steps.array, self.steps.operand
             net, cells = self.steps.arrays(R, -1, queues * min(SCORED_ROWS, rows))
             net.reset_mask[:] = 1
-            joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
-            weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
-            attention = AttentionArrays(
-                weight, bias, joined, joined, operand("joined", joined), hidden, operand("hidden", hidden)
-            )  # fmt: skip
+            hidden = get("hidden", 1, R, self.layer.H)
+            weight, bias = (self.of_h, layer.b) if layer else (self.steps.first[:0], self.layer.b)
+            # The weights of attention come with the sources.
+            attention = AttentionArrays(weight, bias, hidden, hidden, operand("hidden", hidden))
             self._made = (queues, rows), net, cells, attention
         _, net, cells, attention = self._made
         return net._replace(table=self.steps.table), cells, attention
