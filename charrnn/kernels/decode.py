@@ -34,7 +34,8 @@ UNITS_AT_ONCE = 64  # of a source: their encodings stay in the cache for all hyp
 class Sources(NamedTuple):
     """What is read of S sources: the encoder's outputs m, see `kernels/attention.py`, and the decoder's first input.
 
-    The layer over the context and h is linear in the context: its part of that is Σ α_i (m_i W), of rows of `projected`.
+    Before its tanh the layer over the context and h is linear in the context, whose part is Σ α_i (m_i W): the sum of
+    rows of `projected`.
     """
 
     memory: Array  # (places, H)
