@@ -59,7 +59,7 @@ class Blocks:
                     block = Block()
             if done:
                 yield done
-        if self._tokens == 1 and self._width >= SENTENCE and not self.form.tabs:
+        if self._tokens == 1 and self._width >= SENTENCE and not (self.form.tabs or self._hinted):
             self._hint()
         if block.lines:
             yield [block]
@@ -75,29 +75,28 @@ class Blocks:
             self._token = self._columns[0] if self._columns else FORM if self.form.conllu else 0
             self._width = len(fields)
         self._tokens += 1
-        if len(fields) != self._width and not self.form.tabs:
-            self._hint()
         if self._token >= len(fields) or not (token := fields[self._token].strip(SPACES)):
             column = self._token + 1
             raise CharrnnError(
                 f"{self._name}, line {number} has no token in column {column}: {shown(text)}; mend it or leave it out"
             )
-        if len(token.split()) >= SENTENCE:  # between TABs
-            self._hint()
         if self._tagged:
             block.tags.append(self._tag(fields, number, text))
+        elif not self._hinted and (
+            len(token.split()) >= SENTENCE if self.form.tabs else len(fields) != self._width
+        ):  # fmt: skip
+            self._hint()
         block.lines.append((data, len(block.tokens)))
         block.tokens.append(token)
         return False
 
     def _hint(self) -> None:
-        """Say once that lines look like sentences."""
-        if not self._hinted:
-            self._hinted = True
-            streams.note(
-                "the lines are read as columns, one token each, and look like sentences; for a sentence a line: "
-                "--format tsv"
-            )
+        """Say that lines look like sentences."""
+        self._hinted = True
+        streams.note(
+            "the lines are read as columns, one token each, and look like sentences; for a sentence a line: "
+            "--format tsv"
+        )
 
     def _tag(self, fields: list[str], number: int, text: str) -> str:
         """The tag of a token. Raises CharrnnError where there is none."""

@@ -77,7 +77,7 @@ def read_chunks(descriptor: int, name: str, encoding: str | None = None) -> Iter
         *ended, rest = data.split(b"\n")
         if ended:
             ended[0] = b"".join([*partial, ended[0]])
-            lines += map(_line, ended)
+            lines += map(_line if partial or b"\r" in data else Line, ended)
             partial = []
         if rest:
             partial.append(rest)

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from charrnn.cli import streams
 from charrnn.cli.by_task import Asked
-from charrnn.cli.conll_lines import DOCUMENT, ECHO, Block, Blocks
+from charrnn.cli.conll_lines import DOCUMENT, ECHO, EMPTY, Block, Blocks
 from charrnn.errors import UsageError
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_tagger import TrainedTagger
 from charrnn.text.tag_schemes import OUTSIDE
 from charrnn.text.tagged import split_spaces
 
-NO_TAG = b"_"
+NO_TAG = "_"
 
 
 def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> None:
@@ -30,13 +30,14 @@ def write(model: TrainedTagger, chunks: Iterable[list[Line]], asked: Asked) -> N
     with streams.Output() as out:
         source = _plain(chunks) if sentences else Blocks(chunks, asked.name, columns_of(model, asked), tagged=False)
         for blocks in source:
-            tags = [[model.labels[tag] for tag in found.best.tolist()] for found in
-                    model.analyse([block.tokens for block in blocks])]  # fmt: skip
-            for block, found in zip(blocks, tags, strict=True):
-                if isinstance(source, Blocks) and format == "conll":
-                    data = _columns(block, found, source.form.separator, OUTSIDE in model.labels)
+            ends = _line_ends(model, source.form.separator) if isinstance(source, Blocks) else {}
+            analyses = model.analyse([block.tokens for block in blocks])
+            for block, analysis in zip(blocks, analyses, strict=True):
+                best = analysis.best.tolist()
+                if ends and format == "conll":
+                    data = _columns(block, best, ends)
                 elif block.tokens or sentences:
-                    data = streams.encode(_sentence(block.tokens, found, format))
+                    data = streams.encode(_sentence(block.tokens, [model.labels[tag] for tag in best], format))
                 else:
                     continue
                 out.show(data)
@@ -64,14 +65,16 @@ def _plain(chunks: Iterable[list[Line]]) -> Iterator[list[Block]]:
         yield [Block(tokens=split_spaces(line.data.decode("utf-8", "replace"))) for line in chunk]
 
 
-def _columns(block: Block, tags: list[str], separator: str, outside: bool) -> bytes:
+def _line_ends(model: TrainedTagger, separator: str) -> dict[int, bytes]:
+    """What comes after a line: for each tag by its number, and for what is no token."""
+    last = {**dict(enumerate(model.labels)), EMPTY: NO_TAG, DOCUMENT: OUTSIDE if OUTSIDE in model.labels else NO_TAG}
+    return {number: streams.encode(f"{separator}{tag}\n") for number, tag in last.items()} | {ECHO: b"\n"}
+
+
+def _columns(block: Block, tags: list[int], ends: dict[int, bytes]) -> bytes:
     """The lines of a block as they were read, with a tag at the end of those with a token."""
-    between, pieces = separator.encode(), []
-    for data, number in block.lines:
-        pieces.append(data)
-        if number >= 0:
-            pieces += (between, streams.encode(tags[number]))
-        elif number != ECHO:
-            pieces += (between, OUTSIDE.encode() if number == DOCUMENT and outside else NO_TAG)
-        pieces.append(b"\n")
-    return b"".join(pieces)
+    return b"".join(
+        piece
+        for data, number in block.lines
+        for piece in (data, ends[tags[number] if number >= 0 else number])
+    )  # fmt: skip

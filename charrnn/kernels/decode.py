@@ -21,7 +21,7 @@ from charrnn.kernels.attention import add_context, dot, normalise
 from charrnn.kernels.draw import UNKNOWN, draw
 from charrnn.kernels.functions import exp, largest, tanh
 from charrnn.kernels.generate import GRU, LSTM, RNN, Network, run_layers
-from charrnn.kernels.matmul import NOTHING, add_product, row_of
+from charrnn.kernels.matmul import NOTHING, OWN, add_product
 from charrnn.kernels.rounding import store_gemm_input
 from charrnn.kernels.softmax import compute_logits
 from charrnn.runtime.arrays import Array, Ids
@@ -32,9 +32,14 @@ UNITS_AT_ONCE = 64  # of a source: their encodings stay in the cache for all hyp
 
 
 class Sources(NamedTuple):
-    """What is read of S sources: the encoder's outputs, see `kernels/attention.py`, and the decoder's first input."""
+    """What is read of S sources: the encoder's outputs m, see `kernels/attention.py`, and the decoder's first input.
+
+    Before its tanh the layer over the context and h is linear in the context, whose part is Σ α_i (m_i W): the sum of
+    rows of `projected`.
+    """
 
     memory: Array  # (places, H)
+    projected: Array  # (places, H): m W, of the rows of the layer's weight that the context meets
     step: int
     places: Any  # (S) int64
     lengths: Any  # (S) int64
@@ -45,11 +50,9 @@ class Sources(NamedTuple):
 class AttentionArrays(NamedTuple):
     """The layer over the context and h, and the arrays of R rows."""
 
-    panels: Array  # packed W; none: the softmax reads h
+    panels: Array  # packed, the rows of W that h meets; none: the softmax reads h
     bias: Array  # (H)
     weights: Array  # (queues, beam, longest source): scratch, the attention weights
-    joined: Array  # (1, R, 2H)
-    joined_gemm: Array
     hidden: Array  # (1, R, H)
     hidden_gemm: Array
 
@@ -101,14 +104,15 @@ def copy_state(states: Array, parent: int, row: int) -> None:
 
 
 @kernel
-def join(
-    h: Array, memory: Array, place: int, step: int, units: int, weights: Array, joined: Array, joined_gemm: Array
+def attend(
+    h: Array, sources: Sources, place: int, units: int, weights: Array, bias: Array, hidden: Array
 ) -> None:  # fmt: skip
-    """joined (N, 2H) = context and h (N, H) side by side, and its gemm input, of N hypotheses of one source.
+    """hidden (N, H) = bias + what the context adds to the layer over it and h (N, H), of N hypotheses of one source.
 
     As `attention.attention_forward`, but each unit of a long source is read from memory once for all of them.
     weights (N or more, `units` or more): scratch, the attention weights.
     """
+    memory, projected, step = sources.memory, sources.projected, sources.step
     N, H = h.shape
     for start in range(0, units, UNITS_AT_ONCE):
         for n in range(N):
@@ -117,21 +121,18 @@ def join(
     for n in range(N):
         normalise(weights[n, :units])
         for j in range(H):
-            joined[n, j], joined[n, H + j] = 0, h[n, j]
+            hidden[n, j] = bias[j]
     for start in range(0, units, UNITS_AT_ONCE):
         for n in range(N):
             part = weights[n, start : min(start + UNITS_AT_ONCE, units)]
-            add_context(part, memory, place + start * step, step, joined[n, :H])
-    for n in range(N):
-        store_gemm_input(joined[n], joined_gemm[n])
+            add_context(part, projected, place + start * step, step, hidden[n])
 
 
 @kernel
-def run_layer(attention: AttentionArrays, begin: int, end: int) -> None:
-    """hidden = tanh(W joined + b) for the rows from `begin` to `end`."""
+def run_layer(h: Array, attention: AttentionArrays, begin: int, end: int) -> None:
+    """hidden = tanh(hidden + h W) for the rows from `begin` to `end`; h (R, H) as gemm input."""
     hidden, H = attention.hidden[0], attention.bias.size
-    joined = attention.joined_gemm[0, begin:end]
-    add_product(joined, 0, attention.panels, row_of(attention.bias), hidden[begin:end], 0, H, NOTHING)
+    add_product(h[begin:end], 0, attention.panels, OWN, hidden[begin:end], 0, H, NOTHING)
     for row in range(begin, end):
         for j in range(H):
             hidden[row, j] = tanh(hidden[row, j])
@@ -243,13 +244,12 @@ def decode(
             for slot in range(active):
                 source = slots[slot, 0]
                 stop = row + slots[slot, 2]
-                join(
-                    net.h[len(net.h) - 1, 1, row:stop], sources.memory, sources.places[source], sources.step,
-                    sources.lengths[source], attention.weights[queue], attention.joined[0, row:stop],
-                    attention.joined_gemm[0, row:stop],
+                attend(
+                    net.h[len(net.h) - 1, 1, row:stop], sources, sources.places[source], sources.lengths[source],
+                    attention.weights[queue], attention.bias, attention.hidden[0, row:stop],
                 )  # fmt: skip
                 row = stop
-            run_layer(attention, base, base + rows)
+            run_layer(x, attention, base, base + rows)
             x = attention.hidden_gemm[0]
         slot, left = 0, slots[0, 2]  # of the row at hand: its slot, and how many rows of that remain
         for start in range(base, base + rows, block):

@@ -216,3 +216,21 @@ def add_words(first: int, last: int, slots: Ids, letters: Points, ends: Counts) 
     """Put the words `first` to `last` into the table (see `_slot`), which must have room for them."""
     for word in range(first, last):
         slots[_slot(letters, ends[word], ends[word + 1], slots, letters, ends)] = word
+
+
+@kernel
+def first_fit(lengths: Counts, room: Counts, rows: Counts) -> int:
+    """Put each of lengths (N), which fall, into the first row that has room for it; how many rows are used.
+
+    room (N): of each row, at least the first length; out, what is left. rows (N): out, the row of each.
+    """
+    used, row = 0, 0
+    for n in range(lengths.size):
+        if n == 0 or lengths[n] < lengths[n - 1]:  # of the same length no earlier row has room
+            row = 0
+        while room[row] < lengths[n]:
+            row += 1
+        room[row] -= lengths[n]
+        rows[n] = row
+        used = max(used, row + 1)
+    return used

@@ -66,6 +66,10 @@ class Writer:
         self.layer, self.embedding, self.V = layers[0], embedding, embedding.V
         self.layer_above = blocks[-1] if isinstance(blocks[-1], Tanh) else None
         self.tabled = self.V * self.layer.G <= MOST_TABLE
+        if self.layer_above:  # its weight is (2H, H): half of its rows meet the context, half of them h
+            panels = self.layer_above.packed.panels
+            half = panels.shape[1] // 2
+            self.of_context, self.of_h = panels[:, :half].copy(), panels[:, half:].copy()
         self._made: tuple[tuple[int, ...], Network, Cells, AttentionArrays] | None = None
         self._search: tuple[tuple[int, ...], Search] | None = None
         self._room = zeros((1, 0, self.layer.G), self.context.dtype)
@@ -86,9 +90,15 @@ class Writer:
         source = pack_sources(ids, lengths)
         self.longest = int(lengths.max())
         memory, first = self.network.encode(source)
+        projected = memory.value
+        if self.layer_above:
+            projected = self.steps.array("projected", *memory.value.shape)
+            projected[:] = 0
+            self._multiply(memory.operand, self.of_context, projected)
         self.sources = Sources(
-            flat(memory.value), memory.value.shape[1], source.places, source.lengths, first.value, first.operand
-        )
+            flat(memory.value), flat(projected), memory.value.shape[1], source.places, source.lengths, first.value,
+            first.operand,
+        )  # fmt: skip
         if self.tabled:
             self.steps.table = self._table(first)
 
@@ -109,7 +119,7 @@ class Writer:
         return self._room[0, : V + S]
 
     def _multiply(self, a: Array, panels: Array, c: Array) -> None:
-        job = Job(c.shape[1], self.layer.G * self.layer.E, kernels.matmul.add_products, (a, panels, c))
+        job = Job(c.shape[1], len(a) * a.shape[2] * c.shape[2], kernels.matmul.add_products, (a, panels, c))
         self.context.pool.run([job], least=WORTH_THREADS)
 
     def search(self, limits: Counts, beam: int, best: int, *, unknown: bool) -> Search:
@@ -151,11 +161,10 @@ class Writer:
             R, layer, get, operand = queues * rows, self.layer_above, self.steps.array, self.steps.operand
             net, cells = self.steps.arrays(R, -1, queues * min(SCORED_ROWS, rows))
             net.reset_mask[:] = 1
-            joined, hidden = get("joined", 1, R, 2 * self.layer.H), get("hidden", 1, R, self.layer.H)
-            weight, bias = (layer.packed.panels, layer.b) if layer else (self.steps.first[:0], self.layer.b)
-            attention = AttentionArrays(
-                weight, bias, joined, joined, operand("joined", joined), hidden, operand("hidden", hidden)
-            )  # fmt: skip
+            hidden = get("hidden", 1, R, self.layer.H)
+            weight, bias = (self.of_h, layer.b) if layer else (self.steps.first[:0], self.layer.b)
+            # The weights of attention come with the sources.
+            attention = AttentionArrays(weight, bias, hidden, hidden, operand("hidden", hidden))
             self._made = (queues, rows), net, cells, attention
         _, net, cells, attention = self._made
         return net._replace(table=self.steps.table), cells, attention
@@ -164,18 +173,20 @@ class Writer:
 def read_results(search: Search) -> list[list[Hypothesis]]:
     """The hypotheses of each source, out of a search that is over."""
     results = []
-    units, parents, starts = search.units, search.parents, search.starts.tolist()
+    starts = search.starts.tolist()
     for source, (scores, places) in enumerate(zip(search.done.tolist(), search.done_at.tolist(), strict=True)):
         found = [(score, *place, True) for score, place in zip(scores, places, strict=True) if score > -np.inf]
         limit, cut = int(search.limits[source]), search.cut[source].tolist()
         found += [(score, limit, which, False) for which, score in enumerate(cut) if score > -np.inf]
+        history = slice(starts[source], starts[source + 1])
+        units, parents = search.units[history].tolist(), search.parents[history].tolist()
         hypotheses = []
         for score, steps, which, ended in found[: len(scores)]:
-            ids = np.empty(steps, np.int32)
-            for step in range(steps - 1, -1, -1):
-                place = starts[source] + step * search.beam + which
-                ids[step], which = units[place], parents[place]
-            hypotheses.append(Hypothesis(ids, score, ended))
+            ids = []
+            for first in range((steps - 1) * search.beam, -1, -search.beam):
+                ids.append(units[first + which])
+                which = parents[first + which]
+            hypotheses.append(Hypothesis(np.array(ids[::-1], np.int32), score, ended))
         if not hypotheses:
             raise NotFiniteError
         results.append(hypotheses)

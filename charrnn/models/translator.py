@@ -18,6 +18,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
+from charrnn.models.language import MOST_TABLE
 from charrnn.models.network import Network
 from charrnn.models.program import Stage
 from charrnn.models.stack import recurrent_stack
@@ -66,9 +67,9 @@ def make_blocks(config: TranslatorConfig) -> Parts:
     decoder: list[Block] = [embedding, *recurrent_stack(config, E, bidirectional=False, part="decoder.")[0]]
     if config.attention == "dot":
         decoder += [Attention(H, top), Tanh(0, 2 * H, H, name="attention")]
-    encoder = [
-        Embedding(config.source_vocabulary_size, E, dropout=EMBEDDING_DROPOUT, part="encoder."), *layers
-    ]  # fmt: skip
+    sources = config.source_vocabulary_size
+    whole = sources * top.forward.G <= MOST_TABLE
+    encoder = [Embedding(sources, E, whole=whole, dropout=EMBEDDING_DROPOUT, part="encoder."), *layers]
     output = Softmax(V, H, tied=embedding.weight if tied else None)
     return Parts(encoder, [Ends(top), bridge], decoder, output)
 

@@ -29,7 +29,7 @@ def require_ids(ids: Ids, V: int) -> None:
 class OneHot(Block):
     """Ids from 0 to V - 1 as one-hot vectors, which are never stored: the product with one is a row of the weight.
 
-    `whole`: in windows without a gradient and with at least V ids, all V rows are looked up, once per version of the
+    `whole`: once windows without a gradient had V ids in all, all V rows are looked up, once per version of the
     weights. `part`: what its names begin with. `more`: rows of the lookup beside those of ids, for a subclass.
     """
 
@@ -38,6 +38,7 @@ class OneHot(Block):
     def __init__(self, V: int, *, whole: bool = False, part: str = "") -> None:
         self.V, self.whole, self.part = V, whole, part
         self._whole_version = -1  # the version of the weights for which all V rows are stored
+        self._version, self._read = -1, 0  # that of the latest window, and the ids read with it
 
     def bind(self, weights: Views, gradients: Views, context: Context) -> None:
         """See `Block.bind`; one-hot vectors have no weights."""
@@ -61,7 +62,9 @@ class OneHot(Block):
         """Find the distinct ids (U) of the window and the row of each position, and look up their rows."""
         ids, lookup, version = self.window.inputs, self.lookup, self.context.version
         there = self._whole_version == version  # all V rows are stored
-        lookup.whole = self.whole and not self.window.gradient and (there or ids.size >= self.V)
+        self._read = ids.size + (self._read if self._version == version else 0)
+        self._version = version
+        lookup.whole = self.whole and not self.window.gradient and (there or self._read >= self.V)
         if lookup.whole:
             lookup.index[:] = ids
             lookup.distinct = np.arange(self.V, dtype=np.int32)

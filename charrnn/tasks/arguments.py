@@ -47,7 +47,7 @@ def all_words(name: str, sentences: Iterable[str | Sequence[str]]) -> list[list[
         if isinstance(sentence, bytes) or not isinstance(sentence, Iterable):
             raise UsageError(f"{name} has {sentence!r:.40}, which is no sentence; it must be str or a list of words")
         words = split_spaces(sentence) if isinstance(sentence, str) else list(sentence)
-        for word in words:
+        for word in words if {*map(type, words)} - {str} else ():
             if not isinstance(word, str):
                 raise UsageError(f"{name} has the word {word!r:.40}, which is no text; it must be str")
         found.append(words)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.errors import NotFiniteError
 from charrnn.tasks.arguments import all_words
 from charrnn.tasks.tag_format import TaggerSides
-from charrnn.text.packing import by_length
+from charrnn.text.packing import by_length, ranges
 from charrnn.text.tag_schemes import IOB1, as_iob2, ill_formed
 from charrnn.text.tagged_batches import WordBags, pack_tokens
 from charrnn.text.word_parts import hash_words
@@ -85,7 +87,7 @@ class TrainedTagger:
         """
         words = all_words("`sentences`", sentences)
         return [
-            TaggedSentence(tuple(tokens), tuple(self.labels[tag] for tag in found.best.tolist()))
+            TaggedSentence(tuple(tokens), tuple(map(self.labels.__getitem__, found.best.tolist())))
             for tokens, found in zip(words, self.analyse(words), strict=True)
         ]
 
@@ -102,13 +104,15 @@ class TrainedTagger:
         filled = [n for n, sentence in enumerate(sentences) if len(sentence)]
         if not filled:
             return found
-        numbers: dict[str, int] = {}
-        flat = np.array([numbers.setdefault(token, len(numbers)) for n in filled for token in sentences[n]], np.int64)
+        lengths = np.array([len(sentences[n]) for n in filled], np.int64)
+        numbers: defaultdict[str, int] = defaultdict()
+        numbers.default_factory = numbers.__len__  # a new word has the next number
+        tokens = chain.from_iterable(sentences)
+        flat = np.fromiter(map(numbers.__getitem__, tokens), np.int64, int(lengths.sum()))
         words = list(numbers)
-        ids = np.fromiter(map(self.vocabulary.id_of, words), np.int32, len(words))
+        ids = self.vocabulary.ids_of(words)
         config = self.network.config
         bags = WordBags(ids, hash_words(words, config.char_ngrams), config.vocabulary_size, config.buckets)
-        lengths = np.array([len(sentences[n]) for n in filled], np.int64)
         stops = np.cumsum(lengths)
         for chosen, logits in self._logits(flat, lengths, bags):
             sizes = lengths[chosen]
@@ -120,11 +124,11 @@ class TrainedTagger:
                 known = np.logical_and.reduceat(true_tags >= 0, np.cumsum(sizes) - sizes).tolist()
                 values = self.network.log_probs(logits, np.maximum(true_tags, 0), sizes).tolist()
                 logprobs = [value if good else None for value, good in zip(values, known, strict=True)]
-            ends = np.cumsum(sizes).tolist()
-            for n, end, logprob in zip(chosen.tolist(), ends, logprobs, strict=True):
-                size = int(lengths[n])
-                own = ids[flat[stops[n] - size : stops[n]]]
-                found[filled[n]] = Analysis(own, best[end - size : end], logprob)
+            own = ids[flat[ranges(stops[chosen] - sizes, sizes)]]
+            end = 0
+            for n, size, logprob in zip(chosen.tolist(), sizes.tolist(), logprobs, strict=True):
+                begin, end = end, end + size
+                found[filled[n]] = Analysis(own[begin:end], best[begin:end], logprob)
         return found
 
     def _logits(
@@ -137,8 +141,8 @@ class TrainedTagger:
                 start = int(stops[chosen[0]] - lengths[chosen[0]])
                 logits = self._in_pieces(words[start : start + int(lengths[chosen[0]])], bags)
             else:
-                tokens = [words[stops[n] - lengths[n] : stops[n]] for n in chosen.tolist()]
-                logits = self._of(np.concatenate(tokens), lengths[chosen], bags)
+                sizes = lengths[chosen]
+                logits = self._of(words[ranges(stops[chosen] - sizes, sizes)], sizes, bags)
             if not np.isfinite(logits).all():
                 raise NotFiniteError
             yield chosen, logits

@@ -151,7 +151,7 @@ class WordCoder(dict[str, int]):
 
     def ids(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
         """The id of each code (size)."""
-        return np.fromiter(map(vocabulary.id_of, self._units), np.int32, self.size)
+        return vocabulary.ids_of(self._units)
 
 
 class WordTable:

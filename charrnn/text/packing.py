@@ -209,39 +209,17 @@ def ranges(starts: NDArray[np.int64], lengths: Lengths) -> NDArray[np.int64]:
 
 def _choose(lengths: Lengths) -> tuple[int, int, NDArray[np.int64]]:
     """Steps T, rows B and the row (N) of each of lengths (N), which fall: those that a network computes fastest."""
+    from charrnn.kernels.text import first_fit
+
     total, longest = int(lengths.sum()), int(lengths[0])
-    values, counts = np.unique(lengths, return_counts=True)
     best: tuple[int, int, NDArray[np.int64]] | None = None
     least = 0
     for T in sorted({-(-longest * halves // (2 * MULTIPLE)) * MULTIPLE for halves in HALVES}):
         if best is not None and T * (-(-total // T) + STEP_ROWS) >= least:
             continue
-        B, rows = _first_fit(values[::-1], counts[::-1], T)
+        rows = np.empty(len(lengths), np.int64)
+        B = first_fit(lengths, np.full(len(lengths), T), rows)
         if best is None or least > T * (B + STEP_ROWS):
             best, least = (T, B, rows), T * (B + STEP_ROWS)
     assert best is not None
     return best
-
-
-def _first_fit(values: Lengths, counts: Lengths, T: int) -> tuple[int, NDArray[np.int64]]:
-    """First-fit decreasing: the number of rows of T steps, and the row of each record, in order of falling length.
-
-    There are counts[n] records of values[n] units; values fall. Records of the same length are placed at once.
-    """
-    room: list[int] = []
-    rows: list[int] = []
-    filled = 0  # the rows before this one have no room
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        while filled < len(room) and not room[filled]:
-            filled += 1
-        row = filled
-        while count:
-            if row == len(room):
-                room.append(T)
-            if room[row] >= value:
-                fit = min(count, room[row] // value)
-                room[row] -= fit * value
-                rows += [row] * fit
-                count -= fit
-            row += 1
-    return len(room), np.array(rows, np.int64)

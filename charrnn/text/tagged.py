@@ -70,7 +70,7 @@ class ColumnFormat:
         """The columns of a token, or what else a line, without its end, is."""
         if self._begun and line[:1] not in MARKED:  # the fast way, for most lines
             fields = line.split(TAB) if self._tabs else split_spaces(line)
-            if len(fields) > 1:
+            if len(fields) > (1 if self._tabs else 0):  # else it may be a blank line
                 return Mark.EMPTY if self.conllu and _RANGE_OR_EMPTY.fullmatch(fields[0]) else fields
         if not line.strip(SPACES):
             self._begun = False

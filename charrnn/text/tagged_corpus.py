@@ -220,7 +220,7 @@ def load_tagged(
     tags = np.array([places[name] for name in names], np.int32)[tags]
     _check_tags(tags[~held], labels, others, ", ".join(paths), learned=tagset is None)
     vocabulary = vocabulary or _learn(spellings, counts, config)
-    ids = np.array([vocabulary.id_of(word) for word in spellings], np.int32)
+    ids = vocabulary.ids_of(spellings)
     words = Words(ids, counts, hash_words(spellings, longest))
     if tagset is None:
         usual = most_frequent_tags(ids[numbers[~held]], tags[~held], len(vocabulary), len(labels))

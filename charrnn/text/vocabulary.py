@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,10 @@ class Vocabulary:
         """The id of a unit as `split` gives it; `UNKNOWN` if it has none."""
         return self._ids.get(unit, UNKNOWN)
 
+    def ids_of(self, units: Sequence[str]) -> NDArray[np.int32]:
+        """The id of each of some units, see `id_of`."""
+        return np.fromiter(map(self._ids.get, units, repeat(UNKNOWN)), np.int32, len(units))
+
     def encode(self, text: str | bytes) -> NDArray[np.int32]:
         """The ids of the units of `text`, (units) in int32: 0 if unknown, 1 for a newline."""
         if self.unit == "byte":
@@ -120,8 +125,7 @@ class Vocabulary:
         if self.unit == "char" and isinstance(text, str):
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
             return np.take(self.table, codes)
-        units = self.split(text)
-        return np.fromiter(map(self.id_of, units), np.int32, len(units))
+        return self.ids_of(self.split(text))
 
     def decode(self, ids: ArrayLike) -> str:
         """The text of ids, of any shape; `decode(encode(text)) == text` if every unit of `text` is known.
