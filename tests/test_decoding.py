@@ -146,7 +146,9 @@ def test_neighbours_threads_and_chunks_change_nothing(bfloat16: bool, monkeypatc
     for source, hypotheses in zip(sources[:10], found, strict=False):
         texts = [(*one.ids.tolist(), *[END] * one.ended) for one in hypotheses]
         expected = log_probs(network, source, texts).tolist()
-        assert [one.log_prob for one in hypotheses] == pytest.approx(expected, abs=1e-4)
+        # In bfloat16, scoring rounds a context before the layer over it, and decoding meets none.
+        close = pytest.approx(expected, rel=0.02) if bfloat16 else pytest.approx(expected, abs=1e-4)
+        assert [one.log_prob for one in hypotheses] == close
     # Without a table the first layer multiplies embeddings: other sums of the same numbers.
     monkeypatch.setattr(decoding, "MOST_TABLE", 0)
     embedded = decode(make(bfloat16=bfloat16), sources, beam=3, best=2, limits=limits)

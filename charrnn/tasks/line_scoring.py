@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.models import prefix_tree as prefixes
-from charrnn.tasks.dynamic_evaluation import DynamicEvaluation
 from charrnn.tasks.language_memory import MemoryReader
 from charrnn.tasks.score_records import Line, Score, Units
 from charrnn.text.reader import whole_words
@@ -31,6 +30,7 @@ from charrnn.text.vocabulary import EOS, UNKNOWN
 if TYPE_CHECKING:
     from charrnn.models import LanguageModel
     from charrnn.models.memory import Memory
+    from charrnn.tasks.dynamic_evaluation import DynamicEvaluation
     from charrnn.text.vocabulary import Vocabulary
 
 _WINDOW = 8192  # steps of a stream in one call
@@ -60,6 +60,8 @@ def score_lines(
     reader = None if memory is None else MemoryReader(memory.copy() if adapt else memory, model, adapt=adapt)
     carried: _Stream | DynamicEvaluation | None = None
     if adapt and memory is None:
+        from charrnn.tasks.dynamic_evaluation import DynamicEvaluation
+
         carried = DynamicEvaluation(model, reset=lines or not stream)
     elif stream and not lines:
         carried = _Stream(model, reader)
