@@ -18,7 +18,7 @@ help:
 	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
 	@echo "make test         run the tests (under 4 minutes)"
 	@echo "make test-slow    run those that take longer: every command of the README, other processors, many processes"
-	@echo "make test-peers   run the tests that need PyTorch, MPI or Dask, which are installed first"
+	@echo "make test-peers   run the tests that need PyTorch, ONNX, Jupyter, MPI or Dask, which are installed first"
 	@echo "make peers        install other programs into .venv-peers, to compare with (benchmarks/)"
 	@echo "make kills        kill a training of each task 50 times, and compare what it ends with (10 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
@@ -95,7 +95,7 @@ clean:
 $(VENV)/.installed: WANTED := .
 $(VENV)/.installed-test: WANTED := '.[test]'
 $(VENV)/.installed-dev: WANTED := '.[dev]'
-$(VENV)/.installed-peers: WANTED := '.[test,mpi,dask]' openmpi torch==2.13.0 'seqeval>=1.2.2,<2'
+$(VENV)/.installed-peers: WANTED := '.[test,mpi,dask]' openmpi torch==2.13.0 onnx onnxruntime nbclient ipykernel 'seqeval>=1.2.2,<2'
 
 STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
 $(STAMPS): pyproject.toml | $(VENV)/.created
