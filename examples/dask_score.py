@@ -2,8 +2,8 @@
 
     python examples/dask_score.py MODEL.safetensors 'logs/*.txt' OUTPUT_FOLDER
 
-Writes one file for each partition, in order: log-probability, TAB, line. A model is loaded once for each partition, from
-a path that all machines have. Needs `pip install charrnn[dask]`.
+Writes one file for each partition, in order: log-probability, TAB, line. A model is loaded once for each partition,
+from a path that all machines have. Needs `pip install charrnn[dask]`.
 """
 
 from __future__ import annotations
