@@ -15,10 +15,10 @@ PEERS := .venv-peers
 .PHONY: help demo test test-slow test-peers peers kills fuzz mutants lint types wheel-check checkpoint options-page clean
 
 help:
-	@echo "make demo         train on the names of dinosaurs, write ten new ones, score three words (under 3 minutes)"
+	@echo "make demo         train on the names of dinosaurs, then show each task in a line (a minute, and what pip takes)"
 	@echo "make test         run the tests (under 4 minutes)"
 	@echo "make test-slow    run those that take longer: every command of the README, other processors, many processes"
-	@echo "make test-peers   run the tests that need PyTorch, MPI or Dask, which are installed first"
+	@echo "make test-peers   run the tests that need PyTorch, ONNX, Jupyter, MPI or Dask, which are installed first"
 	@echo "make peers        install other programs into .venv-peers, to compare with (benchmarks/)"
 	@echo "make kills        kill a training of each task 50 times, and compare what it ends with (10 minutes)"
 	@echo "make fuzz         try 20,000 checkpoints that were changed in a thousand ways (some minutes)"
@@ -26,14 +26,20 @@ help:
 	@echo "make lint         check style and formatting with ruff"
 	@echo "make types        check types with mypy"
 	@echo "make wheel-check  build the wheel and try it outside this folder"
-	@echo "make checkpoint   train checkpoints/demo.safetensors again"
-	@echo "make options-page write docs/options.md again"
+	@echo "make checkpoint   train the models checkpoints/demo*.safetensors again"
+	@echo "make options-page write docs/options.md and docs/charrnn.1 again"
 	@echo "make clean        remove .venv, .venv-peers and what the tools leave behind (models in checkpoints/ stay)"
 
+# Learns one model, and ends with a picture of the tasks: a command and its result each. make prints the commands.
 demo: $(VENV)/.installed
-	$(BIN)/charrnn train corpora/dinosaurs.txt --lines -o $(MODEL) --force --max-time 45s
-	$(BIN)/charrnn sample -c $(MODEL) --count 10
-	$(BIN)/charrnn score -c $(MODEL) "Brachyraptor" "Windowsaurus" "A quiet evening"
+	$(BIN)/charrnn train corpora/dinosaurs.txt --lines -o $(MODEL) --force --epochs 30
+	$(BIN)/charrnn score -q -c $(MODEL) "Brachyraptor" "Windowsaurus" "A quiet evening"
+	@echo; echo "What the tasks are; the models, but for the first, came with the project:"
+	$(BIN)/charrnn sample -q -c $(MODEL) --count 10 --delimiter ' '; echo
+	$(BIN)/charrnn predict -q -c checkpoints/demo-labels.safetensors "the old king near our horses"
+	$(BIN)/charrnn predict -q -c checkpoints/demo-tags.safetensors "the old king near our horses sleeps"
+	$(BIN)/python corpora/ball.py --throws 1 | $(BIN)/charrnn predict -q -c checkpoints/demo-throws.safetensors
+	$(BIN)/charrnn predict -q -c checkpoints/demo-numbers.safetensors 90017
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not peers and not slow" -n 2 --dist worksteal
@@ -70,21 +76,31 @@ FINISHED = $(BIN)/python -c 'import sys; from pathlib import Path; from charrnn 
 	    source, target = map(Path, sys.argv[1:]); \
 	    checkpoint.save(target, checkpoint.load(source, tasks.task_of(source).format))'
 
+define demo-model
+	$(BIN)/charrnn train $(2) --seed 0 -o checkpoints/training.safetensors --force
+	$(FINISHED) checkpoints/training.safetensors checkpoints/$(1).safetensors
+endef
+
 checkpoint: $(VENV)/.installed
-	$(BIN)/charrnn train corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.5 --epochs 40 --seed 0 \
-	    -o checkpoints/training.safetensors --force
-	$(FINISHED) checkpoints/training.safetensors checkpoints/demo.safetensors
+	$(call demo-model,demo,corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.5 --epochs 40)
 	$(BIN)/python corpora/numerals.py dates --pairs 20000 -o checkpoints/dates.tsv
-	$(BIN)/charrnn train checkpoints/dates.tsv --task translate --hidden-size 96 --embedding-size 32 --dropout 0.1 \
-	    --epochs 5 --seed 0 -o checkpoints/training.safetensors --force
-	$(FINISHED) checkpoints/training.safetensors checkpoints/demo-dates.safetensors
-	rm checkpoints/training.safetensors checkpoints/dates.tsv
+	$(call demo-model,demo-dates,checkpoints/dates.tsv --task translate --hidden-size 96 --embedding-size 32 --dropout 0.1 --epochs 5)
+	$(BIN)/python corpora/numerals.py numbers --pairs 20000 -o checkpoints/numbers.tsv
+	$(call demo-model,demo-numbers,checkpoints/numbers.tsv --task translate --hidden-size 64 --embedding-size 24 --dropout 0.05 --epochs 8)
+	$(BIN)/python corpora/agreement.py --labels --sentences 10000 -o checkpoints/labels.tsv
+	$(call demo-model,demo-labels,checkpoints/labels.tsv --task classify --hidden-size 32 --embedding-size 16 --ngrams 0 --dropout 0.2 --lr 0.003 --epochs 5)
+	$(BIN)/python corpora/agreement.py --tags --sentences 10000 -o checkpoints/tags.conll
+	$(call demo-model,demo-tags,checkpoints/tags.conll --task tag --hidden-size 32 --embedding-size 16 --char-ngrams 0 --dropout 0.2 --lr 0.005 --epochs 5)
+	$(BIN)/python corpora/ball.py -o checkpoints/throws.csv
+	$(call demo-model,demo-throws,checkpoints/throws.csv --task forecast --group throw --hidden-size 24 --epochs 12)
+	rm checkpoints/training.safetensors $(addprefix checkpoints/,dates.tsv numbers.tsv labels.tsv tags.conll throws.csv)
 	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
 	$(BIN)/charrnn predict -c checkpoints/demo-dates.safetensors "the 21st of March, 1987"
 
-# The page of all options, from the options.
+# The page of all options and the man page, from the options.
 options-page: $(VENV)/.installed
 	$(BIN)/python -m charrnn.cli.options_page docs/options.md
+	$(BIN)/python -m charrnn.cli.man_page docs/charrnn.1
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist charrnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -95,7 +111,7 @@ clean:
 $(VENV)/.installed: WANTED := .
 $(VENV)/.installed-test: WANTED := '.[test]'
 $(VENV)/.installed-dev: WANTED := '.[dev]'
-$(VENV)/.installed-peers: WANTED := '.[test,mpi,dask]' openmpi torch==2.13.0 'seqeval>=1.2.2,<2'
+$(VENV)/.installed-peers: WANTED := '.[test,mpi,dask]' openmpi torch==2.13.0 onnx onnxruntime nbclient ipykernel 'seqeval>=1.2.2,<2'
 
 STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
 $(STAMPS): pyproject.toml | $(VENV)/.created

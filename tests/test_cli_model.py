@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.cli.model import find_checkpoint
+from charrnn.cli.model import DEMOS, find_checkpoint
 from charrnn.errors import CharrnnError
 
 
@@ -23,9 +23,9 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "nothing.safetensors").symlink_to("gone")
     with pytest.raises(CharrnnError, match="there is no checkpoint"):
         find_checkpoint(None)
-    for time, name in enumerate(("old", "new", "demo", "demo-dates")):
-        (folder / f"{name}.safetensors").write_text("")
-        os.utime(folder / f"{name}.safetensors", (time, time))
+    for time, name in enumerate(("old.safetensors", "new.safetensors", *DEMOS)):
+        (folder / name).write_text("")
+        os.utime(folder / name, (time, time))
     assert find_checkpoint(None) == Path("checkpoints/new.safetensors")
     os.utime(folder / "old.safetensors", (5, 5))
     assert find_checkpoint(None) == Path("checkpoints/old.safetensors")
@@ -38,3 +38,10 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "old.safetensors").unlink()
     (folder / "new.safetensors").unlink()
     assert find_checkpoint(None) == Path("checkpoints/demo.safetensors")
+
+
+def test_the_demos_are_those_of_the_project() -> None:
+    folder = Path(__file__).resolve().parent.parent / "checkpoints"
+    assert {path.name for path in folder.glob("demo*.safetensors")} == set(DEMOS)
+    makefile = (folder.parent / "Makefile").read_text()
+    assert all(f"$(call demo-model,{name.removesuffix('.safetensors')}," in makefile for name in DEMOS)

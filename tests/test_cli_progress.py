@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli import progress, streams
+from charrnn.cli.curve import Series
 from charrnn.training import events
 
 
@@ -62,6 +63,25 @@ def test_the_live_display_shows_control_characters(capsys: pytest.CaptureFixture
     assert "[red]a remark" in shown
     assert "half the learning rate" in shown
     assert "\x1b[2J" not in shown
+
+
+def test_the_live_display_draws_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.LiveDisplay() as display:
+        display.show(FakeEvents.start())
+        for number in range(1, 40):
+            display.show(dataclasses.replace(FakeEvents.step(10 * number, 1.0 + number), loss=4 - number / 13))
+    *_, top, middle, bottom, axis = capsys.readouterr().err.splitlines()
+    assert [line.split("│")[0].strip() for line in (top, middle, bottom)] == ["3.923", "", "1"]
+    assert len(top) < len(middle) < len(bottom)
+    assert axis.split() == ["10", "390"]
+
+
+def test_points_of_a_curve_are_few_and_means_of_as_many() -> None:
+    series = Series(8)
+    for x in range(1, 101):
+        series.add(x, 2.0 * x)
+        assert len(series.points) < 8
+    assert series.points == [(16 * k, 2 * (16 * k - 7.5)) for k in range(1, 7)]
 
 
 def test_figures_of_another_task_are_shown_by_name(capsys: pytest.CaptureFixture[str]) -> None:

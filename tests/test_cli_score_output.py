@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 
@@ -60,6 +61,21 @@ def test_the_table_colours_text_and_reads_no_markup(vocabulary: Vocabulary, text
     pieces = coloured.split("\x1b[")
     assert pieces[0] + "".join(piece.split("m", 1)[1] for piece in pieces[1:]) == plain
     assert len({piece.split("m", 1)[0] for piece in pieces[1:]}) > 2
+
+
+def test_colours_have_a_legend() -> None:
+    plain, coloured = (score_output.Table(CHARS, 1.0, colour=colour).header().decode() for colour in (False, True))
+    assert "\x1b" not in plain
+    legend = coloured.split("text", 1)[1]
+    assert coloured.count("\n") == 1
+    entries = re.findall(r"\x1b\[[\d;]*38;5;(\d+)m ([\d.]+|more)", legend)
+    assert [limit for _, limit in entries] == ["0.5", "1", "2", "3", "4", "6", "9", "more"]
+    assert len({colour for colour, _ in entries}) == 8
+    units = Units(lambda: tuple("abcde"), tuple(-b * math.log(2) for b in (0.4, 1.5, 5, 8, 30)), (False,) * 5)
+    score = Score(b"abcde", 5, 0, 5, 5, -1.0, -1.0, -1.0, (units,))
+    row = score_output.Table(CHARS, 1.0, colour=True).row(Record(Line(score.data), score)).decode()
+    named = {limit: colour for colour, limit in entries}
+    assert re.findall(r"38;5;(\d+)m", row) == [named[limit] for limit in ("0.5", "2", "6", "9", "more")]
 
 
 def test_a_long_row_is_not_wrapped() -> None:

@@ -11,7 +11,8 @@ from charrnn.cli.options import resolve_threads
 from charrnn.errors import CharrnnError, UsageError
 
 DEFAULT_FOLDER = Path("checkpoints")
-DEMOS = ("demo.safetensors", "demo-dates.safetensors")  # what a clone has; the first is used where nothing else is
+# What a clone has; the first is used where nothing else is.
+DEMOS = ("demo.safetensors", *(f"demo-{name}.safetensors" for name in ("dates", "numbers", "labels", "tags", "throws")))
 ENVIRONMENT_VARIABLE = "CHARRNN_CHECKPOINT"
 
 

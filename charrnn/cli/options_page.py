@@ -31,7 +31,8 @@ def options_page(commands: Mapping[str, Callable[..., Any]]) -> str:
     return "\n".join((_HEAD, *(line for name, function in commands.items() for line in _section(name, function))))
 
 
-def _section(name: str, function: Callable[..., Any]) -> Iterator[str]:
+def parts(function: Callable[..., Any]) -> tuple[list[tuple[str, Any]], dict[str, list[tuple[Any, Any]]]]:
+    """The arguments of a command, each with its usage, and by the heading of their group its options with defaults."""
     arguments: list[tuple[str, Any]] = []
     groups: dict[str, list[tuple[Any, Any]]] = {}
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
@@ -40,6 +41,11 @@ def _section(name: str, function: Callable[..., Any]) -> Iterator[str]:
                 arguments.append((f"[{info.metavar}]{'...' if 'list' in str(parameter.annotation) else ''}", info))
             elif isinstance(info, OptionInfo):
                 groups.setdefault(info.rich_help_panel or "Other", []).append((info, parameter.default))
+    return arguments, groups
+
+
+def _section(name: str, function: Callable[..., Any]) -> Iterator[str]:
+    arguments, groups = parts(function)
     yield f"## charrnn {name}\n"
     yield f"`{' '.join(['charrnn', name, '[OPTIONS]', *(usage for usage, _ in arguments)])}`\n"
     yield f"{inspect.getdoc(function)}\n"

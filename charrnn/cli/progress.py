@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from charrnn.cli import streams
+from charrnn.cli.curve import Series, curve
 from charrnn.cli.visible import visible
 from charrnn.settings import counted
 from charrnn.training import events
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LINE_SECONDS = 30.0
 SAMPLE_LINES = 8
 BAR_WIDTH = 60
+CURVE_HEIGHT = 3  # lines
+MOST_POINTS = 400  # of the curve that are kept
 
 
 def duration_text(seconds: float) -> str:
@@ -200,10 +203,11 @@ class Display:
 
 
 class LiveDisplay(Display):
-    """The same facts in place, redrawn as they change."""
+    """The same facts in place, redrawn as they change, and a small curve of the training loss."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._losses = Series(MOST_POINTS)
         self._console: Console = streams.stderr_console()
         self._live: Live | None = None
 
@@ -233,6 +237,8 @@ class LiveDisplay(Display):
 
     def draw(self, event: events.Event) -> None:
         """Redraw the display."""
+        if isinstance(event, events.Step):
+            self._losses.add(event.step, event.loss)
         if self._live is not None and self.step is not None:
             self._live.update(self._picture(event.seconds))
 
@@ -244,6 +250,8 @@ class LiveDisplay(Display):
         done = min(BAR_WIDTH, BAR_WIDTH * self.step.step // self.step.total_steps)
         lines: list[RenderableType] = [Text.assemble(("━" * done, "green"), ("━" * (BAR_WIDTH - done), "dim"))]
         lines.append(Text(", ".join(self.facts(seconds)), style="bold", no_wrap=False, overflow="fold"))
+        drawn = curve(self._losses.points, min(self._console.width, BAR_WIDTH), CURVE_HEIGHT)
+        lines += [Text(line, style="green", no_wrap=True, overflow="crop") for line in drawn]
         if self.best is not None:
             lines.append(Text(f"best weights at step {self.best.step:,}, validation loss {self.best.loss:.4f}"))
         lines += [Text(f"  | {line}", style="dim", no_wrap=True, overflow="crop") for line in self.sample_lines()]

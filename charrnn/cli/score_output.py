@@ -132,7 +132,7 @@ class Table:
     def __init__(self, vocabulary: Vocabulary, log_unit: float, *, colour: bool, compared: bool = False) -> None:
         from rich.console import Console
 
-        self._vocabulary, self._log_unit, self._compared = vocabulary, log_unit, compared
+        self._vocabulary, self._log_unit, self._compared, self._colour = vocabulary, log_unit, compared, colour
         self._buffer = io.StringIO()
         self._console = Console(
             file=self._buffer,
@@ -145,11 +145,17 @@ class Table:
         )
 
     def header(self) -> bytes:
-        """The line with the names of the columns, as UTF-8."""
+        """The line with the names of the columns, as UTF-8, and a legend of the colours if there are any."""
         from rich.text import Text
 
         odds = f" {'log odds':>10}" if self._compared else ""
-        return self._draw(Text(f"{'logprob':>12} {'tokens':>7} {'oov':>5} {'bits/byte':>10}{odds}  text", style="bold"))
+        line = Text(f"{'logprob':>12} {'tokens':>7} {'oov':>5} {'bits/byte':>10}{odds}  text", style="bold")
+        if self._colour:
+            line.append(", bits a character up to", style="not bold")
+            for limit, _ in _COLOURS:
+                line.append(f" {limit:g}" if limit < math.inf else " more", style=f"not bold {_style(limit, False)}")
+            line.append(" ").append("unknown", style=f"not bold {_style(math.inf, True)}")
+        return self._draw(line)
 
     def row(self, record: Record) -> bytes:
         """One line for one score, which must carry its units."""
