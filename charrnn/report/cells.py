@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-THRESHOLD = 0.7  # correlation from which a cell is shown; networks with random weights stay below
+THRESHOLD = 0.75  # correlation from which a cell is shown; networks with random weights stay below
 RARE = 0.01  # share of the places at which a feature must be there, or away, in both halves of the text
 
 Values = npt.NDArray[np.float64]

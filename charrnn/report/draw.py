@@ -129,7 +129,7 @@ def _svg(paint: Callable[[Any], None], x: str, y: str) -> str:
 def _inline(drawing: str, label: str) -> str:
     """The drawing as a part of a page: ids of its own, colours of the page, no size of its own."""
     svg = drawing[drawing.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     prefix = "f" + hashlib.sha256(svg.encode("utf-8", "replace")).hexdigest()[:8] + "-"
     svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}", svg)
     svg = re.sub("|".join(_NAMES), lambda match: _NAMES[match[0]], svg)

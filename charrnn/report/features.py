@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 MOST_POSITION = 200  # in a line, beyond which it stays the same
+TRIPLE = '"' * 3
+_QUOTES = re.compile(r'"""|"|“|”|\n\n|\n')
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//)(?:\s|$)|/\*")
 
@@ -25,15 +27,28 @@ def position(text: str) -> Values:
 
 def inside_quotes(text: str) -> Values:
     """1 after a double quote that is not closed yet, at most to the end of the line."""
-    values, inside = np.zeros(len(text)), False
-    for n, character in enumerate(text):
-        if character in "“”":
-            inside = character == "“"
-        elif character == '"':
-            inside = not inside
-        elif character == "\n":
-            inside = False
-        values[n] = inside
+    return _quoted(text, "\n")
+
+
+def inside_quotes_over_lines(text: str) -> Values:
+    """1 after a double quote that is not closed yet, at most to a blank line."""
+    return _quoted(text, "\n\n")
+
+
+def _quoted(text: str, end: str) -> Values:
+    """1 between double quotes, which `end` closes; three of them in a row are one sign, which nothing else closes."""
+    values, inside, start = np.zeros(len(text)), "", 0
+    for match in _QUOTES.finditer(text):
+        sign = match[0]
+        values[start : match.start()] = bool(inside)
+        start = match.start()
+        if sign.startswith("\n"):
+            inside = "" if inside != TRIPLE and sign.startswith(end) else inside
+        elif sign in "“”":
+            inside = inside if inside == TRIPLE else "“" if sign == "“" else ""
+        elif inside in ("", sign):
+            inside = "" if inside else sign
+    values[start:] = bool(inside)
     return values
 
 
@@ -94,6 +109,7 @@ def in_word(text: str) -> Values:
 FEATURES: dict[str, Callable[[str], Values]] = {
     "position in the line": position,
     "inside quotes": inside_quotes,
+    "inside quotes over lines": inside_quotes_over_lines,
     "inside brackets": inside_brackets,
     "in a word with a capital": after_capital,
     "in a comment": inside_comment,
