@@ -30,7 +30,7 @@ _NAMES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
 }
 _STYLES = "-", "--", "-.", ":"  # beside colours, for those who do not see them
 _SETTINGS = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.edgecolor": _MUTED,
+    "svg.fonttype": "none", "svg.hashsalt": "charrnn", "text.parse_math": False, "font.size": 10.5, "axes.edgecolor": _MUTED,
     "axes.labelcolor": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "text.color": _INK, "axes.grid": True,
     "grid.color": _LINE, "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.spines.top": False,
     "axes.spines.right": False, "legend.frameon": False, "axes.formatter.useoffset": False, "axes.unicode_minus": False,
@@ -45,7 +45,7 @@ def lines(
     series: Sequence[Line], x: str, y: str, *, logarithmic: bool = False, diagonal: bool = False, marks: bool = False,
     band: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
 ) -> str:  # fmt: skip
-    """Lines (name, x, y); a band (x, low, high) is filled; the diagonal is y = x from 0 to 1; `marks`: points too."""
+    """Lines (name, x, y); a band (x, low, high), that of the last one, is filled; the diagonal is y = x from 0 to 1; `marks`: points too."""
 
     def paint(axes: Any) -> None:
         for n, (name, xs, ys) in enumerate(series):
@@ -54,13 +54,13 @@ def lines(
                       linewidth=1.5, marker="o" if marks or len(place) == 1 else None, markersize=3)  # fmt: skip
         if band is not None:
             (place, low), (_, high) = _thinned(band[0], band[1]), _thinned(band[0], band[2])
-            axes.fill_between(place, low, high, color=_COLOURS[0], alpha=0.2, linewidth=0)
+            axes.fill_between(place, low, high, color=_COLOURS[(len(series) - 1) % 4], alpha=0.2, linewidth=0)
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_MUTED, linestyle=":", linewidth=1)
         if logarithmic:
             axes.set_yscale("log")
         if len(series) > 1:
-            axes.legend(loc="best", fontsize=8)
+            axes.legend(loc="best", fontsize=9.5)
 
     return _svg(paint, x, y)
 
@@ -82,6 +82,15 @@ def bars(names: Sequence[str], values: ArrayLike, x: str, y: str, *, level: floa
     return _svg(paint, x, y)
 
 
+def histogram(values: ArrayLike, x: str, y: str) -> str:
+    """How many of the values lie in each of some intervals of the same width."""
+
+    def paint(axes: Any) -> None:
+        axes.hist(np.asarray(values, np.float64), bins=24, color=_COLOURS[0], rwidth=0.9)
+
+    return _svg(paint, x, y)
+
+
 def points(groups: Sequence[Line], x: str, y: str, *, limits: tuple[float, float] | None = None) -> str:
     """Clouds of points (name, x, y)."""
 
@@ -93,7 +102,7 @@ def points(groups: Sequence[Line], x: str, y: str, *, limits: tuple[float, float
             axes.set_xlim(*limits)
             axes.set_ylim(*limits)
         if len(groups) > 1:
-            axes.legend(loc="best", fontsize=8)
+            axes.legend(loc="best", fontsize=9.5)
 
     return _svg(paint, x, y)
 

@@ -88,17 +88,16 @@ def _series(model: TrainedForecaster, pieces: Sequence[tuple[Floats, Rolled]], n
         f"The band is where the model expected the next value with a probability of {percent(INTERVAL)}, given the rows "
         "before. The narrower it is while it still holds that share of the values, the more the model knows.",
         draw.lines(
-            [("forecast", rows, rolled.steps[0].point[shown, n]), ("value", rows, values[shown, n])], "row", name,
+            [("value", rows, values[shown, n]), ("forecast", rows, rolled.steps[0].point[shown, n])], "row", name,
             band=(rows, low, high),
         ),
     )  # fmt: skip
     residuals = np.concatenate([found.steps[0].point[:, n] - true[:, n] for true, found in pieces])
-    counts, edges = np.histogram(residuals, bins=24)
     yield page.figure(
         f"{name}: residuals",
         f"How often the forecast was how far above or below the value; the mean is {number(float(residuals.mean()))}. A heap "
         "beside zero means that the model is wrong in the same direction again and again.",
-        draw.bars([number(float(edge)) for edge in (edges[:-1] + edges[1:]) / 2], counts, "forecast - value", "rows"),
+        draw.histogram(residuals, "forecast - value", "rows"),
     )  # fmt: skip
     central = np.concatenate([found.steps[0].central(true)[:, n] for true, found in pieces])
     yield page.figure(
@@ -138,6 +137,6 @@ def _ahead(model: TrainedForecaster, record: Sequence_, seed: int) -> Iterator[I
             f"{visible(name, 40)}: what comes next",
             f"The history, and the forecast with the band that holds the value with a probability of {percent(INTERVAL)}. "
             "The further ahead, the wider the band: each step is forecast from those before it.",
-            draw.lines([("forecast", coming, points), ("history", past, values[start:, n])], "row", visible(name, 40),
+            draw.lines([("history", past, values[start:, n]), ("forecast", coming, points)], "row", visible(name, 40),
                        band=(coming, low, high)),
         )  # fmt: skip

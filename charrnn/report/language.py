@@ -95,11 +95,11 @@ def read(model: TrainedLanguageModel, text: bytes) -> Reading:
 
 
 def _shown(unit: str, kind: str) -> str:
-    """A unit as text: one of a byte model is two hexadecimal digits."""
-    if kind != "byte":
+    """A unit as text; one of a byte model is two hexadecimal digits."""
+    if kind != "byte" or len(unit) != 2:
         return unit
-    value = int(unit, 16) if len(unit) == 2 else ord(unit)
-    return chr(value) if value < 0x80 else "\\" + f"x{value:02x}"
+    value = int(unit, 16)
+    return chr(value) if value < 0x80 else f"\\x{value:02x}"
 
 
 def _distribution(model: TrainedLanguageModel, hidden: npt.NDArray[np.float32]) -> Floats:
@@ -115,6 +115,7 @@ def _surprisal(model: TrainedLanguageModel, reading: Reading) -> Item:
     """The text, each unit coloured, with what else was probable in its place."""
     shown = _count_shown(reading.units)
     names = [unit_text(_shown(unit, model.vocabulary.unit)) for unit in model.vocabulary.units]
+    names[EOS] = unit_text("\n")
     found: list[tuple[str, int, str]] = []
     rows = max(1, AT_ONCE // len(names))
     for start in range(0, shown, rows):

@@ -62,9 +62,9 @@ def _rows(value: Any) -> list[list[Any]]:
 
 
 def _column(rows: Sequence[Sequence[Any]], column: int) -> tuple[list[float], list[float]] | None:
-    """The steps and the numbers of a column, if there are any."""
+    """The steps and the numbers of a column, if they make a curve."""
     found = [(row[0], row[column]) for row in rows if _good(row[column])]
-    return ([x for x, _ in found], [y for _, y in found]) if found else None
+    return ([x for x, _ in found], [y for _, y in found]) if len(found) > 1 else None
 
 
 def _good(value: Any) -> bool:

@@ -44,8 +44,8 @@ def sections(
     )
     examples = list(zip(references, references.values(), outputs, errors, strict=True))
     yield Section("How it does on held-out pairs", introduction, [*_by_length(errors), _examples(examples)])
-    if model.has_alignment:
-        yield Section("Where it looks", "", list(_maps(outputs, errors)))
+    if maps := list(_maps(outputs, errors)):
+        yield Section("Where it looks", "", maps)
 
 
 def _error(model: TrainedTranslator, output: Output, right: Sequence[bytes]) -> tuple[int, int]:
@@ -81,6 +81,8 @@ def _by_length(errors: Sequence[tuple[int, int]]) -> Iterator[Item]:
             inside = [length for _, length in chosen]
             names.append(f"{min(inside)}-{max(inside)}" if min(inside) < max(inside) else f"{min(inside)}")
             values.append(sum(error for error, _ in chosen) / max(sum(inside), 1))
+    if len(names) < 2:
+        return
     mean = sum(error for error, _ in errors) / max(int(lengths.sum()), 1)
     yield page.figure(
         "Errors by length",
@@ -114,16 +116,18 @@ def _maps(outputs: Sequence[Output], errors: Sequence[tuple[int, int]]) -> Itera
     """The attention over the source at each unit of some outputs."""
     fitting = [
         n for n, one in enumerate(outputs)
-        if one.alignment is not None and 1 < len(one.units) < MAP_UNITS and len(one.source_units) <= MAP_UNITS
+        if one.alignment is not None and one.units and len(one.source_units) > 1
     ]  # fmt: skip
+    fitting.sort(key=lambda n: max(len(outputs[n].units), len(outputs[n].source_units)) > MAP_UNITS)
     wrong = [n for n in fitting if errors[n][0]][: MAPS // 2]
     chosen = [n for n in fitting if not errors[n][0]][: MAPS - len(wrong)] + wrong
     for n in chosen:
         one = outputs[n]
         assert one.alignment is not None
-        written = [*map(unit_text, one.units), "⟨end⟩"][: len(one.alignment)]
-        read = [*map(unit_text, one.source_units[:-1]), "⟨end⟩"]
-        heats = [[page.heat(float(value)) for value in row] for row in one.alignment]
+        shown = one.alignment[:MAP_UNITS, :MAP_UNITS]
+        written = [*map(unit_text, one.units), "⟨end⟩"][: len(shown)]
+        read = [*map(unit_text, one.source_units[:-1]), "⟨end⟩"][: shown.shape[1]]
+        heats = [[page.heat(float(value)) for value in row] for row in shown]
         yield page.matrix(
             f"Attention: {visible(one.text, 60)}",
             "A row is a unit that was written, a column one of the source; the darker, the more the decoder looked there "
