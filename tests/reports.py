@@ -16,10 +16,12 @@ ATTACKS = (
 SMALL = ("--hidden-size", "8", "--steps", "3", "--batch-size", "4", "--seed", "1", "--threads", "1", "-q")
 NAME = "<script>hacked=1;a&b'{{x}}\u202e"
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-TAGS = frozenset(
-    "html head meta title link style body header h1 h2 h3 bdi p main section div figure figcaption dl dt dd table thead"
-    " tbody tr th td pre span output footer script svg g defs path use text clippath rect tspan".split()
-)
+TAGS = frozenset((
+    *("html", "head", "meta", "title", "link", "style", "body", "header", "h1", "h2", "h3", "bdi", "p", "main"),
+    *("section", "div", "figure", "figcaption", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td"),
+    *("pre", "span", "output", "footer", "script"),
+    *("svg", "g", "defs", "path", "use", "text", "clippath", "rect", "tspan"),
+))  # fmt: skip
 VOID = frozenset(("meta", "link"))
 
 
@@ -34,9 +36,11 @@ def corpora(folder: Path) -> dict[str, Path]:
         "language": "".join(f"{a} says {b}.\n" for a in ATTACKS for b in ATTACKS[:6]),
         "classify": "".join(f"{label}\t{a} and {b}\n" for label, a in zip(ATTACKS[:4] * 5, ATTACKS, strict=False)
                             for b in ATTACKS[:4]) + "".join(f"{label}\tthe same\n" for label in ATTACKS[:4] * 2),
-        "tag": "".join(f"{word} B-{words[n % 3]}\nin O\n{words[-1]} I-{words[n % 3]}\n\n" for n, word in enumerate(words * 2)),
+        "tag": "".join(f"{word} B-{words[n % 3]}\nin O\n{words[-1]} I-{words[n % 3]}\n\n"
+                       for n, word in enumerate(words * 2)),
         "forecast": "\n".join([header, *rows]) + "\n",
-        "translate": "".join(f"{a} {n}\t{n} {b}\n" for n, (a, b) in enumerate(zip(ATTACKS, ATTACKS[::-1], strict=True))) * 2,
+        "translate": "".join(f"{a} {n}\t{n} {b}\n" for n, (a, b) in enumerate(zip(ATTACKS, ATTACKS[::-1], strict=True)))
+        * 2,
     }  # fmt: skip
     found = {}
     for task, text in texts.items():
@@ -92,7 +96,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """It must be that of the innermost element."""
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes another element"
+        assert self.open[-1:] == [tag], f"</{tag}> closes another element"
+        self.open.pop()
 
     def handle_data(self, data: str) -> None:
         """Text that is shown."""

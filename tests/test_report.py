@@ -1,4 +1,4 @@
-"""`charrnn report`: a page for every task, of what the checkpoint knows and of held-out data, that nothing can break."""
+"""`charrnn report`: a page for every task, from the checkpoint alone and from held-out data, that nothing can break."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import AA, CHROMIUM, look
 from tests.conftest import run_command
 from tests.reports import ATTACKS, assert_harmless, corpora, report, train
 
@@ -98,16 +99,15 @@ def test_words_bytes_and_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["language", "classify", "tag", "translate"])
-def test_ten_megabytes_in_one_line(files: dict[str, tuple[Path, Path]], task: str, tmp_path: Path) -> None:
+def test_much_text_in_few_lines(files: dict[str, tuple[Path, Path]], task: str, tmp_path: Path) -> None:
     long = "<b>x\u202e" * (10_000_000 // 7)
     data = tmp_path / "long.txt"
-    text = {"language": long, "classify": f"{ATTACKS[0]}\t{long}\n", "tag": f"{long} O\n", "translate": f"a\tb\n{long}\t{long}\n"}[task]
-    if task == "tag":  # a line that is cut has no tag
-        text = f"{long[:100_000]} O\n" * 30
-    if task == "translate":
-        text = f"a\tb\n{long[:90_000]}\tb\n" * 20
-    if task == "classify":
-        text = f"{ATTACKS[0]}\tshort\n" + text
+    text = {
+        "language": long,
+        "classify": f"{ATTACKS[0]}\tshort\n{ATTACKS[0]}\t{long}\n",
+        "tag": f"{long[:100_000]} O\n" * 30,  # a line that is cut has no tag
+        "translate": f"a\tb\n{long[:90_000]}\tb\n" * 20,
+    }[task]
     data.write_text(text, "utf-8")
     page = assert_harmless(report(files[task][0], tmp_path / "page.html", "-i", data))
     assert len(page.source) < 1_000_000
@@ -140,8 +140,7 @@ def test_what_is_wrong_is_said_in_a_line(files: dict[str, tuple[Path, Path]], tm
 def test_without_the_packages_a_line_says_how_to_install(
     files: dict[str, tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "jinja2" else found(name, *more))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else name)
     result = run_command("report", files["tag"][0], "-o", tmp_path / "page.html")
     assert result.status == 1
     assert "pip install 'charrnn[report]'" in result.err
@@ -152,3 +151,22 @@ def test_the_same_bytes_again(files: dict[str, tuple[Path, Path]], tmp_path: Pat
     model, corpus = files["tag"]
     first, second = (report(model, tmp_path / name, "-i", corpus).read_bytes() for name in ("a.html", "b.html"))
     assert first == second
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the pages in")
+@pytest.mark.parametrize("task", TASKS)
+def test_in_a_browser(files: dict[str, tuple[Path, Path]], task: str, tmp_path: Path) -> None:
+    """No overflow, contrast AA, nothing on the console, and hovering and keys say what stands at a unit."""
+    model, corpus = files[task]
+    page = report(model, tmp_path / "page.html", "-i", corpus)
+    for width in (390, 1400):
+        for dark in (False, True):
+            seen = look(page, width, dark=dark, folder=tmp_path)
+            assert (seen.overflow, seen.wide, seen.console, seen.hacked) == (0, [], [], False)
+            assert {kind: ratio for kind, ratio in seen.contrast.items() if ratio < AA} == {}
+            assert seen.text > 500
+            assert all(seen.keyboard.values())
+            assert seen.hover
+            assert seen.stops == 1
+            assert bool(seen.keyboard) == (task == "language")

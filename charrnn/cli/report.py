@@ -6,7 +6,7 @@ import importlib.util
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -133,5 +133,3 @@ def _write(page: Path, text: str) -> None:
                 temporary.unlink()
     except OSError as error:
         raise CharrnnError(f"cannot write {page}: {error.strerror or error}") from error
-
-

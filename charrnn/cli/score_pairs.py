@@ -129,9 +129,7 @@ def pairs(
         return ScoredPairReader(lines, TextConfig(), columns)
 
     for found in read_records(reader, chunks, asked.name, unit=unit, hint=hint):
-        yield [
-            (line, (pair.source.encode(BYTES_AS_TEXT), pair.target.encode(BYTES_AS_TEXT))) for line, pair in found
-        ]
+        yield [(line, (pair.source.encode(BYTES_AS_TEXT), pair.target.encode(BYTES_AS_TEXT))) for line, pair in found]
 
 
 def _scored(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> Iterator[list[Scored]]:

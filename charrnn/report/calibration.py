@@ -36,7 +36,8 @@ def calibration(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], wha
     return page.figure(
         "Calibration",
         f"Of the {what}s predicted with a probability of about p, what share was right? On the dotted diagonal the "
-        f"probabilities can be taken at their word; below it the model is too sure. The mean distance is {percent(error)}.",
+        "probabilities can be taken at their word; below it the model is too sure. The mean distance is "
+        f"{percent(error)}.",
         draw.lines([("model", mean, share)], "probability of the prediction", "share that was right", diagonal=True,
                    marks=True),
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Cells that follow something: hidden units whose values go with a feature of the text.
 
-Found by correlation alone, after Karpathy, Johnson and Fei-Fei 2015, "Visualizing and understanding recurrent networks",
-arXiv:1506.02078, who picked them by eye. A correlation does not say that the network uses the cell for it.
+Found by correlation alone, after Karpathy, Johnson and Fei-Fei 2015, "Visualizing and understanding recurrent
+networks", arXiv:1506.02078, who picked them by eye. A correlation does not say that the network uses the cell for it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-THRESHOLD = 0.75  # correlation from which a cell is shown; networks with random weights stay below
+THRESHOLD = 0.8  # correlation from which a cell is shown; networks with random weights stay below
 RARE = 0.01  # share of the places at which a feature must be there, or away, in both halves of the text
 
 Values = npt.NDArray[np.float64]
@@ -39,8 +39,8 @@ def correlations(cells: npt.NDArray[np.float32], values: Values) -> Values:
 def best_cells(cells: npt.NDArray[np.float32], features: Mapping[str, Values]) -> list[Found]:
     """For each feature (N) the cell of cells (layers, N, H) that goes with it most.
 
-    It is chosen on the first half of the places; the correlation is that on the second, so that it is none that the best
-    of hundreds of cells has by chance. Features that hardly occur are left out.
+    It is chosen on the first half of the places; the correlation is that on the second, so that it is none that the
+    best of hundreds of cells has by chance. Features that hardly occur are left out.
     """
     half = cells.shape[1] // 2
     found = []

@@ -21,6 +21,11 @@ MOST_LABELS = 25  # of the matrix
 WRONG = 12  # records that are most certain and wrong
 ATTENDED = 8  # records whose pooling is shown
 SHOWN = 300  # units of one
+SHARES = "precision", "recall", "f1"
+EXPLAINED = {
+    "attention": "Attention weighs the state of every unit before they are added up: the darker, the larger its part.",
+    "max": "Of every number, the pooling takes the largest over the text: the darker, the more come from there.",
+}
 
 Ints = npt.NDArray[np.int64]
 Record = tuple[bytes, str]
@@ -49,7 +54,8 @@ def sections(model: TrainedClassifier, records: Sequence[Record] | None, seed: i
 
 def _bounded(records: Sequence[Record]) -> list[Record]:
     """The first records."""
-    some, total = [], 0
+    some: list[Record] = []
+    total = 0
     for text, label in records[:MOST_RECORDS]:
         total += len(text)
         if some and total > MOST_UNITS:
@@ -66,11 +72,11 @@ def _matrix(model: TrainedClassifier, true: Ints, best: Ints) -> Item:
     shown = counts[np.ix_(order, order)]
     shares = shown / np.maximum(counts[order].sum(axis=1, keepdims=True), 1)
     names = [visible(model.labels[n], 30) for n in order]
-    left = f" The {len(order)} most frequent of {len(model.labels):,} labels are shown." if len(order) < len(counts) else ""
+    left = "" if len(order) == len(counts) else f" Shown are the {len(order)} most frequent labels of {len(counts):,}."
     return page.matrix(
         "Confusion matrix",
-        "A row is the right label, a column what the model said; the darker, the larger the share of the row. All that is "
-        f"not on the diagonal is an error.{left}",
+        "A row is the right label, a column what the model said; the darker, the larger the share of the row. All that "
+        f"is not on the diagonal is an error.{left}",
         names, names, [[f"{n}" if n else "" for n in row] for row in shown.tolist()],
         [[page.heat(value) for value in row] for row in shares.tolist()], "right \\ said",
     )  # fmt: skip
@@ -81,13 +87,13 @@ def _by_label(model: TrainedClassifier, true: Ints, best: Ints) -> Item:
     found = label_figures.by_label(true.astype(np.int32), best.astype(np.int32), model.labels)
     by_support = sorted(found.items(), key=lambda one: -one[1]["support"])[:100]
     rows = [
-        (visible(label, 40), *(f"{100 * values[name]:.1f}" for name in ("precision", "recall", "f1")), f"{values['support']:,}")
+        (visible(label, 40), *(f"{100 * values[name]:.1f}" for name in SHARES), f"{values['support']:,}")
         for label, values in by_support
-    ]  # fmt: skip
+    ]
     return page.table(
         "By label",
-        "Precision: of the records that were given the label, how many have it. Recall: of those that have it, how many "
-        "were found; F1 is the harmonic mean of both, all in percent.",
+        "Precision: of the records that were given the label, how many have it. Recall: of those that have it, how "
+        "many were found; F1 is the harmonic mean of both, all in percent.",
         ("label", "precision", "recall", "F1", "records"), rows,
     )  # fmt: skip
 
@@ -100,7 +106,10 @@ def _wrong(
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:WRONG].tolist()
     if worst:
         rows = [
-            (visible(_text(records[n][0]), 200), visible(records[n][1], 40), visible(model.labels[best[n]], 40), percent(float(sure[n])))
+            (
+                visible(_text(records[n][0]), 200), visible(records[n][1], 40), visible(model.labels[best[n]], 40),
+                percent(float(sure[n])),
+            )
             for n in worst
         ]  # fmt: skip
         yield page.table(
@@ -116,7 +125,7 @@ def _text(data: bytes) -> str:
 
 def _attended(model: TrainedClassifier, texts: Sequence[bytes], best: Ints, true: Ints) -> Iterator[Section]:
     """What the pooling attends to, in some records that are right and some that are wrong."""
-    if model.network.pooling.mode not in ("attention", "max"):
+    if model.network.pooling.mode not in EXPLAINED:
         return
     usable = [n for n, text in enumerate(texts) if 0 < len(text) <= 2000]
     right = [n for n in usable if best[n] == true[n]]
@@ -130,16 +139,11 @@ def _attended(model: TrainedClassifier, texts: Sequence[bytes], best: Ints, true
         said = "right" if best[n] == true[n] else "wrong"
         found.append((f"{visible(model.labels[best[n]], 40)} ({said})", page.runs(shown, values[:SHOWN].tolist())))
     if found:
-        explained = (
-            "Attention weighs the state of every unit before they are added up: the darker, the more of the sum is from there."
-            if model.network.pooling.mode == "attention"
-            else "Of every number, the pooling takes the largest over the text: the darker, the more of them are from there."
-        )
         yield Section("What the pooling attends to", "", [
             page.painted(
                 "Where the label comes from",
-                explained + " The state of a unit knows its neighbours as well, so that weight may sit beside the word "
-                "that matters.",
+                EXPLAINED[model.network.pooling.mode]
+                + " The state of a unit knows its neighbours as well, so that it may sit beside the word that matters.",
                 found,
             )
         ])  # fmt: skip

@@ -25,12 +25,12 @@ MOST_POINTS = 1500  # of a line
 _INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
 _COLOURS = "#040404", "#050505", "#060606", "#070707"
 # The colours of a drawing are names: no drawing has others.
-_NAMES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
-    colour: f"var(--c{n})" for n, colour in enumerate(_COLOURS, 1)
-}
-_STYLES = "-", "--", "-.", ":"  # beside colours, for those who do not see them
+_NAMES = {_INK: "ink", _MUTED: "muted", _LINE: "line"} | {colour: f"c{n}" for n, colour in enumerate(_COLOURS, 1)}
+_VARIABLE = "-" * 2  # what the name of a variable of CSS begins with
+_STYLES = "solid", "dashed", "dashdot", "dotted"  # beside colours, for those who do not see them
 _SETTINGS = {
-    "svg.fonttype": "none", "svg.hashsalt": "charrnn", "text.parse_math": False, "font.size": 10.5, "axes.edgecolor": _MUTED,
+    "svg.fonttype": "none", "svg.hashsalt": "charrnn", "text.parse_math": False, "font.size": 10.5,
+    "axes.edgecolor": _MUTED,
     "axes.labelcolor": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "text.color": _INK, "axes.grid": True,
     "grid.color": _LINE, "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.spines.top": False,
     "axes.spines.right": False, "legend.frameon": False, "axes.formatter.useoffset": False, "axes.unicode_minus": False,
@@ -45,7 +45,8 @@ def lines(
     series: Sequence[Line], x: str, y: str, *, logarithmic: bool = False, diagonal: bool = False, marks: bool = False,
     band: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
 ) -> str:  # fmt: skip
-    """Lines (name, x, y); a band (x, low, high), that of the last one, is filled; the diagonal is y = x from 0 to 1; `marks`: points too."""
+    """Lines (name, x, y); a band (x, low, high), that of the last one, is filled; the diagonal is y = x from 0 to 1;
+    `marks`: points too."""
 
     def paint(axes: Any) -> None:
         for n, (name, xs, ys) in enumerate(series):
@@ -56,7 +57,7 @@ def lines(
             (place, low), (_, high) = _thinned(band[0], band[1]), _thinned(band[0], band[2])
             axes.fill_between(place, low, high, color=_COLOURS[(len(series) - 1) % 4], alpha=0.2, linewidth=0)
         if diagonal:
-            axes.plot([0, 1], [0, 1], color=_MUTED, linestyle=":", linewidth=1)
+            axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="dotted", linewidth=1)
         if logarithmic:
             axes.set_yscale("log")
         if len(series) > 1:
@@ -73,11 +74,12 @@ def bars(names: Sequence[str], values: ArrayLike, x: str, y: str, *, level: floa
         axes.bar(places, np.asarray(values, np.float64), color=_COLOURS[0], width=0.75)
         step = max(1, -(-len(names) // 16))
         shown = [visible(name, 16) for name in names]
-        slanted = sum(map(len, shown[::step])) > 46
-        axes.set_xticks(places[::step], shown[::step], rotation=35 if slanted else 0, ha="right" if slanted else "center")
+        axes.set_xticks(places[::step], shown[::step])
+        if sum(map(len, shown[::step])) > 46:
+            axes.tick_params(axis="x", rotation=35)
         axes.grid(axis="x", visible=False)
         if level is not None:
-            axes.axhline(level, color=_COLOURS[1], linestyle="--", linewidth=1.2)
+            axes.axhline(level, color=_COLOURS[1], linestyle="dashed", linewidth=1.2)
 
     return _svg(paint, x, y)
 
@@ -131,17 +133,18 @@ def _svg(paint: Callable[[Any], None], x: str, y: str) -> str:
         paint(axes)
         axes.set_xlabel(visible(x, 60))
         axes.set_ylabel(visible(y, 60))
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     return _inline(buffer.getvalue(), f"{visible(y, 60)} by {visible(x, 60)}")
 
 
 def _inline(drawing: str, label: str) -> str:
     """The drawing as a part of a page: ids of its own, colours of the page, no size of its own."""
     svg = drawing[drawing.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!-{2}.*?-{2}>", "", svg, flags=re.DOTALL)
     prefix = "f" + hashlib.sha256(svg.encode("utf-8", "replace")).hexdigest()[:8] + "-"
     svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    svg = re.sub("|".join(_NAMES), lambda match: _NAMES[match[0]], svg)
+    svg = re.sub("|".join(_NAMES), lambda match: f"var({_VARIABLE}{_NAMES[match[0]]})", svg)
     start, rest = svg.split(">", 1)
     start = re.sub(r' (width|height)="[^"]*"', "", start)
     return f'{start} role="img" aria-label="{html.escape(label)}">{rest}'

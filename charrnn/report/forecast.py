@@ -66,9 +66,9 @@ def _errors(model: TrainedForecaster, pieces: Sequence[tuple[Floats, Rolled]]) -
         rows = {name: np.sqrt(np.mean((found - true) ** 2, axis=0)) for name, found in forecasts.items()}
     return page.table(
         "Errors beside those of baselines",
-        "The root mean square error of the next row, the smaller the better: naive says the last value again, seasonal the "
-        "one a season ago, drift goes on along a line, linear is a regression on the last rows. A network that does not "
-        "beat them is worth nothing.",
+        "The root mean square error of the next row, the smaller the better: naive says the last value again, seasonal "
+        "the one a season ago, drift goes on along a line, linear is a regression on the last rows. A network that "
+        "does not beat them is worth nothing.",
         ("series", *rows), [
             (visible(name, 40), *(number(float(values[n])) for values in rows.values()))
             for n, name in enumerate(model.names[:50])
@@ -85,8 +85,8 @@ def _series(model: TrainedForecaster, pieces: Sequence[tuple[Floats, Rolled]], n
     low, high = (edge[shown, n] for edge in _interval(rolled.steps[0]))
     yield page.figure(
         f"{name}: forecasts and what came",
-        f"The band is where the model expected the next value with a probability of {percent(INTERVAL)}, given the rows "
-        "before. The narrower it is while it still holds that share of the values, the more the model knows.",
+        f"The band is where the model expected the next value with a probability of {percent(INTERVAL)}, given the "
+        "rows before. The narrower it is while it still holds that share of the values, the more the model knows.",
         draw.lines(
             [("value", rows, values[shown, n]), ("forecast", rows, rolled.steps[0].point[shown, n])], "row", name,
             band=(rows, low, high),
@@ -95,15 +95,15 @@ def _series(model: TrainedForecaster, pieces: Sequence[tuple[Floats, Rolled]], n
     residuals = np.concatenate([found.steps[0].point[:, n] - true[:, n] for true, found in pieces])
     yield page.figure(
         f"{name}: residuals",
-        f"How often the forecast was how far above or below the value; the mean is {number(float(residuals.mean()))}. A heap "
-        "beside zero means that the model is wrong in the same direction again and again.",
+        f"How often the forecast was how far above or below the value; the mean is {number(float(residuals.mean()))}. "
+        "A heap beside zero means that the model is wrong in the same direction again and again.",
         draw.histogram(residuals, "forecast - value", "rows"),
     )  # fmt: skip
     central = np.concatenate([found.steps[0].central(true)[:, n] for true, found in pieces])
     yield page.figure(
         f"{name}: coverage",
-        "Intervals of each probability against the share of values that fell into them. On the dotted diagonal intervals "
-        "can be trusted; below it they are too narrow.",
+        "Intervals of each probability against the share of values that fell into them. On the dotted diagonal "
+        "intervals can be trusted; below it they are too narrow.",
         draw.lines(
             [("model", LEVELS, [float((central <= level).mean()) for level in LEVELS])], "probability of the interval",
             "share of values inside", diagonal=True, marks=True,
@@ -135,8 +135,8 @@ def _ahead(model: TrainedForecaster, record: Sequence_, seed: int) -> Iterator[I
         points = np.array([step.point[0, n] for step in steps])
         yield page.figure(
             f"{visible(name, 40)}: what comes next",
-            f"The history, and the forecast with the band that holds the value with a probability of {percent(INTERVAL)}. "
-            "The further ahead, the wider the band: each step is forecast from those before it.",
+            "The history, and the forecast with the band that holds the value with a probability of "
+            f"{percent(INTERVAL)}. The further ahead, the wider the band: each step is forecast from those before it.",
             draw.lines([("history", past, values[start:, n]), ("forecast", coming, points)], "row", visible(name, 40),
                        band=(coming, low, high)),
         )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.models.language import LanguageModel
 from charrnn.report import draw, page
 from charrnn.report.cells import THRESHOLD, Found, best_cells, learned
 from charrnn.report.features import at_units
@@ -36,29 +37,41 @@ def inside(
     # A cell is looked at after it has read a unit: what is read begins with an end of line, which is not shown.
     found = trace(model.network, inputs[: most + 1], resets[: most + 1])
     cells, seen = found.cells[:, 1:], list(units[: found.cells.shape[1] - 1])
-    items = [*_cells(cells, seen), *_gates(found, config.cells), *_reach(model, ids)]
+    twin = LanguageModel(config)  # one that has learned nothing
+    twin.initialise(0)
+    idle = trace(twin, inputs[: most + 1], resets[: most + 1]).cells[:, 1:]
+    items = [*_cells(cells, idle, seen), *_gates(found, config.cells), *_reach(model, ids)]
     yield Section("Inside the network", "", items)
 
 
-def _cells(cells: npt.NDArray[np.float32], units: Sequence[str]) -> Iterator[Item]:
-    """The cells that follow a feature, painted over the text, and the table of the best of each."""
-    every = best_cells(cells, at_units(units))
+def _cells(
+    cells: npt.NDArray[np.float32], idle: npt.NDArray[np.float32], units: Sequence[str]
+) -> Iterator[Item]:  # fmt: skip
+    """The cells that follow a feature, painted over the text, and the table of the best of each; `idle` are those of a
+    network with random weights."""
+    known = at_units(units)
+    every, random = best_cells(cells, known), {one.feature: one for one in best_cells(idle, known)}
     good = learned(every)[:PAINTED]
     if good:
         yield page.painted(
             "Cells that follow something",
-            "Blue is a negative value of the cell, orange a positive one. These are correlations, found among all cells "
-            "by search and confirmed on the other half of the text: the cell goes with the feature, which does not prove "
-            "that the network uses it for that (after Karpathy, Johnson and Fei-Fei 2015).",
+            "Blue is a negative value of the cell, orange a positive one. These are correlations, found among all "
+            "cells by search and confirmed on the other half of the text: the cell goes with the feature, which does "
+            "not prove that the network uses it for that (after Karpathy, Johnson and Fei-Fei 2015).",
             [_painted(one, cells, units) for one in good],
         )  # fmt: skip
-    rows = [(one.feature, f"layer {one.layer + 1}, cell {one.unit + 1}", f"{one.correlation:+.2f}") for one in every]
-    said = "are painted" if good else f"would be painted, and there is none: no cell alone follows these"
+    rows = [
+        (one.feature, f"layer {one.layer + 1}, cell {one.unit + 1}", f"{one.correlation:+.2f}",
+         f"{random[one.feature].correlation:+.2f}")
+        for one in every
+    ]  # fmt: skip
+    said = "are painted above" if good else "would be painted, and there is none: no cell alone follows these"
     yield page.table(
         "The best cell for each feature",
-        f"Correlation of a cell with what a reader could keep track of, from -1 to 1; 0 is no relation. Those from "
-        f"{THRESHOLD:g} on {said}.",
-        ("feature", "cell", "correlation"), rows or [("the text has none of the features", "", "")], texts=2,
+        "Correlation of a cell with what a reader could keep track of, from -1 to 1, beside that of the best cell of "
+        f"the same network with random weights, which follows a little by itself. Those from {THRESHOLD:g} on {said}.",
+        ("feature", "cell", "correlation", "random"), rows or [("the text has none of the features", "", "", "")],
+        texts=2,
     )  # fmt: skip
 
 
@@ -107,7 +120,7 @@ def _reach(model: TrainedLanguageModel, ids: Ids) -> Iterator[Item]:
     yield page.figure(
         "How far the gradient reaches back",
         "How much the loss at a place depends on what was read k steps before it, against the step just before (the "
-        f"norm of the gradient). It falls to a hundredth after about {int(far[-1]) + 1 if len(far) else 1} steps: what lies further back can hardly "
-        "be learned from.",
+        f"norm of the gradient). It falls to a hundredth after about {int(far[-1]) + 1 if len(far) else 1} steps: what "
+        "lies further back can hardly be learned from.",
         draw.lines([("gradient", np.arange(steps), shown)], "steps back", "share of the gradient", logarithmic=True),
     )  # fmt: skip

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -125,9 +126,9 @@ def _surprisal(model: TrainedLanguageModel, reading: Reading) -> Item:
             nats = -reading.logprobs[n]
             bits = nats / math.log(2)
             others = "   ".join(f"{names[one]} {percent(float(row[one]))}" for one in order)
-            detail = f"{unit_text(reading.units[n])}: {percent(math.exp(-nats))}, {bits:.1f} bits. Most probable here: {others}"
+            own = f"{unit_text(reading.units[n])}: {percent(math.exp(-nats))}, {bits:.1f} bits."
             unit = visible(reading.units[n].replace("\n", "⏎\n"), 80, keep="\n\t")
-            found.append((unit, min(page.HEATS, round(bits)), detail))
+            found.append((unit, min(page.HEATS, round(bits)), f"{own} Most probable here: {others}"))
     return page.units(
         "The text, coloured by surprisal",
         "The darker a place, the less the model expected what stands there: 1 bit is a guess between two, 8 bits one "
@@ -194,11 +195,11 @@ def _sources(model: TrainedLanguageModel, reading: Reading) -> Iterator[Item]:
     if place.max(initial=0) > 0:
         edges = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 1 << 62]
         names, values = _grouped(np.searchsorted(edges, place, side="right") - 1, bits,
-                                 [_span(a, b) for a, b in zip(edges, edges[1:], strict=False)])  # fmt: skip
+                                 [_span(a, b) for a, b in pairwise(edges)])  # fmt: skip
         yield page.figure(
             "By position in the line",
-            "The mean surprisal of the units at each distance from the start of their line; the dashed line is the mean "
-            "of all. The start of a line is usually the hardest, since little before it says what comes.",
+            "The mean surprisal of the units at each distance from the start of their line; the dashed line is the "
+            "mean of all. The start of a line is usually the hardest, since little before it says what comes.",
             draw.bars(names, values, "units since the start of the line", "bits per unit", level=float(bits.mean())),
         )  # fmt: skip
     kinds = [_kind(unit) for unit in reading.units]
@@ -207,8 +208,8 @@ def _sources(model: TrainedLanguageModel, reading: Reading) -> Iterator[Item]:
     names, values = _grouped(np.array([numbers.get(kind, len(order)) for kind in kinds]), bits, [*order, "other"])
     yield page.figure(
         "By kind of unit",
-        "The mean surprisal of units by what they begin with, the most frequent kind first. A letter that starts a word "
-        "is harder than those after it: once begun, words are easy to finish.",
+        "The mean surprisal of units by what they begin with, the most frequent kind first. A letter that starts a "
+        "word is harder than those after it: once begun, words are easy to finish.",
         draw.bars(names, values, "kind", "bits per unit", level=float(bits.mean())),
     )  # fmt: skip
     yield from _by_frequency(model, reading, bits)
@@ -223,7 +224,7 @@ def _grouped(groups: npt.NDArray[np.int64], values: Floats, names: Sequence[str]
     """The names of the groups that occur and their mean values."""
     counts = np.bincount(groups, minlength=len(names))
     sums = np.bincount(groups, weights=values, minlength=len(names))
-    return [names[n] for n in np.flatnonzero(counts)], (sums[counts > 0] / counts[counts > 0]).tolist()
+    return [names[n] for n in np.flatnonzero(counts).tolist()], (sums[counts > 0] / counts[counts > 0]).tolist()
 
 
 def _kind(unit: str) -> str:

@@ -105,9 +105,12 @@ def render(title: str, subtitle: str, sections: Iterable[Section]) -> str:
     files = {name: resources.files("charrnn.report").joinpath("page", name).read_text("utf-8")
              for name in ("page.html", "style.css", "script.js")}  # fmt: skip
     digest = base64.b64encode(hashlib.sha256(files["script.js"].encode()).digest()).decode()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters["drawing"] = Markup
-    return environment.from_string(files["page.html"]).render(
+    text: str = environment.from_string(files["page.html"]).render(
         title=title, subtitle=subtitle, sections=list(sections), digest=digest, heats=HEATS,
         style=Markup(files["style.css"]), script=Markup(files["script.js"]),
     )  # fmt: skip
+    return text

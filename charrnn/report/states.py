@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.models.language import LanguageModel
+from charrnn.nn import lstm
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job
 from charrnn.text.batch import Batch
@@ -52,7 +53,7 @@ def trace(network: LanguageModel, ids: Ids, resets: npt.NDArray[np.bool_] | None
             network.context.pool.run([Job(1, 1, network.forward_rows)])
             network.copy_state(state)
             for n, (layer, cell) in enumerate(zip(network.layers, config.cells, strict=True)):
-                cells[n, part] = np.tanh(layer.c[1:, 0]) if cell == "lstm" else layer.h[1:, 0]
+                cells[n, part] = np.tanh(layer.c[1:, 0]) if isinstance(layer, lstm.Layer) else layer.h[1:, 0]
                 for name, place in _names(network, n, cell).items():
                     values = layer.gate_values[:, 0, place * H : (place + 1) * H]
                     counts[n, name] += (values < CLOSED).sum(axis=0), (values > OPEN).sum(axis=0)

@@ -19,6 +19,7 @@ MOST_TOKENS = 60_000
 ERRORS = 25  # that are shown
 CONTEXT = 6  # tokens before and after
 CONFUSIONS = 12
+SHARES = "precision", "recall", "f1"
 
 Sentence = tuple[list[str], list[str]]
 
@@ -33,16 +34,18 @@ def sections(model: TrainedTagger, records: Sequence[Sentence] | None, seed: int
     found = figures.as_dict()
     spans = f"; F1 of spans {percent(found['f1'])}" if "f1" in found else ""
     introduction = (
-        f"{len(some):,} sentences, {found['tokens']:,} tokens: {percent(found['accuracy'])} have the right tag{spans}. The "
-        f"usual tag of each word would give {percent(found['baseline_accuracy'])}."
+        f"{len(some):,} sentences, {found['tokens']:,} tokens: {percent(found['accuracy'])} have the right tag{spans}. "
+        f"The usual tag of each word would give {percent(found['baseline_accuracy'])}."
     )
-    items = [_by_type(model, some, analyses, found), _known(found), *_confusions(model, some, analyses), *_errors(model, some, analyses)]
+    items = [_by_type(model, some, analyses, found), _known(found)]
+    items += [*_confusions(model, some, analyses), *_errors(model, some, analyses)]
     yield Section("How it does on held-out sentences", introduction, items)
 
 
 def _bounded(records: Sequence[Sentence]) -> list[Sentence]:
     """The first sentences."""
-    some, total = [], 0
+    some: list[Sentence] = []
+    total = 0
     for record in records[:MOST_SENTENCES]:
         total += len(record[0])
         if some and total > MOST_TOKENS:
@@ -76,13 +79,13 @@ def _by_type(
         true = np.array([numbers.get(tag, -1) for _, tags in records for tag in tags], np.int32)
         spans = by_label(true, np.concatenate([one.best for one in analyses]), model.labels)
     rows = [
-        (visible(name, 40), *(f"{100 * values[key]:.1f}" for key in ("precision", "recall", "f1")), f"{values['support']:,}")
+        (visible(name, 40), *(f"{100 * values[key]:.1f}" for key in SHARES), f"{values['support']:,}")
         for name, values in sorted(spans.items(), key=lambda one: -one[1]["support"])[:100]
-    ]  # fmt: skip
+    ]
     return page.table(
         "By type",
-        "Precision: of those that were found, how many are right. Recall: of those that are there, how many were found; a "
-        "span counts only if its first and last word and its type are right (all in percent).",
+        "Precision: of those that were found, how many are right. Recall: of those that are there, how many were "
+        "found; a span counts only if its first and last word and its type are right (all in percent).",
         ("type", "precision", "recall", "F1", "there"), rows,
     )  # fmt: skip
 
@@ -92,12 +95,13 @@ def _known(found: dict[str, float]) -> Item:
     unknown = found["unknown_words"]
     names, values = ["all words", "baseline"], [found["accuracy"], found["baseline_accuracy"]]
     if unknown:
-        known = (found["accuracy"] * found["tokens"] - found["accuracy_unknown"] * unknown) / max(found["tokens"] - unknown, 1)
+        right = found["accuracy"] * found["tokens"] - found["accuracy_unknown"] * unknown
+        known = right / max(found["tokens"] - unknown, 1)
         names, values = [*names, "known", "unknown"], [*values, known, found["accuracy_unknown"]]
     return page.figure(
         "Known and unknown words",
-        f"The share of right tags, beside the baseline that gives every word its usual tag. {unknown:,.0f} words were not "
-        "in the training text: there the network has only their letters and neighbours to go by.",
+        f"The share of right tags, beside the baseline that gives every word its usual tag. {unknown:,.0f} words were "
+        "not in the training text: there the network has only their letters and neighbours to go by.",
         draw.bars(names, values, "words", "share of right tags"),
     )  # fmt: skip
 
@@ -111,11 +115,12 @@ def _confusions(model: TrainedTagger, records: Sequence[Sentence], analyses: Seq
         if tag != model.labels[best]
     )
     if pairs:
-        rows = [(visible(tag, 40), visible(said, 40), f"{count:,}") for (tag, said), count in pairs.most_common(CONFUSIONS)]
+        found = pairs.most_common(CONFUSIONS)
+        rows = [(visible(tag, 40), visible(said, 40), f"{count:,}") for (tag, said), count in found]
         yield page.table(
             "Most frequent confusions",
-            "The right tag, what the model said, and how often. A pair that appears in both orders is a distinction that "
-            "the model, or the data, draws badly.",
+            "The right tag, what the model said, and how often. A pair that appears in both orders is a distinction "
+            "that the model, or the data, draws badly.",
             ("right", "said", "times"), rows, texts=2,
         )  # fmt: skip
 
@@ -133,13 +138,13 @@ def _errors(model: TrainedTagger, records: Sequence[Sentence], analyses: Sequenc
     for n, place in chosen:
         tokens, tags = records[n]
         before, after = tokens[max(0, place - CONTEXT) : place], tokens[place + 1 : place + 1 + CONTEXT]
-        said = model.labels[analyses[n].best[place]]
-        rows.append((_joined(before), visible(tokens[place], 60), _joined(after), visible(tags[place], 40), visible(said, 40)))
+        both = visible(tags[place], 40), visible(model.labels[analyses[n].best[place]], 40)
+        rows.append((_joined(before), visible(tokens[place], 60), _joined(after), *both))
     if rows:
         yield page.table(
             "Errors in context",
-            f"{len(rows)} of {len(places):,} errors, evenly chosen: the words before, the word, the words after, its right "
-            "tag and what the model said. Look for what they have in common.",
+            f"{len(rows)} of {len(places):,} errors, evenly chosen: the words before, the word, the words after, its "
+            "right tag and what the model said. Look for what they have in common.",
             ("before", "word", "after", "right", "said"), rows, texts=5,
         )  # fmt: skip
 

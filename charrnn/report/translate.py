@@ -40,7 +40,8 @@ def sections(
     errors = [_error(model, output, right) for output, right in zip(outputs, references.values(), strict=True)]
     exact = float(np.mean([error == 0 for error, _ in errors]))
     introduction = (
-        f"{len(references):,} sources, of at most {LONGEST} bytes: {percent(exact)} of the outputs are a right one, unit for unit."
+        f"{len(references):,} sources, of at most {LONGEST} bytes: {percent(exact)} of the outputs are a right one, "
+        "unit for unit."
     )
     examples = list(zip(references, references.values(), outputs, errors, strict=True))
     yield Section("How it does on held-out pairs", introduction, [*_by_length(errors), _examples(examples)])
@@ -57,14 +58,14 @@ def _error(model: TrainedTranslator, output: Output, right: Sequence[bytes]) -> 
 
 def _samples(model: TrainedTranslator, seed: int) -> Item:
     """Samples of each label."""
-    found = [
-        (visible(label, 60), "\n".join(visible(text, 400, keep="\n\t") for text in model.sample(label, count=SAMPLES, seed=seed)))
-        for label in model.labels[:LABELS]
-    ]
+    found = []
+    for label in model.labels[:LABELS]:
+        drawn = model.sample(label, count=SAMPLES, seed=seed)
+        found.append((visible(label, 60), "\n".join(visible(text, 400, keep="\n\t") for text in drawn)))
     return page.texts(
         "Samples of each label",
-        "For each label a few texts, drawn with the probabilities that the model computes. They show what it takes to be "
-        "the style of the label.",
+        "For each label a few texts, drawn with the probabilities that the model computes. They show what it takes to "
+        "be the style of the label.",
         found,
     )  # fmt: skip
 
@@ -86,8 +87,8 @@ def _by_length(errors: Sequence[tuple[int, int]]) -> Iterator[Item]:
     mean = sum(error for error, _ in errors) / max(int(lengths.sum()), 1)
     yield page.figure(
         "Errors by length",
-        "Insertions, deletions and replacements for each unit of the right output, by how long that is; the dashed line is "
-        "the mean of all. Without attention errors grow with the length, since one vector has to hold it all.",
+        "Insertions, deletions and replacements for each unit of the right output, by how long that is; the dashed "
+        "line is the mean of all. Without attention errors grow with the length, since one vector has to hold it all.",
         draw.bars(names, values, "units of the right output", "errors per unit", level=mean),
     )  # fmt: skip
 
@@ -106,8 +107,8 @@ def _examples(examples: Sequence[Example]) -> Item:
     ]  # fmt: skip
     return page.table(
         "Outputs and what was right",
-        "The worst outputs first, then some of the others; the last column counts the units that are wrong. An output that "
-        "differs from the given one may still be right.",
+        "The worst outputs first, then some of the others; the last column counts the units that are wrong. An output "
+        "that differs from the given one may still be right.",
         ("input", "output", "right", "errors"), rows, texts=3,
     )  # fmt: skip
 
@@ -130,7 +131,7 @@ def _maps(outputs: Sequence[Output], errors: Sequence[tuple[int, int]]) -> Itera
         heats = [[page.heat(float(value)) for value in row] for row in shown]
         yield page.matrix(
             f"Attention: {visible(one.text, 60)}",
-            "A row is a unit that was written, a column one of the source; the darker, the more the decoder looked there "
-            "when it wrote. A dark diagonal means that the output follows the order of the source.",
+            "A row is a unit that was written, a column one of the source; the darker, the more the decoder looked "
+            "there when it wrote. A dark diagonal means that the output follows the order of the source.",
             written, read, [[""] * len(row) for row in heats], heats, "written \\ read",
         )  # fmt: skip
