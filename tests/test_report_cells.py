@@ -14,12 +14,12 @@ from charrnn.models import LanguageModel
 from charrnn.report import features
 from charrnn.report.calibration import curve
 from charrnn.report.cells import THRESHOLD, best_cells, correlations, learned
-from charrnn.report.language import _words
+from charrnn.report.language import _kind, _words
 from charrnn.report.page import heat, runs
 from charrnn.report.states import reach, trace
 from charrnn.report.text import visible
-from corpora.agreement import build, sample
 from tests.conftest import run_command
+from tests.test_corpora import agreement
 
 
 def source_code(lines: int, seed: int = 0) -> str:
@@ -83,10 +83,10 @@ def test_a_cell_is_chosen_on_one_half_and_measured_on_the_other() -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_random_weights_follow_nothing(cell: str) -> None:
-    text, grammar, generator = source_code(300), build(), random.Random(3)
-    agreement = "\n".join(" ".join(sample(grammar, generator)[0]) for _ in range(300))
+    text, grammar, generator = source_code(300), agreement.build(), random.Random(3)
+    sentences = "\n".join(" ".join(agreement.sample(grammar, generator)[0]) for _ in range(300))
     for seed in range(2):
-        for read in (text, agreement):
+        for read in (text, sentences):
             units = list(read[:6000])
             known = sorted(set(units))
             ids = np.array([known.index(unit) for unit in units], np.int32)
@@ -157,4 +157,6 @@ def test_text_is_bounded_and_made_visible() -> None:
     assert len(visible("x" * 10_000_000, 50)) == 52
     assert runs("abcd", [0.0, 0.01, 1.0, -2.0]) == [("ab", 0), ("c", 8), ("d", -8)]
     assert heat(0.5) == 4
+    kinds = [_kind("\n", "a"), _kind("a", "b"), _kind("a", " b"), _kind("a", "B"), _kind(" ", "b")]
+    assert kinds == ["first letter", "in a word", "first letter", "capital", "first letter"]
     assert _words("a bc,d", np.arange(6.0)) == (["a", "bc", "d"], [0, 5, 5])

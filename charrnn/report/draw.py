@@ -60,6 +60,7 @@ def lines(
             axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="dotted", linewidth=1)
         if logarithmic:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
         if len(series) > 1:
             axes.legend(loc="best", fontsize=9.5)
 

@@ -198,11 +198,11 @@ def _sources(model: TrainedLanguageModel, reading: Reading) -> Iterator[Item]:
                                  [_span(a, b) for a, b in pairwise(edges)])  # fmt: skip
         yield page.figure(
             "By position in the line",
-            "The mean surprisal of the units at each distance from the start of their line; the dashed line is the "
-            "mean of all. The start of a line is usually the hardest, since little before it says what comes.",
+            "The mean surprisal of the units at each distance from the start of their line; the dashed line is the mean "
+            "of all. In prose the start of a line is the hardest, since little before it says what comes.",
             draw.bars(names, values, "units since the start of the line", "bits per unit", level=float(bits.mean())),
         )  # fmt: skip
-    kinds = [_kind(unit) for unit in reading.units]
+    kinds = [_kind(*pair) for pair in pairwise(["\n", *reading.units])]
     order = [name for name, _ in Counter(kinds).most_common(8)]
     numbers = {name: n for n, name in enumerate(order)}
     names, values = _grouped(np.array([numbers.get(kind, len(order)) for kind in kinds]), bits, [*order, "other"])
@@ -227,8 +227,8 @@ def _grouped(groups: npt.NDArray[np.int64], values: Floats, names: Sequence[str]
     return [names[n] for n in np.flatnonzero(counts).tolist()], (sums[counts > 0] / counts[counts > 0]).tolist()
 
 
-def _kind(unit: str) -> str:
-    """The kind of a unit, by its first character that is no space."""
+def _kind(before: str, unit: str) -> str:
+    """The kind of a unit, by its first character that is no space; a letter may go on with the word `before`."""
     first = unit.lstrip(" ")[:1]
     if not first:
         return "space"
@@ -239,7 +239,7 @@ def _kind(unit: str) -> str:
     if first.isupper():
         return "capital"
     if first.isalpha():
-        return "letter"
+        return "in a word" if before[-1:].isalpha() and unit[:1] == first else "first letter"
     return "digit" if first.isdigit() else "sign"
 
 
