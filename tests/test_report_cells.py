@@ -14,11 +14,12 @@ from charrnn.models import LanguageModel
 from charrnn.report import features
 from charrnn.report.calibration import curve
 from charrnn.report.cells import THRESHOLD, best_cells, correlations, learned
-from charrnn.report.language import _kind, _words
+from charrnn.report.language import _kind, _words, read
 from charrnn.report.page import heat, runs
 from charrnn.report.states import reach, trace
 from charrnn.report.text import visible
-from tests.conftest import run_command
+from charrnn.tasks.score_records import Line
+from tests.conftest import run_command, sentences
 from tests.test_corpora import agreement
 
 
@@ -84,10 +85,10 @@ def test_a_cell_is_chosen_on_one_half_and_measured_on_the_other() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_random_weights_follow_nothing(cell: str) -> None:
     text, grammar, generator = source_code(300), agreement.build(), random.Random(3)
-    sentences = "\n".join(" ".join(agreement.sample(grammar, generator)[0]) for _ in range(300))
+    grammatical = "\n".join(" ".join(agreement.sample(grammar, generator)[0]) for _ in range(300))
     for seed in range(2):
-        for read in (text, sentences):
-            units = list(read[:6000])
+        for some in (text, grammatical):
+            units = list(some[:6000])
             known = sorted(set(units))
             ids = np.array([known.index(unit) for unit in units], np.int32)
             network = LanguageModel(ModelConfig(len(known), cells=(cell,) * 2, hidden_size=96, embedding_size=32))
@@ -123,6 +124,9 @@ def test_states_are_those_of_the_network() -> None:
     for _, _, shut, opened in found.gates:
         assert shut.shape == opened.shape == (16,)
         assert ((shut >= 0) & (opened >= 0) & (shut + opened <= 1)).all()
+    long = np.resize(ids, 4003).astype(np.int32)  # rows beside each other begin with some context
+    hidden = network.forward(long[:, np.newaxis], network.zero_state(1))[:, 0]
+    np.testing.assert_allclose(trace(network, long).cells[1], hidden, atol=5e-3)
     resets = np.zeros(1300, np.bool_)
     resets[700] = True
     np.testing.assert_array_equal(trace(network, ids, resets).cells[:, 700:], trace(network, ids[700:]).cells)
@@ -140,6 +144,19 @@ def test_the_gradient_that_reaches_back_is_that_of_differences() -> None:
     for step in range(4, -1, -1):
         gradients.append(gradients[-1] * u * (1 - h[step] ** 2))
     np.testing.assert_allclose(shares, np.abs(gradients) / abs(gradients[0]), rtol=1e-9)
+
+
+def test_surprisal_is_that_of_score(models: dict[str, Path]) -> None:
+    for name in ("char", "byte", "word", "lines"):
+        model = charrnn.load(models[name], threads=1)
+        lines = sentences(20, seed=4).encode().splitlines()
+        seen = read(model, b"\n".join(lines) + b"\n")
+        [scores] = model.score_chunks([[Line(line) for line in lines]], stream=True)
+        assert len(seen.ids) == sum(score.tokens for score in scores)
+        assert seen.logprobs.sum() == pytest.approx(sum(score.logprob_unk for score in scores), rel=1e-5)
+        assert 0 < seen.right.mean() < 1
+        assert (np.exp(seen.logprobs) <= seen.sure + 1e-6).all()
+        np.testing.assert_allclose(np.exp(seen.logprobs)[seen.right], seen.sure[seen.right], rtol=1e-5)
 
 
 def test_calibration_of_bins() -> None:

@@ -16,12 +16,14 @@ from charrnn.report import draw, page
 from charrnn.report.calibration import calibration
 from charrnn.report.inside import inside
 from charrnn.report.page import Item, Section
+from charrnn.report.states import Windows
 from charrnn.report.text import percent, unit_text, visible
 from charrnn.tasks.score_records import Line
 from charrnn.tasks.trained_language import TrainedLanguageModel
 from charrnn.text.vocabulary import EOS
 
-MOST_UNITS = 60_000  # of a text that are looked at
+MOST_UNITS, LEAST_UNITS = 60_000, 4000  # of a text that are looked at
+MOST_WORK = 1.5e11  # multiplications for that, about
 SHOWN_UNITS = 1500  # coloured by surprisal
 SHOWN_CHARACTERS = 4000  # of these
 SAMPLE = 4000  # units that are drawn where no text is given
@@ -30,26 +32,25 @@ TEMPERATURES = 0.5, 0.8, 1.0
 SAMPLE_LENGTH = {"char": 400, "byte": 400, "word": 100}
 SURPRISING = 8  # lines
 LEAST_LINE = 3  # units of a line that is compared with others
-AT_ONCE = 1 << 22  # logits in memory
+AT_ONCE = 1 << 22  # logits in memory: 16 MB
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass
 class Reading:
-    """A text of N units as the network reads it: `ids` (N), `units`, `logprobs` (N) in nats, hidden states (N, H)
-    before each of them, and `resets` (N): whether the state is zero before it."""
+    """A text of N units as the network reads it: `ids` (N), `units`, the units before them, `inputs` (N), and `resets`
+    (N), whether the state is zero before. `logprobs` (N) are in nats; `sure` (N) is the probability of the best guess,
+    `right` (N) whether it was right. `hidden` (n, H) are states before the first n units, those that are shown."""
 
     ids: npt.NDArray[np.int32]
     units: Sequence[str]
-    logprobs: Floats
-    hidden: npt.NDArray[np.float32]
+    inputs: npt.NDArray[np.int32]
     resets: npt.NDArray[np.bool_]
-
-    @property
-    def inputs(self) -> npt.NDArray[np.int32]:
-        """The unit (N) before each: that which is read."""
-        return np.concatenate([np.array([EOS], np.int32), self.ids[:-1]])
+    logprobs: Floats
+    sure: Floats
+    right: npt.NDArray[np.bool_]
+    hidden: npt.NDArray[np.float32]
 
 
 def sections(model: TrainedLanguageModel, records: Sequence[Line] | None, seed: int) -> Iterator[Section]:
@@ -73,26 +74,33 @@ def sections(model: TrainedLanguageModel, records: Sequence[Line] | None, seed: 
 
 def read(model: TrainedLanguageModel, text: bytes) -> Reading:
     """Read the first units of a text."""
-    vocabulary, network = model.vocabulary, model.network
-    longest = MOST_UNITS * (20 if vocabulary.unit == "word" else 4)
-    part = text[:longest]
+    vocabulary, network, config = model.vocabulary, model.network, model.network.config
+    H, V = config.hidden_size, len(vocabulary)
+    most = int(min(MOST_UNITS, max(LEAST_UNITS, MOST_WORK / (network.parameters.size + H * V))))
+    part = text[: most * (20 if vocabulary.unit == "word" else 4)]
     decoded = part if vocabulary.unit == "byte" else part.decode("utf-8", "replace")
-    ids = vocabulary.encode(decoded)[:MOST_UNITS].astype(np.int32)
-    units = [_shown(unit, vocabulary.unit) for unit in vocabulary.split(decoded)[:MOST_UNITS]]
+    ids = vocabulary.encode(decoded)[:most].astype(np.int32)
+    units = [_shown(unit, vocabulary.unit) for unit in vocabulary.split(decoded)[:most]]
     inputs = np.concatenate([np.array([EOS], np.int32), ids[:-1]])
-    resets = (inputs == EOS) if model.text.lines else np.arange(len(ids)) == 0
-    state, hidden, values = network.zero_state(1), [], []
-    for start in range(0, len(ids), step := 4096):
-        some = slice(start, start + step)
-        column = np.ascontiguousarray(inputs[some, np.newaxis])
-        before = state.copy()
-        hidden.append(network.forward(column, state, resets[some, np.newaxis])[:, 0])
-        targets = np.ascontiguousarray(ids[some, np.newaxis])
-        values.append(network.log_probs(column, targets, before, resets[some, np.newaxis])[:, 0])
-    logprobs = np.concatenate(values)
+    resets = inputs == EOS if model.text.lines else np.zeros(len(ids), np.bool_)
+    shown = _count_shown(units)
+    logprobs, sure, right = np.empty(len(ids)), np.empty(len(ids)), np.empty(len(ids), np.bool_)
+    hidden = np.empty((shown, H), np.float32)
+    with network.lock:
+        for places, chosen, states in Windows(inputs, resets).read(network):
+            some = states[chosen]
+            first = places < shown
+            hidden[places[first]] = some[first]
+            for start in range(0, len(places), rows := max(1, AT_ONCE // V)):
+                of = places[start : start + rows]
+                logits = network.logits(some[start : start + rows])
+                highest = logits.max(axis=1)
+                total = np.log(np.exp(logits - highest[:, np.newaxis]).sum(axis=1, dtype=np.float64))
+                logprobs[of] = logits[np.arange(len(of)), ids[of]] - highest - total
+                sure[of], right[of] = np.exp(-total), logits.argmax(axis=1) == ids[of]
     if not np.isfinite(logprobs).all():
         raise CharrnnError("the model gives the text no finite probability: its weights are too large or damaged")
-    return Reading(ids, units, logprobs, np.concatenate(hidden), resets)
+    return Reading(ids, units, inputs, resets, logprobs, sure, right, hidden)
 
 
 def _shown(unit: str, kind: str) -> str:
@@ -114,7 +122,7 @@ def _distribution(model: TrainedLanguageModel, hidden: npt.NDArray[np.float32]) 
 
 def _surprisal(model: TrainedLanguageModel, reading: Reading) -> Item:
     """The text, each unit coloured, with what else was probable in its place."""
-    shown = _count_shown(reading.units)
+    shown = len(reading.hidden)
     names = [unit_text(_shown(unit, model.vocabulary.unit)) for unit in model.vocabulary.units]
     names[EOS] = unit_text("\n")
     found: list[tuple[str, int, str]] = []
@@ -198,8 +206,8 @@ def _sources(model: TrainedLanguageModel, reading: Reading) -> Iterator[Item]:
                                  [_span(a, b) for a, b in pairwise(edges)])  # fmt: skip
         yield page.figure(
             "By position in the line",
-            "The mean surprisal of the units at each distance from the start of their line; the dashed line is the mean "
-            "of all. In prose the start of a line is the hardest, since little before it says what comes.",
+            "The mean surprisal of the units at each distance from the start of their line; the dashed line is the "
+            "mean of all. In prose the start of a line is the hardest, since little before it says what comes.",
             draw.bars(names, values, "units since the start of the line", "bits per unit", level=float(bits.mean())),
         )  # fmt: skip
     kinds = [_kind(*pair) for pair in pairwise(["\n", *reading.units])]
@@ -213,7 +221,7 @@ def _sources(model: TrainedLanguageModel, reading: Reading) -> Iterator[Item]:
         draw.bars(names, values, "kind", "bits per unit", level=float(bits.mean())),
     )  # fmt: skip
     yield from _by_frequency(model, reading, bits)
-    yield calibration(*_predictions(model, reading), "unit")
+    yield calibration(reading.sure, reading.right, "unit")
 
 
 def _span(a: int, b: int) -> str:
@@ -282,18 +290,3 @@ def _words(units: Sequence[str], bits: Floats) -> tuple[list[str], list[float]]:
             loss.append(value)
         inside = unit.isalpha()
     return words, loss
-
-
-def _predictions(model: TrainedLanguageModel, reading: Reading) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The probability of the best guess at some places, and whether it was right."""
-    V = len(model.vocabulary)
-    most = min(len(reading.ids), 20_000, max(200, (1 << 25) // V))
-    chosen = np.unique(np.linspace(0, len(reading.ids) - 1, most).astype(np.int64))
-    sure, right = [], []
-    for start in range(0, len(chosen), rows := max(1, AT_ONCE // V)):
-        some = chosen[start : start + rows]
-        probabilities = _distribution(model, reading.hidden[some])
-        best = probabilities.argmax(axis=1)
-        sure.append(probabilities[np.arange(len(some)), best])
-        right.append(best == reading.ids[some])
-    return np.concatenate(sure), np.concatenate(right)

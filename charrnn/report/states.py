@@ -5,6 +5,7 @@ Arrays are copies. Letters in shapes as in `nn/block.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,12 @@ from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job
 from charrnn.text.batch import Batch
 
-WINDOW = 512  # steps that are read at a time
+WINDOW = 128  # steps that are read at a time
+ROWS, LONG = (
+    16,
+    4000,
+)  # a text of so many units is read in so many rows at once, each with some units before it as context
+CONTEXT = 128
 GATES = {"lstm": ("input", "forget", "output"), "gru": ("reset", "update"), "rnn": ()}
 _PLACES = {"lstm": (0, 1, 3), "gru": (0, 1), "rnn": ()}  # of these among the blocks of H columns
 CLOSED, OPEN = 0.1, 0.9
@@ -35,27 +41,62 @@ class Trace:
     gates: list[tuple[int, str, npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
 
-def trace(network: LanguageModel, ids: Ids, resets: npt.NDArray[np.bool_] | None = None) -> Trace:
-    """Read ids (N) from a zero state; resets (N): whether the state is zero again before a step."""
-    config, N, H = network.config, len(ids), network.config.hidden_size
+class Windows:
+    """A text of N units in rows that are read side by side, a window of steps after the other.
+
+    inputs (N); resets (N): whether the state is zero before a unit; None: only at the start.
+    """
+
+    def __init__(self, inputs: Ids, resets: npt.NDArray[np.bool_] | None = None) -> None:
+        N = len(inputs)
+        rows = ROWS if N >= LONG else 1
+        length, context = -(-N // rows), CONTEXT if rows > 1 else 0
+        places = np.arange(rows) * length - context + np.arange(length + context)[:, np.newaxis]
+        self._counts = (np.arange(length + context)[:, np.newaxis] >= context) & (places < N)
+        self._counts &= places >= np.arange(rows) * length
+        self._places = np.clip(places, 0, N - 1)
+        self._inputs = inputs[self._places]
+        self._resets = places == 0
+        if resets is not None:
+            self._resets |= resets[self._places]
+
+    def read(
+        self, network: LanguageModel, *, gates: bool = False
+    ) -> Iterator[tuple[Ids, npt.NDArray[np.bool_], Array]]:
+        """Read window by window: the places (n) in the text of what counts, where that is in the window (T, B), and
+        the hidden states (T, B, H) of the last layer.
+
+        Until the next one the layers of the network have the window's arrays, with `gates` those of all steps. Hold the
+        network's lock meanwhile.
+        """
+        T, B = self._places.shape
+        state = network.zero_state(B)
+        network.pack()
+        for start in range(0, T, WINDOW):
+            part = slice(start, start + WINDOW)
+            some = np.ascontiguousarray(self._inputs[part])
+            batch = Batch(some, some, np.ascontiguousarray(self._resets[part]))
+            network.check(batch, state)
+            window, hidden = network.open_window(batch, gradient=gates)  # a gradient would need those of all steps
+            network.begin(window, batch, state)
+            network.context.pool.run([Job(B, 1, network.forward_rows)])
+            network.copy_state(state)
+            counts = self._counts[part]
+            yield self._places[part][counts], counts, hidden.value
+
+
+def trace(network: LanguageModel, inputs: Ids, resets: npt.NDArray[np.bool_] | None = None) -> Trace:
+    """Read inputs (N) from a zero state; resets (N): whether the state is zero again before a step."""
+    config, N, H = network.config, len(inputs), network.config.hidden_size
     cells = np.empty((config.num_layers, N, H), np.float32)
     counts = {(n, name): np.zeros((2, H)) for n, cell in enumerate(config.cells) for name in _names(network, n, cell)}
-    state = network.zero_state(1)
     with network.lock:
-        network.pack()
-        for start in range(0, N, WINDOW):
-            part = slice(start, min(start + WINDOW, N))
-            some = np.ascontiguousarray(ids[part, np.newaxis])
-            batch = Batch(some, some, None if resets is None else resets[part, np.newaxis])
-            network.check(batch, state)
-            window, _ = network.open_window(batch, gradient=True)  # which keeps the gates of all steps
-            network.begin(window, batch, state)
-            network.context.pool.run([Job(1, 1, network.forward_rows)])
-            network.copy_state(state)
+        for places, chosen, _ in Windows(inputs, resets).read(network, gates=True):
             for n, (layer, cell) in enumerate(zip(network.layers, config.cells, strict=True)):
-                cells[n, part] = np.tanh(layer.c[1:, 0]) if isinstance(layer, lstm.Layer) else layer.h[1:, 0]
-                for name, place in _names(network, n, cell).items():
-                    values = layer.gate_values[:, 0, place * H : (place + 1) * H]
+                after = np.tanh(layer.c[1:]) if isinstance(layer, lstm.Layer) else layer.h[1:]
+                cells[n, places] = after[chosen]
+                for name, gate in _names(network, n, cell).items():
+                    values = layer.gate_values[..., gate * H : (gate + 1) * H][chosen]
                     counts[n, name] += (values < CLOSED).sum(axis=0), (values > OPEN).sum(axis=0)
     return Trace(cells, [(n, name, *(shares / max(N, 1))) for (n, name), shares in counts.items()])
 
