@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from charrnn import checkpoint as ckpt
 from tests.browser import AA, CHROMIUM, look
 from tests.conftest import run_command
 from tests.reports import ATTACKS, assert_harmless, corpora, report, train
@@ -79,6 +80,19 @@ def test_curves_are_those_of_the_run(tmp_path: Path) -> None:
 def test_a_checkpoint_of_an_earlier_version(tmp_path: Path) -> None:
     golden = Path(__file__).parent / "golden" / "version-1.safetensors"
     assert "The model in short" in assert_harmless(report(golden, tmp_path / "page.html")).shown
+
+
+def test_hostile_metadata(files: dict[str, tuple[Path, Path]], tmp_path: Path) -> None:
+    model = ckpt.load(files["language"][0], with_training=True)
+    progress = model.training["progress"]
+    model.training["source"]["corpora"] = [*ATTACKS, 7, None]
+    progress["history"] = [[1, "<script>", 1e99], [2, None, -1e99], "x", [3, 1], [4, True, 2.0], [{}, [], 1]]
+    progress["pace"] = {"<script>": 1}
+    ckpt.save(path := tmp_path / "m.safetensors", model)
+    page = assert_harmless(report(path, tmp_path / "page.html"))
+    assert "Loss" in page.text
+    assert "Learning rate" not in page.text
+    assert ATTACKS[0] in page.shown
 
 
 def test_a_style_for_each_label(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def bars(names: Sequence[str], values: ArrayLike, x: str, y: str, *, level: floa
         axes.set_xticks(places[::step], shown[::step])
         if sum(map(len, shown[::step])) > 46:
             axes.tick_params(axis="x", rotation=35)
+        axes.set_xlim(-0.6, max(len(names), 4) - 0.4)
         axes.grid(axis="x", visible=False)
         if level is not None:
             axes.axhline(level, color=_COLOURS[1], linestyle="dashed", linewidth=1.2)

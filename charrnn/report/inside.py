@@ -18,7 +18,7 @@ from charrnn.tasks.trained_language import TrainedLanguageModel
 
 MOST_CELLS = 1 << 24  # values in memory: 64 MB
 MOST_UNITS = 20_000
-SHOWN = 600  # units over which a cell is painted
+SHOWN, SHOWN_LINES = 600, 20  # units and lines over which a cell is painted
 PAINTED = 6  # cells
 BACK = 100  # steps
 LEAST = 200  # units of a text that says something of cells
@@ -80,7 +80,8 @@ def _painted(one: Found, cells: npt.NDArray[np.float32], units: Sequence[str]) -
     start = len(units) // 2
     while start < len(units) - SHOWN and units[start - 1] != "\n":
         start += 1
-    part = slice(start, start + SHOWN)
+    ends = [n for n, unit in enumerate(units[start : start + SHOWN], start + 1) if unit == "\n"]
+    part = slice(start, ends[SHOWN_LINES - 1] if len(ends) >= SHOWN_LINES else start + SHOWN)
     values = cells[one.layer, part, one.unit].astype(np.float64)
     values /= max(float(np.abs(cells[one.layer, :, one.unit]).max()), 1e-9)
     texts = [visible(unit.replace("\n", "⏎\n"), 80, keep="\n\t") for unit in units[part]]

@@ -268,6 +268,8 @@ def _by_frequency(model: TrainedLanguageModel, reading: Reading, bits: Floats) -
         groups = np.searchsorted(edges, [counts[word] for word in words], side="right") - 1
         names, values = _grouped(groups, np.array(loss), ["1", "2-3", "4-7", "8-15", "16-63", "64-255", "256+"])
         of = "times that the word occurs in this text"
+    if len(names) < 2:
+        return
     yield page.figure(
         "By frequency of the word",
         "The surprisal of whole words, grouped by how frequent they are. Rare words cost many times what frequent ones "
