@@ -14,7 +14,7 @@ from charrnn.tasks.score_records import Line
 
 MOST_BYTES = 2_000_000  # of the input that are read
 LONGEST = 200_000  # bytes of a line that are read
-MOST_SEQUENCES = 8  # of a table of numbers
+MOST_SEQUENCES = 200  # of a table of numbers
 
 Chunks = Iterable[list[Line]]
 

@@ -22,6 +22,7 @@ from charrnn.report.text import visible
 
 SIZE = 4.9, 2.9  # inches
 MOST_POINTS = 1500  # of a line
+LARGEST = 1e100  # number that is drawn
 _INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
 _COLOURS = "#040404", "#050505", "#060606", "#070707"
 # The colours of a drawing are names: no drawing has others.
@@ -112,8 +113,9 @@ def points(groups: Sequence[Line], x: str, y: str, *, limits: tuple[float, float
 
 
 def _thinned(xs: ArrayLike, ys: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """At most MOST_POINTS of the points, evenly chosen, the last one among them."""
+    """At most MOST_POINTS of the points, evenly chosen, the last one among them; huge numbers are gaps."""
     x, y = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+    y = np.where(np.abs(y) < LARGEST, y, np.nan)
     if len(x) > MOST_POINTS:
         chosen = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(np.int64))
         x, y = x[chosen], y[chosen]
