@@ -44,7 +44,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not peers and not slow" -n 2 --dist worksteal
 
-test-slow: $(VENV)/.installed-test
+test-slow: $(VENV)/.installed-slow
 	$(BIN)/python -m pytest -m "slow and not peers" -n 2 --dist worksteal
 
 test-peers: $(VENV)/.installed-peers
@@ -111,9 +111,10 @@ clean:
 $(VENV)/.installed: WANTED := .
 $(VENV)/.installed-test: WANTED := '.[test]'
 $(VENV)/.installed-dev: WANTED := '.[dev]'
-$(VENV)/.installed-peers: WANTED := '.[test,mpi,dask]' openmpi torch==2.13.0 onnx onnxruntime nbclient ipykernel 'seqeval>=1.2.2,<2'
+$(VENV)/.installed-slow: WANTED := '.[test,report]'
+$(VENV)/.installed-peers: WANTED := '.[test,report,mpi,dask]' openmpi torch==2.13.0 onnx onnxruntime nbclient ipykernel 'seqeval>=1.2.2,<2'
 
-STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test dev peers)
+STAMPS := $(VENV)/.installed $(addprefix $(VENV)/.installed-,test slow dev peers)
 $(STAMPS): pyproject.toml | $(VENV)/.created
 	@echo "installing $(WANTED) into $(VENV)" >&2
 	@$(PIP) install --no-compile --editable $(WANTED)

@@ -149,7 +149,7 @@ def test_what_a_run_says_about_its_losses() -> None:
         progress = Progress()
         for loss in losses:
             progress.step += 10
-            progress.note_loss(train)
+            progress.note_step(train, 1.0, 0.1)
             progress.close_interval()
             figures = figures or {}
             progress.record(Metrics(loss, 10, figures, figures.get("token_error_rate")), plateau=False)

@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "charrnn"
 FLOORS = (
     {"__main__"},
     {"cli"},
+    {"report"},
     {"tasks"},
     {"training"},
     {"checkpoint"},

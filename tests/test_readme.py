@@ -47,13 +47,14 @@ NOT_RUN = {
     "pip install .": "pyproject.toml",
     "pipx install .": "pyproject.toml",
     "pip install 'charrnn[metrics]'": "pyproject.toml",
+    "pip install 'charrnn[report]'": "pyproject.toml",
     "python -m charrnn": "charrnn/__main__.py",
     "charrnn --install-completion": "charrnn/cli/main.py",
     r"py -m venv .venv": "pyproject.toml",
     r".venv\Scripts\pip install .": "pyproject.toml",
 }
 # Said in passing, the name of a command rather than one to type.
-NAMES = re.compile(r"charrnn( (train|sample|score|predict|info))?")
+NAMES = re.compile(r"charrnn( (train|sample|score|predict|report|info))?")
 PROGRAMS = ("charrnn ", "make ", "pip ", "pipx ", "python ", "python3 ", ". ")
 TINY = ["--hidden-size", "8", "--layers", "1", "--batch-size", "2", "--threads", "1"]
 

@@ -89,7 +89,7 @@ def test_history_is_bounded_and_keeps_the_ends() -> None:
 
 def test_progress_survives_json() -> None:
     state = Progress(step=7, plans=[Plan(0, 9), Plan(7, 12)], best=Metrics(1.5, 4), best_step=5)
-    state.note_loss(2.0)
+    state.note_step(2.0, 1.0, 0.1)
     assert Progress.from_json(state.to_json()) == state
     with pytest.raises(CharrnnError, match="damaged"):
         Progress.from_json({"step": 1})

@@ -19,6 +19,7 @@ COMMANDS = {
     "sample": "Write text like the text a checkpoint was trained on.",
     "score": "Say how probable each line of a text is.",
     "predict": "Write the best output: labels, tags, next rows, translations.",
+    "report": "Draw what a model learned, as a page to open in a browser.",
     "info": "Describe a checkpoint.",
 }
 

@@ -12,7 +12,7 @@ import typer
 
 from charrnn.cli import streams
 from charrnn.cli.curve import curve
-from charrnn.cli.info_lines import MODELS, another
+from charrnn.cli.info_lines import MODELS, Lines, another, sized
 from charrnn.cli.model import find_checkpoint, require_file
 from charrnn.cli.options import CheckpointOption, QuietOption, option
 from charrnn.errors import UsageError
@@ -83,18 +83,29 @@ def as_text(description: dict[str, Any], width: int = 80) -> Iterator[str]:
 
     The training metadata of a checkpoint are not trusted: entries that are missing or of another type are left out.
     """
-    yield f"{description['checkpoint']}: {_bytes(description['file_size'])}, format {description['format_version']}"
+    yield f"{description['checkpoint']}: {sized(description['file_size'])}, format {description['format_version']}"
     yield ""
-    for label, line in MODELS.get(description["task"], another)(description):
+    for label, line in _model(description):
         yield f"{label:11} {line}"
     yield ""
-    yield from _training(description)
+    for label, line in _training(description):
+        yield f"{label:11} {line}"
     progress = _dict(description["training"].get("progress"))
     yield from _curve(progress.get("history"), width)
     yield ""
     longest = max(len(name) for name in description["tensors"])
     for name, shape in description["tensors"].items():
         yield f"{name:{longest}}  {' x '.join(map(str, shape)):>16}  {math.prod(shape):>14,}"
+
+
+def summary(description: dict[str, Any]) -> Lines:
+    """The lines for model and training, each a name and a sentence. The training metadata are not trusted."""
+    yield from _model(description)
+    yield from _training(description)
+
+
+def _model(description: dict[str, Any]) -> Lines:
+    return MODELS.get(description["task"], another)(description)
 
 
 def _data(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -109,21 +120,21 @@ def _data(checkpoint: Checkpoint) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name != "model"}
 
 
-def _training(description: dict[str, Any]) -> Iterator[str]:
+def _training(description: dict[str, Any]) -> Lines:
     """The lines for the training: corpus, losses and length."""
     from charrnn.cli.progress import duration_text, epochs_text
 
     training, timings = description["training"], description["timings"]
     names = _dict(training.get("source")).get("corpora")
     if isinstance(names, list) and names:
-        yield f"corpus      {', '.join('standard input' if name == '-' else str(name) for name in names)}"
+        yield "corpus", ", ".join("standard input" if name == "-" else str(name) for name in names)
     for label, part in (("learned", "training"), ("held out", "validation")):
         sizes = _dict(_dict(training.get("corpus")).get(part))
         counts = [(name, _number(sizes.get(f"{name}s"))) for name in ("record", "sentence", "row", "token")]
         found = [counted(count, name) for name, count in counts if count is not None]
         if found:
             size = _number(sizes.get("bytes"))
-            yield f"{label:11} {', '.join(found)}{f', {_bytes(size)}' if size is not None else ''}"
+            yield label, f"{', '.join(found)}{f', {sized(size)}' if size is not None else ''}"
     progress = _dict(training.get("progress"))
     best, result = _dict(progress.get("best")), _dict(training.get("result"))
     if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be
@@ -132,14 +143,15 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         with_memory = _number(result.get("val_memory_bits_per_byte"))
         bits, step = _number(best.get("bits_per_byte")), _number(progress.get("best_step"))
         yield (
-            f"best        validation loss {loss:.4f}"
+            "best",
+            f"validation loss {loss:.4f}"
             + (f", {bits:.3f} bits per byte" if bits is not None else "")
             + (f", {with_memory:.3f} with the memory" if with_memory is not None else "")
-            + (f", at step {step:,}" if step is not None else "")
+            + (f", at step {step:,}" if step is not None else ""),
         )
         yield from _figures(result)
     elif (loss := _number(progress.get("train_loss"))) is not None:
-        yield f"best        training loss {loss:.4f}; nothing was held out"
+        yield "best", f"training loss {loss:.4f}; nothing was held out"
     step, epochs, seconds = (
         _number(value) for value in (progress.get("step"), training.get("epoch"), timings.get("seconds"))
     )
@@ -149,18 +161,18 @@ def _training(description: dict[str, Any]) -> Iterator[str]:
         duration_text(seconds) if seconds is not None else "",
     ]
     if any(lengths):
-        yield f"length      {', '.join(filter(None, lengths))}"
-    yield f"training    {_ending(training, description['training_state_bytes'])}"
+        yield "length", ", ".join(filter(None, lengths))
+    yield "training", _ending(training, description["training_state_bytes"])
 
 
-def _figures(result: dict[str, Any]) -> Iterator[str]:
+def _figures(result: dict[str, Any]) -> Lines:
     """The task's own figures on the held-out part; of text there is none but the bits, which stand beside the loss."""
     from charrnn.cli.progress import figures_text
 
     found = {name.removeprefix("val_"): value for name, value in result.items() if name.startswith("val_")}
     numbers = {name: _number(value) for name, value in found.items() if name != "loss" and "bits" not in name}
     if text := figures_text(numbers):
-        yield f"figures     {text}"
+        yield "figures", text
 
 
 def _ending(training: dict[str, Any], state: int) -> str:
@@ -171,7 +183,7 @@ def _ending(training: dict[str, Any], state: int) -> str:
     step, plans = _number(progress.get("step")), progress.get("plans")
     last = plans[-1] if isinstance(plans, list) and plans else None
     total = _number(last[1]) if isinstance(last, list) and len(last) == 2 else None
-    kept = f"{_bytes(state)} of state" if state else "no state kept"
+    kept = f"{sized(state)} of state" if state else "no state kept"
     if isinstance(result.get("stopped_by"), str):
         further = ": --resume with a larger budget goes on" if state else ""
         return f"finished ({reason_text(result['stopped_by'])}), {kept}{further}"
@@ -204,10 +216,3 @@ def _number(value: Any) -> float | None:
     """The value if it is a finite number below 1e18, else None."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18
     return value if good else None
-
-
-def _bytes(number: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return "1 byte" if number == 1 else f"{number:g} bytes"

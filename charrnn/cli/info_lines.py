@@ -154,3 +154,11 @@ def unit(text: str) -> str:
 
 def _value(value: Any) -> str:
     return "yes" if value is True else str(value)
+
+
+def sized(number: float) -> str:
+    """A number of bytes as text."""
+    for name, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f} {name}"
+    return "1 byte" if number == 1 else f"{number:g} bytes"

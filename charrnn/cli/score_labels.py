@@ -91,7 +91,7 @@ def write(model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked) 
     draw = _json_line if asked.format == "jsonl" else _tsv
 
     def lines() -> Iterator[Iterable[bytes | str]]:
-        for scores in _scored(model, _records(model, chunks, asked)):
+        for scores in _scored(model, records(model, chunks, asked)):
             total.add(scores)
             yield (draw(score, asked.log_unit) for score in scores)
 
@@ -120,7 +120,7 @@ def _scored(
         yield scores
 
 
-def _records(
+def records(
     model: TrainedClassifier, chunks: Iterable[list[Line]], asked: Asked
 ) -> Iterator[list[tuple[Line, bytes, str]]]:  # fmt: skip
     """Line, text and label of the records, see `read_records`."""

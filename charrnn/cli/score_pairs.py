@@ -115,8 +115,10 @@ def write(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) 
         streams.warn(f"records whose label the model does not know: {unknown:,}")
 
 
-def _scored(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> Iterator[list[Scored]]:
-    """The scores of the records that each chunk ends, see `read_records`."""
+def pairs(
+    model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked
+) -> Iterator[list[tuple[Line, tuple[bytes, bytes]]]]:
+    """Line, and source and target, of the records that each chunk ends, see `read_records`."""
     columns = columns_of(asked, model.sides.records.columns)
     hint = hint_of(
         asked, columns, "charrnn predict needs no output", "--columns 1,2 reads an input, a TAB and an output"
@@ -127,12 +129,17 @@ def _scored(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked
         return ScoredPairReader(lines, TextConfig(), columns)
 
     for found in read_records(reader, chunks, asked.name, unit=unit, hint=hint):
-        pairs = [(pair.source.encode(BYTES_AS_TEXT), pair.target.encode(BYTES_AS_TEXT)) for _, pair in found]
-        known = [model.knows(source) for source, _ in pairs]
-        scores = iter(model.score([pair for pair, is_known in zip(pairs, known, strict=True) if is_known]))
+        yield [(line, (pair.source.encode(BYTES_AS_TEXT), pair.target.encode(BYTES_AS_TEXT))) for line, pair in found]
+
+
+def _scored(model: TrainedTranslator, chunks: Iterable[list[Line]], asked: Asked) -> Iterator[list[Scored]]:
+    """The scores of the records that each chunk ends."""
+    for found in pairs(model, chunks, asked):
+        known = [model.knows(source) for _, (source, _) in found]
+        scores = iter(model.score([pair for (_, pair), is_known in zip(found, known, strict=True) if is_known]))
         yield [
             Scored(line, *pair, next(scores) if is_known else None, len(_units(model, pair[1])) + 1)
-            for (line, _), pair, is_known in zip(found, pairs, known, strict=True)
+            for (line, pair), is_known in zip(found, known, strict=True)
         ]
 
 

@@ -140,7 +140,7 @@ class Run:
                 self.meter.rate, self.meter.norm = rate, norm
                 self.network.invalidate()
                 progress.step, progress.updates = step + 1, self.learner.optimizer.updates
-                progress.note_loss(loss)
+                progress.note_step(loss, norm, rate)
                 self.keeper.changed = self._started = True
             self.meter.add(loss, self.spec.elapsed() - start)
         if not healthy:

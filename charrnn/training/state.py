@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from charrnn.text.batch import Batch
 
 HISTORY_LENGTH = 1000  # validations recorded; beyond that every second one is dropped
+# Entries that checkpoints of earlier versions lack.
+LATER: dict[str, Any] = {"norm_sum": 0.0, "gradient_norm": None, "learning_rate": None, "pace": []}
 Arrays = dict[str, np.ndarray]
 
 
@@ -45,19 +47,26 @@ class Progress:
     best_step: int | None = None
     loss_sum: float = 0.0  # of the training losses since the last validation
     loss_count: int = 0
-    train_loss: float | None = None  # their mean between the last two validations
+    norm_sum: float = 0.0  # of the norms of the gradients of these steps
+    train_loss: float | None = None  # the mean loss between the last two validations
+    gradient_norm: float | None = None  # the mean norm, before clipping
+    learning_rate: float | None = None  # of the last step
     history: list[list[float | None]] = field(default_factory=list)  # step, training loss, validation loss
+    pace: list[list[float | None]] = field(default_factory=list)  # step, learning rate, gradient norm of the same ones
 
-    def note_loss(self, loss: float) -> None:
-        """Add the training loss of one step, in nats per token."""
+    def note_step(self, loss: float, norm: float, rate: float) -> None:
+        """Add the training loss of one step, in nats per token, the norm of its gradient and its learning rate."""
         self.loss_sum += loss
+        self.norm_sum += norm
         self.loss_count += 1
+        self.learning_rate = rate
 
     def close_interval(self) -> None:
-        """Set `train_loss` to the mean of the losses since the last call."""
+        """Set `train_loss` and `gradient_norm` to the means since the last call."""
         if self.loss_count:
             self.train_loss = self.loss_sum / self.loss_count
-        self.loss_sum, self.loss_count = 0.0, 0
+            self.gradient_norm = self.norm_sum / self.loss_count
+        self.loss_sum, self.norm_sum, self.loss_count = 0.0, 0.0, 0
 
     def record(self, evaluation: Metrics, *, plateau: bool) -> bool:
         """Record a validation; True if it is the best so far. With `plateau`, others halve the rate."""
@@ -68,8 +77,10 @@ class Progress:
             self.validations_since_best += 1
             self.halvings += plateau
         self.history.append([self.step, self.train_loss, evaluation.loss])
-        if len(self.history) > HISTORY_LENGTH:
-            del self.history[1::2]
+        self.pace.append([self.step, self.learning_rate, self.gradient_norm])
+        for curve in (self.history, self.pace):
+            if len(curve) > HISTORY_LENGTH:
+                del curve[1::2]
         return better
 
     def to_json(self) -> dict[str, Any]:
@@ -81,13 +92,15 @@ class Progress:
     def from_json(cls, data: Any) -> Progress:
         """The progress that `to_json` wrote. Raises CharrnnError when `data` is anything else."""
         try:
-            values = {name: require_table(data, "progress")[name] for name in cls.__dataclass_fields__}
-            plans, best, history = (values.pop(name) for name in ("plans", "best", "history"))
+            data = LATER | require_table(data, "progress")
+            values = {name: data[name] for name in cls.__dataclass_fields__}
+            plans, best, history, pace = (values.pop(name) for name in ("plans", "best", "history", "pace"))
             progress = record_from_json(cls, values, "progress", largest=LARGEST_COUNT)
             progress.plans = [Plan(*row) for row in rows(plans, "progress.plans", (int, int))]
             if best is not None:
                 progress.best = Metrics.from_json(require_table(best, "progress.best"), "progress.best")
             progress.history = rows(history, "progress.history", (int, (float, None), float))
+            progress.pace = list(rows(pace, "progress.pace", (int, (float, None), (float, None))))
             progress.check()
         except (KeyError, ValueError) as error:
             found = f"progress lacks the entry {error}" if isinstance(error, KeyError) else str(error)
@@ -111,8 +124,9 @@ class Progress:
         begins = [0, *(plan.step for plan in self.plans)]
         if not self.plans or begins != sorted(begins) or any(plan.total < 1 for plan in self.plans):
             raise ValueError("progress.plans is empty or not in order")
-        if len(self.history) > HISTORY_LENGTH:
-            raise ValueError(f"progress.history has {len(self.history)} entries; at most {HISTORY_LENGTH} are stored")
+        for name in ("history", "pace"):
+            if (entries := len(getattr(self, name))) > HISTORY_LENGTH:
+                raise ValueError(f"progress.{name} has {entries} entries; at most {HISTORY_LENGTH} are stored")
 
 
 class Learner:
