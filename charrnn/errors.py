@@ -10,7 +10,7 @@ class CharrnnError(Exception):
 class NotFiniteError(CharrnnError):
     """A model computes numbers that are not finite."""
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object) -> None:  # pickling gives the message back
         super().__init__("the model computes numbers that are not finite; its weights are too large")
 
 

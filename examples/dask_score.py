@@ -20,7 +20,8 @@ def score(lines: Iterable[str], model_path: str) -> list[str]:
     """The lines of a partition, each after its log-probability in nats."""
     texts = [line.rstrip("\n") for line in lines]
     model = charrnn.load(model_path, threads=1)  # Dask has a process for each processor
-    return [f"{score.logprob}\t{text}" for score, text in zip(model.score(texts), texts, strict=True)]
+    rows = [f"{score.logprob}\t{text}" for score, text in zip(model.score(texts), texts, strict=True)]
+    return [*rows, ""]  # so that the file ends with a line end
 
 
 def main(model_path: str, files: str, folder: str, block: str = "16MB") -> None:

@@ -163,7 +163,7 @@ CASES: list[tuple[str, bytes | None, int, str]] = [
     ("score -c m.safetensors --sumary", b"a", 2, "no such option --sumary; did you mean --summary?"),
     ("score -c m.safetensors --threads 0", b"a", 2, "--threads: 0 is out of range"),
     # None of them
-    ("", b"", 2, "no command given; it must be one of train, sample, score, predict, info"),
+    ("", b"", 2, "no command given; it must be one of train, sample, score, predict, report, info"),
     ("smaple", b"", 2, "no such command smaple; did you mean sample?"),
     ("info m.safetensors --jsn", b"", 2, "no such option --jsn; did you mean --json?"),
 ]

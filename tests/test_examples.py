@@ -50,7 +50,8 @@ def test_dask_scores_in_order(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     parts = sorted((tmp_path / "out").glob("*.tsv"))
     assert len(parts) > 1
-    rows = [row.split("\t", 1) for part in parts for row in part.read_text(encoding="utf-8").split("\n") if row]
+    whole = "".join(part.read_text(encoding="utf-8") for part in parts)
+    rows = [row.split("\t", 1) for row in whole.splitlines()]
     lines = text.splitlines()
     assert [row[1] for row in rows] == lines
     scores = charrnn.load(model).score(lines)

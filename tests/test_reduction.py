@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from charrnn.config import ModelConfig, TrainingConfig
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import CharrnnError, DivergedError, NotFiniteError, UsageError
 from charrnn.models import LanguageModel
 from charrnn.nn.dropout import DropoutKey
 from charrnn.runtime import processes
@@ -175,3 +176,9 @@ def test_shards_are_an_option() -> None:
     assert TrainingConfig(8, 16, 0.1, shards=4).shards == 4
     with pytest.raises(UsageError, match="`shards`"):
         TrainingConfig(8, 16, 0.1, shards=-1)
+
+
+def test_errors_survive_the_way_to_another_process() -> None:
+    for error in (NotFiniteError(), UsageError("a"), CharrnnError("b"), DivergedError("c")):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))

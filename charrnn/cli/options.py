@@ -58,6 +58,7 @@ def resolve_threads(
 
     Raises `UsageError` where the variable is not a number from 1 to `MAX_THREADS`.
     """
+    share = processes.threads(processors())  # all processes meet for it, whatever each is given
     if threads is not None:
         return threads
     if given := environment.get("CHARRNN_THREADS"):
@@ -65,7 +66,7 @@ def resolve_threads(
             return whole_number(1, MAX_THREADS)(given)
         except typer.BadParameter as error:
             raise UsageError(f"CHARRNN_THREADS: {error.message}") from None
-    return processes.threads(processors())
+    return share
 
 
 def resolve_seed(seed: int | None) -> int:

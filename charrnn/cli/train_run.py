@@ -113,9 +113,11 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
             streams.note(resume_command(spec) if saved else "interrupted before there was anything to save")
             raise
         except CharrnnError:
-            with suppress(KeyboardInterrupt, CharrnnError):  # if the run goes on, it is the log that failed
-                training.throw(KeyboardInterrupt())
-                streams.note(resume_command(spec))
+            # If the run goes on, it is the log that failed. Of several processes, the others are told first.
+            with suppress(KeyboardInterrupt, CharrnnError):
+                if request.processes.size == 1:
+                    training.throw(KeyboardInterrupt())
+                    streams.note(resume_command(spec))
             raise
     if repeat and not late and spec.resumed is None and isinstance(plan[0], events.Start):
         exact = len(plan) == 1 and plan[0].total_steps == end.steps

@@ -23,9 +23,9 @@ from charrnn.runtime.interrupts import uninterrupted
 from charrnn.runtime.processes import ALONE, Item, Processes, Result
 from charrnn.runtime.processors import affinity
 
-mpi4py.rc.thread_level = "funneled"  # only the main thread calls MPI
+mpi4py.rc.initialize, mpi4py.rc.finalize = False, True  # `world` starts MPI
 
-from mpi4py import MPI  # noqa: E402 - importing it starts MPI
+from mpi4py import MPI  # noqa: E402 - it reads what stands above
 
 STATUS, SIGNAL, SECONDS = range(3)  # places in the record
 SPINS, NAP = 1000, 0.0002  # times that the others are looked for before each nap, of so many seconds
@@ -33,7 +33,9 @@ AT_ONCE = 4  # items that each process computes before results are exchanged
 
 
 def world() -> Processes:
-    """All processes of the launcher."""
+    """All processes of the launcher; starts MPI."""
+    if not MPI.Is_initialized():
+        MPI.Init_thread(MPI.THREAD_FUNNELED)  # only the main thread calls it
     return MPIProcesses(MPI.COMM_WORLD) if MPI.COMM_WORLD.size > 1 else ALONE
 
 
@@ -48,6 +50,7 @@ class MPIProcesses(Processes):
         self.sent = 0
         self._stopwatch: Callable[[], float] = lambda: 0.0
         self._seconds = 0.0
+        self._others_failed = False
         self._records = np.zeros((self.size, 3))
 
     @contextmanager
@@ -66,6 +69,7 @@ class MPIProcesses(Processes):
             self._wait(self.comm.Iallgather(np.array([status, signal, self._stopwatch()]), self._records))
             self._seconds = float(self._records[0, SECONDS])
             if not status and (failed := self._records[:, STATUS].max()):
+                self._others_failed = True
                 raise ElsewhereError(int(failed))
             yield
 
@@ -85,6 +89,8 @@ class MPIProcesses(Processes):
 
     def fail(self, status: int) -> bool:
         """See `Processes.fail`."""
+        if self._others_failed:  # they do not come any more; a signal took the place of their error here
+            return False
         with self._meeting(status):
             return not self._records[: self.rank, STATUS].any()
 

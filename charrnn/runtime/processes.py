@@ -92,7 +92,8 @@ def launched(environment: Mapping[str, str] = os.environ) -> bool:
 def join(environment: Mapping[str, str] = os.environ) -> Processes:
     """The processes that were started together with this one; `ALONE` without an MPI launcher.
 
-    Raises CharrnnError when a launcher started this process and `mpi4py` or the library of MPI is missing.
+    Raises CharrnnError when a launcher started this process and `mpi4py` or the library of MPI is missing, or another
+    one than the launcher's.
     """
     if not launched(environment):
         return ALONE
@@ -103,4 +104,10 @@ def join(environment: Mapping[str, str] = os.environ) -> Processes:
             f"an MPI launcher started this process, and mpi4py cannot be used ({error}); install charrnn[mpi] and a "
             "library of MPI such as openmpi, or start charrnn without the launcher"
         ) from None
-    return world()
+    found = world()
+    if found.size == 1 and any(environment.get(name, "1") != "1" for name in SIZES):
+        raise CharrnnError(
+            "a launcher started several processes, and the library of MPI that mpi4py uses sees only this one; use the "
+            "launcher of that library (Open MPI's and MPICH's do not mix)"
+        )
+    return found

@@ -91,13 +91,25 @@ class Keeper:
         file cannot be written; the one before is then unchanged.
         """
         start = self.spec.elapsed()
+        if self.spec.processes.rank == 0:
+            checkpoint.save(self.spec.output, self._checkpoint(progress, config, epoch, result, timings))
+        self.spec.processes.agree()
+        self.changed = False
+        self._saved_at = self.spec.elapsed()
+        self.save_seconds = self._saved_at - start
+        return events.Saved(self._saved_at, step=progress.step, path=str(self.spec.output))
+
+    def _checkpoint(
+        self, progress: Progress, config: TrainingConfig, epoch: float, result: dict[str, Any] | None,
+        timings: dict[str, Any],
+    ) -> Checkpoint:  # fmt: skip
         training = describe_run(self.spec, config, progress, epoch)
         training |= {"layout": self.learner.network.layout.digest, "result": result, "last_good": None}
         tensors = self.learner.arrays()
         if progress.step != self.last_good.progress.step:
             training["last_good"] = self.last_good.progress.to_json()
             tensors |= {LAST_GOOD + name: array for name, array in self.last_good.arrays.items()}
-        written = Checkpoint(
+        return Checkpoint(
             self.network.config,
             self.spec.task.record(self.spec.dataset),
             training,
@@ -107,13 +119,6 @@ class Keeper:
             self.memory,
             self.spec.task.format,
         )
-        if self.spec.processes.rank == 0:
-            checkpoint.save(self.spec.output, written)
-        self.spec.processes.agree()
-        self.changed = False
-        self._saved_at = self.spec.elapsed()
-        self.save_seconds = self._saved_at - start
-        return events.Saved(self._saved_at, step=progress.step, path=str(self.spec.output))
 
 
 def in_current_names(training: dict[str, Any], tensors: Arrays) -> tuple[dict[str, Any], Arrays]:

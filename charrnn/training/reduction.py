@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from charrnn.errors import UsageError
+from charrnn.runtime.interrupts import uninterrupted
 from charrnn.runtime.processes import Processes
 from charrnn.text.batch import Batch, Shard
 
@@ -92,11 +93,12 @@ class Reduction:
             return self._gradient()
 
         sums = [add_up(node, compute) for node in self.nodes[processes.rank]]
-        losses = processes.sum_disjoint(losses)
-        self._set_gradient(self.over_processes(sums))
-        if batch.state is not None and batch.state.size:
-            B = batch.inputs.shape[1]
-            processes.gather_rows(batch.state, [Shard(bound, self.shards).rows(B).start for bound in self.bounds])
+        with uninterrupted():  # of a signal between two of these, the others would know nothing
+            losses = processes.sum_disjoint(losses)
+            self._set_gradient(self.over_processes(sums))
+            if batch.state is not None and batch.state.size:
+                B = batch.inputs.shape[1]
+                processes.gather_rows(batch.state, [Shard(bound, self.shards).rows(B).start for bound in self.bounds])
         return float(losses.sum()), count
 
     def _gradient(self) -> Array:

@@ -126,7 +126,7 @@ class Run:
         gradient is not.
         """
         progress, config, step = self.progress, self.config, self.progress.step
-        # Compiling in the first step may take long, and there is nothing to lose yet: signals are not deferred.
+        # Compiling in the first step may take long, and there is nothing to lose yet: one process defers no signals.
         with uninterrupted() if self._started else single_threaded():
             start = self.spec.elapsed()
             dropout = DropoutKey(config.dropout, config.seed, step) if config.dropout else None

@@ -37,7 +37,7 @@ def prepare(
     require_effect(given, {}, request.val)
     task.check_options(given, task.options(initial) if initial else {}, request.init_from)
     dataset = task.read(request, initial)
-    require_same_work(processes, dataset)
+    require_same_work(processes, request, dataset)
     model, config = processes.same(lambda: task.configure(request, dataset, initial.model if initial else None))
     if "shards" not in given:
         config = dataclasses.replace(config, shards=processes.size)
@@ -57,9 +57,11 @@ def prepare(
     return RunSpec(task, dataset, config, request.output, source, None, elapsed, samples, processes=processes), network
 
 
-def require_same_work(processes: Processes, dataset: Dataset) -> None:
-    """Raise CharrnnError unless all processes read the same data, and compute with the same instructions: with others,
-    sums have other last bits, and what must be the same weights would soon differ."""
+def require_same_work(processes: Processes, request: Request, dataset: Dataset) -> None:
+    """Raise CharrnnError unless all processes have the same options and data, and compute with the same instructions
+    and versions: with others, sums have other last bits, and what must be the same weights would soon differ."""
+    processes.require_same(sorted(request.given.items()), "the options")
+    processes.require_same(versions(), "the versions")
     processes.require_same(dataset.digest, "the digest of the data")
     processes.require_same(instruction_set(), "the instruction set")
 
@@ -111,7 +113,7 @@ def resume(
             f"cannot resume {request.output}: {', '.join(corpora)} is not the text it was trained on; "
             "give that one, or start a new run with `init_from`"
         )
-    require_same_work(processes, dataset)
+    require_same_work(processes, request, dataset)
     network = task.network(run.model, config, dataset, request.threads)
     source = {**source, "corpora": corpora, "val": again.val}
     return RunSpec(
