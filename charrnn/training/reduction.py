@@ -90,36 +90,41 @@ class Reduction:
             if node.last - node.first > 1:
                 return None
             losses[node.first], count = network.loss(batch, dropout, shard=Shard(node.first, self.shards))
-            return self._gradient()
+            return self._gradient(copied=len(mine) > 1 or node not in mine)
 
-        sums = [add_up(node, compute) for node in self.nodes[processes.rank]]
+        mine = self.nodes[processes.rank]
+        sums = [add_up(node, compute) for node in mine]
         with uninterrupted():  # of a signal between two of these, the others would know nothing
             losses = processes.sum_disjoint(losses)
-            self._set_gradient(self.over_processes(sums))
+            self._reduce(sums)
             if batch.state is not None and batch.state.size:
                 B = batch.inputs.shape[1]
                 processes.gather_rows(batch.state, [Shard(bound, self.shards).rows(B).start for bound in self.bounds])
         return float(losses.sum()), count
 
-    def _gradient(self) -> Array:
-        """A copy (N) of the gradient: the part that is always updated, and the touched rows of the rest."""
+    def _gradient(self, *, copied: bool) -> Array:
+        """The gradient (N): the part that is always updated, and the touched rows of the rest; a copy if need be."""
         network = self.network
         if network.touched is None:
-            return network.gradient.copy()
+            return network.gradient.copy() if copied else network.gradient
         table = network.gradient[: self._start].reshape(network.layout.row_table)
         return np.concatenate([network.gradient[self._start :], table[network.touched].reshape(-1)])
 
-    def _set_gradient(self, total: Array) -> None:
-        """The reverse of `_gradient`."""
+    def _reduce(self, sums: list[Array]) -> None:
+        """Set the gradient to the sum of all shards, from those of this process' nodes (N each), as `_gradient`."""
         network = self.network
+        if network.touched is None:
+            self.over_processes(sums, network.gradient)
+            return
+        total = np.empty_like(sums[0])
+        self.over_processes(sums, total)
         dense = network.gradient.size - self._start
         network.gradient[self._start :] = total[:dense]
-        if network.touched is not None:
-            table = network.gradient[: self._start].reshape(network.layout.row_table)
-            table[network.touched] = total[dense:].reshape(-1, table.shape[1])
+        table = network.gradient[: self._start].reshape(network.layout.row_table)
+        table[network.touched] = total[dense:].reshape(-1, table.shape[1])
 
-    def over_processes(self, sums: list[Array]) -> Array:
-        """The sum of all shards (N), from those of this process' nodes (N each)."""
+    def over_processes(self, sums: list[Array], total: Array) -> None:
+        """Set total (N) to the sum of all shards, from those of this process' nodes (N each)."""
         processes, size = self.processes, len(sums[0])
         counts = np.diff([size * r // processes.size for r in range(processes.size + 1)]).tolist()
         slices: dict[Node, Array] = {}
@@ -128,6 +133,4 @@ class Reduction:
             mine = sums[min(turn, len(sums) - 1)]
             for rank, values in zip(senders, processes.spread(mine, counts, senders), strict=True):
                 slices[self.nodes[rank][turn]] = values
-        total = np.empty(size, sums[0].dtype)
         processes.collect(add_up(self.root, slices.get), counts, total)
-        return total
