@@ -215,7 +215,10 @@ def main() -> None:
     def part(name: str, what: str) -> float:
         return float(np.median([found[what] for found in times[name]]))
 
-    whole, half = part("1 process, 1 thread", "loss"), part("half the rows", "loss")
+    # Ratios within rounds, as the speed of the machine changes between them.
+    whole = part("1 process, 1 thread", "loss")
+    pairs = zip(times["half the rows"], times["1 process, 1 thread"], strict=True)
+    half = whole * float(np.median([some["loss"] / all_rows["loss"] for some, all_rows in pairs]))
     row = (whole - half) / (B - B // 2)
     seconds = np.median(exchanges, axis=0)
     sizes = np.array([4 << n for n in range(10, 23, 3)])
@@ -223,7 +226,8 @@ def main() -> None:
     here = max(intercept, 1e-6) / MESSAGES, 1 / slope  # two processes send a gradient's size each
     cost = Cost(whole - row * B, row, part("1 process, 1 thread", "update"), size, 2 * 4 * H)
     predicted = cost.step(1, B, *here), cost.step(2, B // 2, *here)
-    measured = part("1 process, 1 thread", "step"), part(both, "step")
+    alone = part("1 process, 1 thread", "step")
+    measured = alone, alone / over_rounds("1 process, 1 thread", both)
     print_table(
         f"The model on this machine: {here[0] * 1e6:.0f} µs a message, {here[1] / 1e9:.1f} GB/s",
         ["processes", "model, ms", "measured, ms", "error"],
