@@ -26,7 +26,7 @@ from charrnn.training.reduction import Node, Reduction, add_up
 CONFIGS = {
     "one-hot": ModelConfig(11, ("lstm",), 9, 0),
     "two layers": ModelConfig(11, ("gru", "lstm"), 9, 4),
-    "rows of a table": ModelConfig(6000, ("rnn",), 9, 4),
+    "rows of a table": ModelConfig(5000, ("rnn",), 9, 4),
 }
 
 
@@ -69,10 +69,11 @@ def windows(vocabulary: int) -> Batch:
     return Batch(ids[:-1], ids[1:], fresh=np.arange(10) % 3 == 0)
 
 
-def computed(config: ModelConfig, shards: int, rank: int = 0, size: int = 1) -> tuple[Any, ...]:
-    """Loss, gradient and state of a step."""
+def computed(config: ModelConfig, shards: int, size: int = 1) -> list[tuple[Any, ...]]:
+    """Loss, gradient, state and touched rows of a step on each of so many processes."""
     sent: dict[Any, Any] = {}
-    for _ in range(5):  # each time, more of what the processes send is known
+    found: list[tuple[Any, ...]] = []
+    for _ in range(4 if size > 1 else 1):  # each time, more of what the processes send is known
         model = LanguageModel(config)
         model.initialise(0)
         batch = windows(config.vocabulary_size)
@@ -84,7 +85,7 @@ def computed(config: ModelConfig, shards: int, rank: int = 0, size: int = 1) -> 
             own = Batch(batch.inputs, batch.targets, fresh=batch.fresh, state=state.copy())
             loss = Reduction(model, shards, group).loss(own, DropoutKey(0.3, 1, 2))
             found.append((loss, model.gradient.copy(), own.state, model.touched))
-    return found[rank]
+    return found
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -109,12 +110,11 @@ def test_the_shards_add_up_to_the_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("shards", [2, 3, 5, 8])
+@pytest.mark.parametrize("shards", [2, 3, 5])
 def test_processes_change_no_bit(name: str, shards: int) -> None:
-    (loss, gradient, _, touched) = computed(CONFIGS[name], shards)
+    [(loss, gradient, _, touched)] = computed(CONFIGS[name], shards)
     for size in range(2, shards + 1):
-        for rank in (0, size - 1):
-            other = computed(CONFIGS[name], shards, rank, size)
+        for other in computed(CONFIGS[name], shards, size):
             assert other[0] == loss
             np.testing.assert_array_equal(other[1], gradient)
             np.testing.assert_array_equal(other[3], touched)

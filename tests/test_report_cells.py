@@ -22,6 +22,8 @@ from charrnn.tasks.score_records import Line
 from tests.conftest import run_command, sentences
 from tests.test_corpora import agreement
 
+pytestmark = pytest.mark.slow
+
 
 def source_code(lines: int, seed: int = 0) -> str:
     """Lines of calls with quoted words, lists in brackets, comments and blocks, as a program has."""
