@@ -22,7 +22,7 @@ from charrnn.nn.parameters import Layout, require_unique
 from charrnn.nn.signal import Lookup, Signal
 from charrnn.runtime.arrays import Array, Ids, zeros
 from charrnn.runtime.threads import Job
-from charrnn.text.batch import Batch, Shard
+from charrnn.text.batch import Batch, Shard, shards_of
 
 ZEROED_AT_ONCE = 1 << 16  # elements of the gradient that one item of the zeroing job covers
 MOST_GATES = 1 << 24  # elements of the gates of all layers and steps that backward stores: 64 MB in float32 …
@@ -249,7 +249,7 @@ class Network:
             self.pack(backward=True)
             if self._table is not None:
                 self.touched = self.rows_read(batch)
-            shards = [slice(0, B)] if shard is None else [Shard(n, shard.total).rows(B) for n in range(shard.total)]
+            shards = [slice(0, B)] if shard is None else shards_of(B, shard.total)
             own = shards[0 if shard is None else shard.number]
             if batch.fresh is not None:
                 state[:, own][:, batch.fresh[own]] = 0

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from charrnn.report import page
 from charrnn.report.calibration import calibration
 from charrnn.report.page import Item, Section
-from charrnn.report.text import percent, visible
+from charrnn.report.text import by_support, percent, visible
 from charrnn.tasks import label_figures
 from charrnn.tasks.trained_classifier import TrainedClassifier
 from charrnn.text.packing import pack
@@ -21,7 +21,6 @@ MOST_LABELS = 25  # of the matrix
 WRONG = 12  # records that are most certain and wrong
 ATTENDED = 8  # records whose pooling is shown
 SHOWN = 300  # units of one
-SHARES = "precision", "recall", "f1"
 EXPLAINED = {
     "attention": "Attention weighs the state of every unit before they are added up: the darker, the larger its part.",
     "max": "Of every number, the pooling takes the largest over the text: the darker, the more come from there.",
@@ -85,16 +84,11 @@ def _matrix(model: TrainedClassifier, true: Ints, best: Ints) -> Item:
 def _by_label(model: TrainedClassifier, true: Ints, best: Ints) -> Item:
     """Precision, recall and F1."""
     found = label_figures.by_label(true.astype(np.int32), best.astype(np.int32), model.labels)
-    by_support = sorted(found.items(), key=lambda one: -one[1]["support"])[:100]
-    rows = [
-        (visible(label, 40), *(f"{100 * values[name]:.1f}" for name in SHARES), f"{values['support']:,}")
-        for label, values in by_support
-    ]
     return page.table(
         "By label",
         "Precision: of the records that were given the label, how many have it. Recall: of those that have it, how "
         "many were found; F1 is the harmonic mean of both, all in percent.",
-        ("label", "precision", "recall", "F1", "records"), rows,
+        ("label", "precision", "recall", "F1", "records"), by_support(found),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from charrnn.report import draw, page
 from charrnn.report.page import Item, Section
-from charrnn.report.text import percent, visible
+from charrnn.report.text import by_support, percent, visible
 from charrnn.tasks.label_figures import by_label
 from charrnn.tasks.tag_figures import TagFigures
 from charrnn.tasks.trained_tagger import Analysis, TrainedTagger
@@ -19,7 +19,6 @@ MOST_TOKENS = 60_000
 ERRORS = 25  # that are shown
 CONTEXT = 6  # tokens before and after
 CONFUSIONS = 12
-SHARES = "precision", "recall", "f1"
 
 Sentence = tuple[list[str], list[str]]
 
@@ -78,15 +77,11 @@ def _by_type(
         numbers = {label: n for n, label in enumerate(model.labels)}
         true = np.array([numbers.get(tag, -1) for _, tags in records for tag in tags], np.int32)
         spans = by_label(true, np.concatenate([one.best for one in analyses]), model.labels)
-    rows = [
-        (visible(name, 40), *(f"{100 * values[key]:.1f}" for key in SHARES), f"{values['support']:,}")
-        for name, values in sorted(spans.items(), key=lambda one: -one[1]["support"])[:100]
-    ]
     return page.table(
         "By type",
         "Precision: of those that were found, how many are right. Recall: of those that are there, how many were "
         "found; a span counts only if its first and last word and its type are right (all in percent).",
-        ("type", "precision", "recall", "F1", "there"), rows,
+        ("type", "precision", "recall", "F1", "there"), by_support(spans),
     )  # fmt: skip
 
 

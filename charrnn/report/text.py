@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 ELLIPSIS = " …"
 LONGEST = 300  # characters of one text, if nothing else is said
@@ -50,3 +52,15 @@ def percent(share: float) -> str:
 def number(value: float) -> str:
     """A number for people, with four significant digits."""
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def by_support(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows of a table: names, precision, recall and F1 in percent, and support, of which the largest come first."""
+    return [
+        (
+            visible(name, 40),
+            *(f"{100 * values[key]:.1f}" for key in ("precision", "recall", "f1")),
+            f"{values['support']:,}",
+        )
+        for name, values in sorted(found.items(), key=lambda one: -one[1]["support"])[:100]
+    ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.runtime.processes import ALONE, Processes
-from charrnn.text.batch import Shard
+from charrnn.text.batch import shards_of
 from charrnn.text.corpus import Part
 from charrnn.text.mapped import PAGES_BYTES, release_pages
 from charrnn.text.vocabulary import EOS
@@ -45,7 +45,7 @@ def evaluate(
     length = -(-tokens // streams) if tokens == total else tokens // streams
     starts = np.arange(streams) * (length if tokens == total else total // streams)
     ends = np.minimum(starts + length, total)
-    shares = [Shard(rank, processes.size).rows(streams) for rank in range(processes.size)]
+    shares = shards_of(streams, processes.size)
     sums = processes.map(lambda share: _log_prob_of_each(model, part, starts[share], ends[share]), shares)
     counted = int(np.maximum(ends - starts, 0).sum())
     loss = -float(np.concatenate(list(sums)).sum()) / counted

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.errors import NotFiniteError
 from charrnn.runtime.processes import ALONE, Processes
 from charrnn.tasks.translate_figures import output_errors
-from charrnn.text.batch import Shard
+from charrnn.text.batch import shards_of
 from charrnn.text.packing import spread
 from charrnn.text.pair_batches import evaluation_pairs, source_of
 from charrnn.text.pair_corpus import PairPart, most_units
@@ -82,7 +82,7 @@ def output_figures(
     from charrnn.models.decoding import decode
 
     limits = np.array([most_units(part.ratio, len(one.ids), labelled=part.labelled) for one in sources], np.int64)
-    shares = [Shard(rank, processes.size).rows(len(sources)) for rank in range(processes.size)]
+    shares = shards_of(len(sources), processes.size)
 
     def compute(share: slice) -> list[list[int]]:
         """The greedy outputs of some sources."""

@@ -22,6 +22,11 @@ class Shard(NamedTuple):
         return slice(B * self.number // self.total, B * (self.number + 1) // self.total)
 
 
+def shards_of(B: int, total: int) -> list[slice]:
+    """The rows of all parts of B rows, see `Shard`."""
+    return [Shard(number, total).rows(B) for number in range(total)]
+
+
 class Bags(NamedTuple):
     """Rows of a table for each of U words: those of word u are rows[bounds[u] : bounds[u + 1]].
 
