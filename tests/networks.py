@@ -37,12 +37,12 @@ CONFIGS = {
 }
 # Values of `bfloat16`: all kernels are compiled once more for it.
 PRECISIONS = [False, pytest.param(True, marks=pytest.mark.slow)]
-VARIANTS = ("lstm peepholes", "lstm rms norm")
+VARIANTS = ("lstm peepholes", "lstm rms norm", "mixed, both")
 
 
 def names(configs: Iterable[str]) -> list[Any]:
-    """Parameters of a test. With peepholes, or with normalisation, every kernel of the LSTM is compiled once more, for
-    each number type: these are slow; "mixed, both" has the two at once."""
+    """Parameters of a test. With peepholes, with normalisation and with both, every kernel of the LSTM is compiled once
+    more, for each number type: these are slow; "mixed" has peepholes."""
     return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(VARIANTS) else name for name in configs]
 
 

@@ -12,16 +12,16 @@ from charrnn import tasks
 from charrnn.errors import CharrnnError
 from tests import fuzz, task_mutations
 
+pytestmark = pytest.mark.slow  # the first of them compiles what every kind of network needs
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
-@pytest.mark.slow
 def test_what_strangers_send_is_refused_or_works() -> None:
     found = fuzz.fuzz(300, seed=0)
     assert {result for _, result in found} == {"refused", "works", "resumes"}
     assert {name for name, _ in found} == {mutation.__name__ for mutation in task_mutations.MUTATIONS}
 
 
-@pytest.mark.slow
 def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fuzzer is of use only if it notices."""
     file = tmp_path / "m"
@@ -58,8 +58,7 @@ def test_what_must_not_happen_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         *("char", "byte", "adaptive", "training", "finished", "labels", "labels by words", "labels training"),
         *("spans", "parts of speech", "tags training", "numbers", "numbers by date", "numbers training"),
-        *("styles", "pairs training"),
-        pytest.param("pairs", marks=pytest.mark.slow),  # compiles a decoder of GRU layers
+        *("styles", "pairs", "pairs training"),
     ],
 )
 def test_weights_that_overflow_end_in_one_error(kind: str, tmp_path: Path) -> None:
