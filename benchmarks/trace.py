@@ -5,7 +5,8 @@
 Every call of a function of the package is traced, compiled kernels included. `files` are those that were entered, and
 `changes` counts how often a call was in another file than the call before it. Indented are the calls that a call makes.
 A step is what is computed: the batch, the loss with its gradient, the gradient's norm and the update of the weights. It
-is shown once more with what the loop does around it: deferred signals, learning rate, means for the display.
+is shown once more with what the loop does around it: deferred signals, learning rate, means for the display. Of Muon it
+is one of those between two renewals of its inverse root.
 """
 
 from __future__ import annotations
@@ -127,13 +128,19 @@ def scored_line() -> list[Call]:
 
 
 def main() -> None:
-    """Print the three paths."""
+    """Print the paths."""
     parser = argparse.ArgumentParser(description="The path of a training step and of a scored line through the files.")
     parser.add_argument("--calls", action="store_true", help="list every call")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         step, whole = training_step(Path(folder))
-    traces = {"training step": step, "training step with the loop around it": whole, "scored line": scored_line()}
+        plain, _ = training_step(Path(folder), optimizer="adamw")
+    traces = {
+        "training step with AdamW": plain,
+        "training step with Muon": step,
+        "the same with the loop around it": whole,
+        "scored line": scored_line(),
+    }
     for title, calls in traces.items():
         print(
             f"{title}: {len(files(calls))} files, {changes(calls)} changes of file, {len(upward(calls))} calls upward"

@@ -17,7 +17,8 @@ CELLS = {"lstm": "charrnn.nn.lstm", "gru": "charrnn.nn.gru", "rnn": "charrnn.nn.
 RESET_GATES = ("after", "before", "none")
 ACTIVATIONS = ("tanh", "relu")
 UNITS = ("char", "word", "byte")
-OPTIMIZERS = ("adamw", "adam", "rmsprop", "adagrad", "sgd")
+OPTIMIZERS = ("muon", "adamw", "adam", "rmsprop", "adagrad", "sgd")  # the first is the default
+DECOUPLED = ("muon", "adamw")  # whose weight decay does not act through the gradient
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
 MAX_SEED = 2**63 - 1
@@ -206,7 +207,7 @@ class TrainingConfig:
         shown="by optimizer",
         names=("lr", "learning_rate"),
     )
-    optimizer: str = setting("adamw", help="Optimiser.", group=OPTIMISATION, choices=OPTIMIZERS)
+    optimizer: str = setting(OPTIMIZERS[0], help="Optimiser.", group=OPTIMISATION, choices=OPTIMIZERS)
     momentum: float = setting(0.9, help="Momentum of sgd.", group=OPTIMISATION, low=0, high=0.999999)
     schedule: str = setting(
         "cosine",
@@ -232,10 +233,10 @@ class TrainingConfig:
     )
     weight_decay: float = setting(
         0.0,
-        help="Weight decay of matrices; decoupled with adamw, else an L2 penalty.",
+        help="Weight decay of matrices; decoupled with muon and adamw, else an L2 penalty.",
         group=REGULARISATION,
         low=0,
-        shown="0.1 with adamw, else 0",
+        shown="0.1 with muon and adamw, else 0",
     )
     clip_norm: float = setting(
         0.0, help="Gradient clipping by norm; 0 is no limit.", group=REGULARISATION, low=0, shown="1"

@@ -210,7 +210,7 @@ HUGE = 10**29
     [
         (
             "train text.txt --hidden-size 1000000000",
-            "training 4e+18 parameters on 1 x 32 units at a time needs about 1.8e+11 GB",
+            "training 4e+18 parameters on 1 x 32 units at a time needs about 2.2e+11 GB",
         ),
         (f"train text.txt --hidden-size {HUGE} --dry-run", "GB are free; lower --hidden-size"),
         (f"train text.txt --embedding-size {HUGE}", "GB are free; lower --hidden-size, --embedding-size"),

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text import EOS, Batches, batches, shuffle
-from charrnn.text.batches import random_resets
-from charrnn.text.bounds import IdBound, bound_of
+from charrnn.text.batches import IdBound, bound_of, random_resets
 from charrnn.text.shuffle import LineShuffle, run_starts
 
 

@@ -134,3 +134,46 @@ def sgd(
             speed = momentum * m[i] + g
             m[i] = speed
             p[i] -= rate * speed
+
+
+@kernel
+def look_ahead(
+    gradient: Array, momentum: Array, ahead: Array, scale: float, limit: float, beta: float, first: int, last: int
+) -> None:
+    """M += (1 - β) (G - M), and what it will be with the same gradient once more: rows from `first` to `last`.
+
+    gradient, momentum and ahead are (m, n); `beta` is given as 1 - β.
+    """
+    for row in range(first, last):
+        dp, m, u = gradient[row], momentum[row], ahead[row]
+        for i in range(dp.size):
+            g = min(max(dp[i] * scale, -limit), limit)
+            mean = m[i] + beta * (g - m[i])
+            m[i] = mean
+            u[i] = mean + beta * (g - mean)
+
+
+@kernel
+def subtract_columns(
+    parameters: Array, direction: Array, scales: Array, size: float, shrink: float, width: int, first: int, last: int
+) -> None:
+    """W = shrink W - size D, where D is O with the root mean square of each column made 1, or 0 where O is.
+
+    W and O (k, N); scales (N) is memory for the factors of the columns. They are taken in panels of `width`: those
+    from `first` to `last`.
+    """
+    k, N = direction.shape
+    for panel in range(first, last):
+        begin, end = panel * width, min((panel + 1) * width, N)
+        factor = scales[begin:end]
+        factor[:] = 0
+        for row in range(k):
+            o = direction[row, begin:end]
+            for i in range(o.size):
+                factor[i] += o[i] * o[i]
+        for i in range(factor.size):
+            factor[i] = size / np.sqrt(factor[i] / k) if factor[i] > 0 else 0
+        for row in range(k):
+            p, o = parameters[row, begin:end], direction[row, begin:end]
+            for i in range(o.size):
+                p[i] = p[i] * shrink - o[i] * factor[i]

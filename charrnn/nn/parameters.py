@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
@@ -39,7 +40,8 @@ class Parameter:
     `init` gives its initial values. `decay`: weight decay applies to it. `torch_name` is the name of its tensor in a
     checkpoint, PyTorch's if PyTorch has the function; `transposed`: the tensor is the transpose. If the parameter is
     only a part of its tensor, `stored` says which. `second` is PyTorch's redundant second bias: written as zeros, added
-    when it is read. `by_row`: a step of training updates only the rows that its window reads.
+    when it is read. `by_row`: a step of training updates only the rows that its window reads. `matrix`: Muon takes it
+    for a linear map, from rows to columns, that all steps use whole.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Parameter:
     stored: Stored | None = None
     second: Stored | None = None
     by_row: bool = False
+    matrix: bool = False
 
     @property
     def place(self) -> Stored:
@@ -83,9 +86,9 @@ class Layout:
         """How many numbers training keeps of the parameters.
 
         They, their gradient and two moments of it; the last good ones with their moments; packed weights, forward and
-        transposed; as tensors of a checkpoint, the best ones and those being written.
+        transposed; at most three as large of Muon; as tensors of a checkpoint, the best ones and those being written.
         """
-        return 9 * self.size + 2 * sum(prod(shape) for shape in self.tensor_shapes().values())
+        return 12 * self.size + 2 * sum(prod(shape) for shape in self.tensor_shapes().values())
 
     @property
     def row_table(self) -> Shape | None:
@@ -107,6 +110,14 @@ class Layout:
                 ranges.append((begin, stop, parameter.decay))
             start = stop
         return ranges
+
+    @property
+    def matrices(self) -> list[tuple[int, tuple[int, int]]]:
+        """Where each parameter that is a `matrix` starts, and its shape."""
+        starts = accumulate((prod(parameter.shape) for parameter in self.parameters), initial=0)
+        return [
+            (start, (p.shape[0], p.shape[1])) for start, p in zip(starts, self.parameters, strict=False) if p.matrix
+        ]
 
     @cached_property
     def digest(self) -> str:

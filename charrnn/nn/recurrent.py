@@ -99,6 +99,7 @@ class RecurrentLayer(Block):
         return Parameter(
             f"{self.name}.{kind}", shape, init, decay, self.torch_name(stored_kind),
             transposed=kind.startswith("weight"), second=second, by_row=by_row,
+            matrix=kind == "weight_hh" or (kind == "weight_ih" and not (by_row or self.one_hot)),
         )  # fmt: skip
 
     def parameters(self) -> list[Parameter]:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.config import TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
+from charrnn.config import DECOUPLED, OPTIMIZERS, TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.models.language import gate_columns, parameter_layout
 from charrnn.models.network import rows_per_group
@@ -42,7 +42,7 @@ EMBEDDING = 64  # for characters and bytes
 FULL_SOFTMAX = 8000  # the largest vocabulary with a full softmax
 CUTOFFS = (2000, 10_000, 40_000)
 NARROWEST_TAIL = 4  # the least width of a cluster of the adaptive softmax
-LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}  # of optimisers other than Adam
+LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}  # of optimisers other than Muon and Adam
 PATIENCE = 6
 WEIGHT_DECAY = 0.1  # of AdamW
 WORD_LAYERS = 2
@@ -169,13 +169,13 @@ def resolve_training(
     Raises UsageError for given options that are not valid.
     """
     scale, words = scale_of(tokens), text.unit == "word"
-    optimizer = given.get("optimizer", "adamw")
+    optimizer = given.get("optimizer", OPTIMIZERS[0])
     unlimited = not any(given.get(budget) for budget in BUDGETS)
     chosen: dict[str, Any] = {
         "batch_size": scale.batch_size,
         "seq_length": 35 if words else scale.seq_length,
         "learning_rate": LEARNING_RATES.get(optimizer, scale.learning_rate),
-        "weight_decay": WEIGHT_DECAY if optimizer == "adamw" else 0.0,
+        "weight_decay": WEIGHT_DECAY if optimizer in DECOUPLED else 0.0,
         "clip_norm": 1.0,
         "warmup": 100,
         "seed": SEED,

@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from charrnn.config import TrainingConfig
+from charrnn.config import DECOUPLED, OPTIMIZERS, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.runtime.precision import resolve_precision
 from charrnn.task_config import RecordsConfig
 from charrnn.tasks.language_defaults import LEARNING_RATES, SEED, VAL_FRACTION, WEIGHT_DECAY, resolve_cells
 from charrnn.training.options import BUDGETS, Options, given_fields, limited_by_time
-
-ADAM = ("adamw", "adam")
 
 
 def records(given: Options) -> RecordsConfig:
@@ -33,19 +31,19 @@ def resolve_training(
     given: Options, *, learning_rate: float, budget: Mapping[str, Any], weight_decay: float = WEIGHT_DECAY,
     **chosen: Any,
 ) -> TrainingConfig:  # fmt: skip
-    """Given options, else `chosen`, else what all these tasks have; `learning_rate` is that of Adam, with and without
-    weight decay; `budget` counts where none or only a time is given.
+    """Given options, else `chosen`, else what all these tasks have; `learning_rate` is that of Muon and Adam; `budget`
+    counts where none or only a time is given.
 
     Raises:
         UsageError: an option is not valid, or is for texts that are cut into windows.
     """
     if "seq_length" in given:
         raise UsageError("`seq_length` is for language models: records are read whole; leave it out")
-    optimizer = given.get("optimizer", "adamw")
+    optimizer = given.get("optimizer", OPTIMIZERS[0])
     common: dict[str, Any] = {
         "seq_length": 1,
-        "learning_rate": learning_rate if optimizer in ADAM else LEARNING_RATES.get(optimizer, 3e-3),
-        "weight_decay": weight_decay if optimizer == "adamw" else 0.0,
+        "learning_rate": LEARNING_RATES.get(optimizer, learning_rate),
+        "weight_decay": weight_decay if optimizer in DECOUPLED else 0.0,
         "clip_norm": 1.0,
         "warmup": 100,
         "seed": SEED,

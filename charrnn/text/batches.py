@@ -7,13 +7,15 @@ doi:10.1162/neco.1990.2.4.490: the hidden state goes on from window to window, t
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from charrnn.errors import CharrnnError
 from charrnn.text.batch import Batch
-from charrnn.text.bounds import IdBound
 from charrnn.text.mapped import FAULT_BYTES, PAGES_BYTES, release_pages
 from charrnn.text.shuffle import Ids, LineShuffle, keyed_bytes
 from charrnn.text.vocabulary import EOS
@@ -32,6 +34,27 @@ def random_resets(seed: int, step: int, streams: int) -> NDArray[np.bool_]:
 def window_shape(tokens: int, batch_size: int, seq_length: int) -> tuple[int, int]:
     """Streams and steps (B, T) of a window; fewer than requested if there are fewer `tokens` in all."""
     return min(batch_size, max(1, tokens // seq_length)), min(seq_length, tokens)
+
+
+@dataclass(frozen=True)
+class IdBound:
+    """Ids must be below `size`, that of the vocabulary. They were read from files in `folder`, a cache."""
+
+    size: int
+    folder: Path
+
+    def require(self, ids: NDArray[Any]) -> None:
+        """Raise `CharrnnError` if one of `ids`, an unsigned array of any shape, is not below `size`."""
+        if ids.size and (highest := int(ids.max())) >= self.size:
+            raise CharrnnError(
+                f"the encoded corpus in {self.folder} is damaged: it has the id {highest}, and the vocabulary has "
+                f"{self.size:,} units; remove that folder and try again"
+            )
+
+
+def bound_of(dtype: DTypeLike, size: int, folder: Path) -> IdBound | None:
+    """The bound for ids of an unsigned integer type; None if no number of that type can exceed it."""
+    return None if np.iinfo(np.dtype(dtype)).max < size else IdBound(size, folder)
 
 
 class Batches:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from charrnn.config import TextConfig
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.runtime.lock import try_lock
-from charrnn.text.bounds import IdBound, bound_of
+from charrnn.text.batches import IdBound, bound_of
 from charrnn.text.encoding import EncodedPart, encode_sources
 from charrnn.text.reader import STDIN, Source
 from charrnn.text.vocabulary import EOS, Vocabulary

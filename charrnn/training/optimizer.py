@@ -1,5 +1,6 @@
 """Gradient clipping and the update rules of the optimisers, over one flat parameter vector.
 
+- Muon: see `muon.py`; AdamW for what is not a matrix.
 - Adam: Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
 - AdamW: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2.
 - RMSprop: Tieleman and Hinton 2012, Neural networks for machine learning, lecture 6.5.
@@ -14,7 +15,7 @@ Constants and equations are those of `torch.optim`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -25,8 +26,10 @@ from charrnn.kernels import inputs
 from charrnn.kernels import optimizers as kernels
 from charrnn.runtime.arrays import Array, Ids
 from charrnn.runtime.threads import Job, ThreadPool
+from charrnn.training.muon import Matrices, Muon
 
 MOMENTS = {
+    "muon": ("first", "second"),
     "adamw": ("first", "second"),
     "adam": ("first", "second"),
     "rmsprop": ("second",),
@@ -44,19 +47,31 @@ Segments = Sequence[tuple[int, int, bool]]  # start, stop, whether weight decay 
 Rule = tuple[Callable[..., None], tuple[Any, ...], tuple[Any, ...]]  # kernel, its scalars with and without weight decay
 
 
+def without(segments: Segments, matrices: Matrices) -> Iterator[tuple[int, int, bool]]:
+    """The segments without the numbers of the matrices, which are in the order of the vector."""
+    for start, stop, decays in segments:
+        for first, shape in matrices:
+            if start <= first < stop:
+                if start < first:
+                    yield start, first, decays
+                start = first + prod(shape)
+        if start < stop:
+            yield start, stop, decays
+
+
 class Optimizer:
     """Updates `parameters` (N,) in place. Its state is `moments`, arrays (N,) by name, and `updates`, their number.
 
     `table` is the shape (V, E) of an embedding at the start of the vector that is updated by row: only rows with a
-    gradient change, moments and weight decay of the others are skipped (lazy, as in `torch.optim.SparseAdam`). `pool`:
-    the threads, only the calling one without.
+    gradient change, moments and weight decay of the others are skipped (lazy, as in `torch.optim.SparseAdam`).
+    `matrices` are what Muon updates by its own rule. `pool`: the threads, only the calling one without.
 
     The result has the same bits for any number of threads: sums are over fixed blocks, the rest is elementwise.
     """
 
     def __init__(
         self, config: TrainingConfig, parameters: Array, segments: Segments, *,
-        pool: ThreadPool | None = None, table: tuple[int, ...] | None = None,
+        pool: ThreadPool | None = None, table: tuple[int, ...] | None = None, matrices: Matrices = (),
     ) -> None:  # fmt: skip
         self.config = config
         self.parameters = parameters
@@ -65,6 +80,11 @@ class Optimizer:
         self.table = (0, 0) if table is None else table
         self._start = prod(self.table)  # of the dense part, always updated as a whole
         self._sums = np.zeros(-(-parameters.size // kernels.BLOCK))
+        self._pool = ThreadPool(1) if pool is None else pool
+        self._muon = None
+        if config.optimizer == "muon" and matrices:
+            self._muon = Muon(parameters, self.moments["first"], matrices, self._pool)
+            segments = list(without(segments, matrices))
         # Each with views of its parameters and moments.
         self._chunks = [
             (part, decays, parameters[part], tuple(moment[part] for moment in self.moments.values()))
@@ -73,7 +93,13 @@ class Optimizer:
             for part in [slice(start, min(start + CHUNK, stop))]
         ]
         self._rows: Array = np.empty((2 + len(self.moments), 0), parameters.dtype)
-        self._pool = ThreadPool(1) if pool is None else pool
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays of its state, not copies, by their names in a checkpoint."""
+        arrays = {f"moment.{name}": moment for name, moment in self.moments.items()}
+        if self._muon is not None:
+            arrays["moment.roots"] = self._muon.roots
+        return arrays
 
     def gradient_norm(self, gradient: Array, rows: Ids | None = None) -> float:
         """Euclidean norm of `gradient` (N,), accumulated in float64; not finite if and only if an element is not.
@@ -120,6 +146,8 @@ class Optimizer:
                 kernel(parameters, gradient[part], *moments, *(decayed if decays else plain))
 
         self._pool.run([Job(len(chunks), CHUNK, work)], least=THREADED)
+        if self._muon is not None:
+            self._muon.update(gradient, scale, limit, learning_rate, config.weight_decay, self.updates)
         if rows is not None:
             updated = [self.parameters, *self.moments.values()]
             p, g, *own = self._take_rows([self.parameters, gradient, *self.moments.values()], rows)
@@ -134,7 +162,7 @@ class Optimizer:
         shared = (scalar(scale), scalar(limit))
         l2, none = scalar(config.weight_decay), scalar(0)
         rest: tuple[Any, ...]
-        if config.optimizer in ("adamw", "adam"):
+        if config.optimizer in ("muon", "adamw", "adam"):
             step = scalar(rate / (1 - BETA1**self.updates))
             root = scalar(1 / math.sqrt(1 - BETA2**self.updates))
             rest = (step, scalar(1 - BETA1), scalar(1 - BETA2), root, scalar(ADAM_EPSILON))

@@ -142,7 +142,8 @@ class Learner:
         self.reduction = Reduction(network, config.shards, processes)
         layout = network.layout
         self.optimizer = Optimizer(
-            config, network.parameters, layout.segments, pool=network.context.pool, table=layout.row_table
+            config, network.parameters, layout.segments, pool=network.context.pool, table=layout.row_table,
+            matrices=layout.matrices,
         )  # fmt: skip
         self.carried = network.zero_state(batch_size)
 
@@ -155,8 +156,7 @@ class Learner:
 
     def arrays(self) -> Arrays:
         """The arrays of the state, not copies, by their names in a checkpoint."""
-        moments = {f"moment.{name}": moment for name, moment in self.optimizer.moments.items()}
-        return {"parameters": self.network.parameters, "carried": self.carried, **moments}
+        return {"parameters": self.network.parameters, "carried": self.carried, **self.optimizer.arrays()}
 
     def copy(self) -> Arrays:
         """Copies of the arrays, for `restore`; the number of updates, `optimizer.updates`, is not among them."""
