@@ -27,7 +27,7 @@ help:
 	@echo "make types        check types with mypy"
 	@echo "make wheel-check  build the wheel and try it outside this folder"
 	@echo "make checkpoint   train the models checkpoints/demo*.safetensors again"
-	@echo "make options-page write docs/options.md and docs/charrnn.1 again"
+	@echo "make options-page write docs/options.md, docs/charrnn.1 and docs/completions again"
 	@echo "make clean        remove .venv, .venv-peers and what the tools leave behind (models in checkpoints/ stay)"
 
 # Learns one model, and ends with a picture of the tasks: a command and its result each. make prints the commands.
@@ -97,10 +97,11 @@ checkpoint: $(VENV)/.installed
 	$(BIN)/charrnn sample -c checkpoints/demo.safetensors --count 10
 	$(BIN)/charrnn predict -c checkpoints/demo-dates.safetensors "the 21st of March, 1987"
 
-# The page of all options and the man page, from the options.
+# The page of all options and the man page, from the options; the files for shells.
 options-page: $(VENV)/.installed
 	$(BIN)/python -m charrnn.cli.options_page docs/options.md
 	$(BIN)/python -m charrnn.cli.man_page docs/charrnn.1
+	$(BIN)/python -m charrnn.cli.completions docs/completions
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist charrnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from charrnn.cli.completions import FILES, completion
 from tests.test_cli_process import POSIX, run_python
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "completions"
 
 # Runs a command; says so on standard error where that took the compiler.
 LIGHT = """
@@ -56,3 +62,24 @@ def test_completion_is_shown_and_installed(shell: str, tmp_path: Path, monkeypat
     assert (installed.returncode, installed.stderr) == (0, b"")
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert any(shown.stdout.strip() in content for content in files)
+    assert (FOLDER / FILES[shell]).read_bytes().startswith(shown.stdout.strip())
+
+
+@pytest.mark.parametrize("shell", FILES)
+def test_the_files_are_up_to_date(shell: str) -> None:
+    assert (FOLDER / FILES[shell]).read_text(encoding="utf-8") == completion(shell), "make options-page writes it again"
+    assert {path.name for path in FOLDER.iterdir()} == set(FILES.values())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="needs bash")
+def test_bash_completes_by_the_file(tmp_path: Path) -> None:
+    program = tmp_path / "charrnn"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charrnn "$@"\n')
+    program.chmod(0o755)
+    typed = 'COMP_WORDS=(charrnn score --form) COMP_CWORD=2; _charrnn_completion charrnn; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f'source "$0"; {typed}', str(FOLDER / FILES["bash"])],
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("--format\n", "")

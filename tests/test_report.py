@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from charrnn import checkpoint as ckpt
+from charrnn.report import draw
+from charrnn.report.page import short
 from tests.browser import AA, CHROMIUM, look
 from tests.conftest import run_command
 from tests.reports import ATTACKS, assert_harmless, corpora, report, train
@@ -166,6 +169,27 @@ def test_the_same_bytes_again(files: dict[str, tuple[Path, Path]], tmp_path: Pat
     model, corpus = files["tag"]
     first, second = (report(model, tmp_path / name, "-i", corpus).read_bytes() for name in ("a.html", "b.html"))
     assert first == second
+
+
+def test_lists_of_short_lines_print_in_columns() -> None:
+    names = "Utahraptor\n" * 8
+    assert short([[names]])
+    assert short([(unit, 1, "said of it") for unit in names])
+    assert not short([["a few\nlines"]])
+    assert not short([[names + "a line that is too long for a column"]])
+
+
+def test_names_of_axes_are_inside_the_drawing() -> None:
+    """Also beside ticks with many digits, of which the first layout knows nothing."""
+    drawing = draw.lines([("held-out", range(20), [-7.5 + 0.001 * (n % 9) for n in range(20)])], "step", "loss")
+    left, _, width, _ = map(float, re.findall(r'viewBox="([^"]*)"', drawing)[0].split())
+    place = re.search(r'x="([-.0-9]+)"[^>]*rotate\(-90[^>]*>loss<', drawing)
+    assert place
+    assert left + 9 < float(place[1]) < width  # the text is 10.5 high, and ends there
+
+
+def test_bars_of_nothing_stand_on_the_axis() -> None:
+    assert "-0.0" not in re.sub(r"<(path|g|use|clipPath)[^>]*>", "", draw.bars(["a", "b"], [0, 0], "x", "y", level=0))
 
 
 @pytest.mark.peers

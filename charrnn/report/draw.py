@@ -23,10 +23,12 @@ from charrnn.report.text import visible
 SIZE = 4.9, 2.9  # inches
 MOST_POINTS = 1500  # of a line
 LARGEST = 1e100  # number that is drawn
-_INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
+_INK, _MUTED, _LINE, _CARD = "#010101", "#020202", "#030303", "#080808"
 _COLOURS = "#040404", "#050505", "#060606", "#070707"
 # The colours of a drawing are names: no drawing has others.
-_NAMES = {_INK: "ink", _MUTED: "muted", _LINE: "line"} | {colour: f"c{n}" for n, colour in enumerate(_COLOURS, 1)}
+_NAMES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _CARD: "card"} | {
+    colour: f"c{n}" for n, colour in enumerate(_COLOURS, 1)
+}
 _VARIABLE = "-" * 2  # what the name of a variable of CSS begins with
 _STYLES = "solid", "dashed", "dashdot", "dotted"  # beside colours, for those who do not see them
 _SETTINGS = {
@@ -34,7 +36,8 @@ _SETTINGS = {
     "axes.edgecolor": _MUTED,
     "axes.labelcolor": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "text.color": _INK, "axes.grid": True,
     "grid.color": _LINE, "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.spines.top": False,
-    "axes.spines.right": False, "legend.frameon": False, "axes.formatter.useoffset": False, "axes.unicode_minus": False,
+    "axes.spines.right": False, "legend.facecolor": _CARD, "legend.edgecolor": "none",
+    "axes.formatter.useoffset": False, "axes.unicode_minus": False,
     "path.simplify": True, "axes.formatter.use_mathtext": False,
 }  # fmt: skip
 _lock = threading.Lock()  # matplotlib's settings are those of the process
@@ -80,6 +83,8 @@ def bars(names: Sequence[str], values: ArrayLike, x: str, y: str, *, level: floa
         if sum(map(len, shown[::step])) > 46:
             axes.tick_params(axis="x", rotation=35)
         axes.set_xlim(-0.6, max(len(names), 4) - 0.4)
+        if not np.any(values):
+            axes.set_ylim(0, 1)  # not a scale around nothing
         axes.grid(axis="x", visible=False)
         if level is not None:
             axes.axhline(level, color=_COLOURS[1], linestyle="dashed", linewidth=1.2)
@@ -138,7 +143,8 @@ def _svg(paint: Callable[[Any], None], x: str, y: str) -> str:
         axes.set_xlabel(visible(x, 60))
         axes.set_ylabel(visible(y, 60))
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        # Tight: the layout may have measured ticks that are not those drawn, and cut off the name of an axis.
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing, bbox_inches="tight")
     return _inline(buffer.getvalue(), f"{visible(y, 60)} by {visible(x, 60)}")
 
 

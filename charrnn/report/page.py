@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 HEATS = 8  # steps of the scale of colours
+SHORT, SOME = 24, 8  # characters of a line, and lines of a text, that print side by side in columns
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,12 @@ def runs(characters: Sequence[str], values: Sequence[float]) -> list[tuple[str, 
     return found
 
 
+def short(pieces: Iterable[Sequence[Any]]) -> bool:
+    """Whether a text, whose pieces come first in each of `pieces`, has many lines, none of them long."""
+    lines = "".join(piece[0] for piece in pieces).splitlines()
+    return len(lines) >= SOME and max(map(len, lines)) <= SHORT
+
+
 def render(title: str, subtitle: str, sections: Iterable[Section]) -> str:
     """The page. Raises ModuleNotFoundError without jinja2."""
     import jinja2
@@ -108,7 +115,7 @@ def render(title: str, subtitle: str, sections: Iterable[Section]) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["drawing"] = Markup
+    environment.filters.update(drawing=Markup, short=short)
     text: str = environment.from_string(files["page.html"]).render(
         title=title, subtitle=subtitle, sections=list(sections), digest=digest, heats=HEATS,
         style=Markup(files["style.css"]), script=Markup(files["script.js"]),
