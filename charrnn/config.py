@@ -17,7 +17,7 @@ CELLS = {"lstm": "charrnn.nn.lstm", "gru": "charrnn.nn.gru", "rnn": "charrnn.nn.
 RESET_GATES = ("after", "before", "none")
 ACTIVATIONS = ("tanh", "relu")
 UNITS = ("char", "word", "byte")
-OPTIMIZERS = ("muon", "adamw", "adam", "rmsprop", "adagrad", "sgd")  # the first is the default
+OPTIMIZERS = ("muon", "adamw", "adam", "rmsprop", "adagrad", "sgd")
 DECOUPLED = ("muon", "adamw")  # whose weight decay does not act through the gradient
 SCHEDULES = ("cosine", "linear", "constant", "plateau")
 MAX_LAYERS = 1000
@@ -207,7 +207,9 @@ class TrainingConfig:
         shown="by optimizer",
         names=("lr", "learning_rate"),
     )
-    optimizer: str = setting(OPTIMIZERS[0], help="Optimiser.", group=OPTIMISATION, choices=OPTIMIZERS)
+    optimizer: str = setting(
+        "adamw", help="Optimiser.", group=OPTIMISATION, choices=OPTIMIZERS, shown="muon for language models, else adamw"
+    )
     momentum: float = setting(0.9, help="Momentum of sgd.", group=OPTIMISATION, low=0, high=0.999999)
     schedule: str = setting(
         "cosine",

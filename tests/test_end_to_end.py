@@ -101,7 +101,7 @@ NETWORKS = [
 
 @pytest.mark.parametrize("options", NETWORKS)
 def test_score_agrees_with_the_equations(corpus: Path, options: str) -> None:
-    train(corpus, "model.safetensors", *shlex.split(options), "--steps", "25", "--lr", "0.02")
+    train(corpus, "model.safetensors", *shlex.split(options), "--steps", "40", "--lr", "0.02")
     heldout = Path("heldout.txt")
     heldout.write_text(sentences(30, seed=1) + "and no end", encoding="utf-8")
     found = summary("model.safetensors", "--stream", "-i", heldout)

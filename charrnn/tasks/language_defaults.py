@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.config import DECOUPLED, OPTIMIZERS, TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
+from charrnn.config import DECOUPLED, TAIL_DIVISOR, ModelConfig, TextConfig, TrainingConfig
 from charrnn.errors import UsageError
 from charrnn.models.language import gate_columns, parameter_layout
 from charrnn.models.network import rows_per_group
@@ -42,18 +42,20 @@ EMBEDDING = 64  # for characters and bytes
 FULL_SOFTMAX = 8000  # the largest vocabulary with a full softmax
 CUTOFFS = (2000, 10_000, 40_000)
 NARROWEST_TAIL = 4  # the least width of a cluster of the adaptive softmax
-LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}  # of optimisers other than Muon and Adam
+LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}
+MUON_RATE, ADAM_RATE = 8e-3, 6e-3
+OPTIMIZER = "muon"
 PATIENCE = 6
-WEIGHT_DECAY = 0.1  # of AdamW
+WEIGHT_DECAY = 0.1  # of Muon and AdamW
 WORD_LAYERS = 2
 WORD_DROPOUT = 0.2  # more than for characters
 # More epochs need more dropout: a number of epochs, and the dropout of runs with fewer.
-DROPOUT = ((2, 0.0), (6, 0.05), (10, 0.1), (15, 0.2), (30, 0.3), (math.inf, 0.5))
+DROPOUT = ((2, 0.0), (4, 0.05), (6, 0.1), (10, 0.2), (14, 0.3), (20, 0.4), (math.inf, 0.5))
 TOKENS_PER_WEIGHT = 12  # that a run under a time limit should read for each recurrent weight
 # Even where there is time for more: a network with more recurrent weights for each token of the corpus, or trained for
 # more epochs, memorises the corpus.
 WEIGHTS_PER_TOKEN, WEIGHTS_PER_WORD = 1.0, 4.0
-MOST_PASSES = 15
+MOST_PASSES = 10
 TRAINING_COST = 6  # operations for each weight and token: a multiplication and an addition forward, twice that back
 NARROWEST, WIDEST, SIZE_STEP = 128, 1024, 64  # hidden sizes that a time limit leads to
 
@@ -64,18 +66,17 @@ class Scale:
 
     below: float
     hidden_size: int
-    learning_rate: float
     batch_size: int
     seq_length: int
     epochs: float
 
 
 SCALES = (
-    Scale(100_000, 128, 3e-3, 16, 32, 40),
-    Scale(250_000, 256, 3e-3, 32, 64, 20),
-    Scale(500_000, 256, 6e-3, 32, 64, 20),
-    Scale(3_000_000, 512, 6e-3, 32, 64, 15),
-    Scale(math.inf, 512, 6e-3, 64, 64, 3),
+    Scale(100_000, 128, 16, 32, 20),
+    Scale(250_000, 256, 32, 64, 14),
+    Scale(500_000, 256, 32, 64, 14),
+    Scale(3_000_000, 512, 32, 64, 10),
+    Scale(math.inf, 512, 64, 64, 3),
 )
 SMALL = SCALES[:2]  # corpora whose network does not grow with a time limit
 MEMORY_SHARE = 0.8  # of the free memory that default sizes may take
@@ -169,12 +170,13 @@ def resolve_training(
     Raises UsageError for given options that are not valid.
     """
     scale, words = scale_of(tokens), text.unit == "word"
-    optimizer = given.get("optimizer", OPTIMIZERS[0])
+    optimizer = given.get("optimizer", OPTIMIZER)
     unlimited = not any(given.get(budget) for budget in BUDGETS)
     chosen: dict[str, Any] = {
+        "optimizer": optimizer,
         "batch_size": scale.batch_size,
         "seq_length": 35 if words else scale.seq_length,
-        "learning_rate": LEARNING_RATES.get(optimizer, scale.learning_rate),
+        "learning_rate": LEARNING_RATES.get(optimizer, MUON_RATE if optimizer == "muon" else ADAM_RATE),
         "weight_decay": WEIGHT_DECAY if optimizer in DECOUPLED else 0.0,
         "clip_norm": 1.0,
         "warmup": 100,

@@ -32,7 +32,7 @@ from charrnn.runtime.arrays import Array
 from charrnn.runtime.threads import WORTH_THREADS, Job, ThreadPool
 
 MOMENTUM = 0.9  # β
-UPDATE_SIZE = 0.4  # s: Adam's updates are about as large
+UPDATE_SIZE = 0.3  # s: Adam's updates are about as large
 RENEWAL = 8  # updates from one inverse root to the next
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5

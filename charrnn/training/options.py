@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from charrnn.config import OPTIMIZERS
 from charrnn.errors import UsageError
 
 BUDGETS = ("epochs", "steps", "max_time")
@@ -36,9 +35,8 @@ def require_known(given: Options, settings: Iterable[type[Any]], task: str) -> N
 
 def require_effect(given: Options, recorded: Options, val: str | None) -> None:
     """Raise UsageError for a given option that has no effect; `recorded` are the options of a run to resume."""
-    optimizer = recorded.get("optimizer", given.get("optimizer", OPTIMIZERS[0]))
-    if "momentum" in given and optimizer != "sgd":
-        raise UsageError(f"`momentum` is for `optimizer` sgd, and `optimizer` is {optimizer}; leave it out")
+    if "momentum" in given and recorded.get("optimizer", given.get("optimizer")) != "sgd":
+        raise UsageError("`momentum` is for `optimizer` sgd; leave it out, or choose that")
     if "val_fraction" in given and val is not None:
         raise UsageError(f"`val_fraction` and `val` {val} exclude each other; leave one out")
 
