@@ -82,7 +82,8 @@ define demo-model
 endef
 
 checkpoint: $(VENV)/.installed
-	$(call demo-model,demo,corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.5 --epochs 40)
+	$(call demo-model,demo,corpora/dinosaurs.txt --lines --layers 1 --hidden-size 128 --dropout 0.5 \
+	    --optimizer adamw --lr 0.003 --epochs 40)
 	$(BIN)/python corpora/numerals.py dates --pairs 20000 -o checkpoints/dates.tsv
 	$(call demo-model,demo-dates,checkpoints/dates.tsv --task translate --hidden-size 96 --embedding-size 32 --dropout 0.1 --epochs 5)
 	$(BIN)/python corpora/numerals.py numbers --pairs 20000 -o checkpoints/numbers.tsv
