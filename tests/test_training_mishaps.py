@@ -33,7 +33,7 @@ from tests.runs import (
 
 
 @pytest.mark.parametrize("lines", [False, True])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 def test_interrupted_anywhere_and_resumed_ends_with_the_same_bits(text_file: Path, lines: bool, optimizer: str) -> None:
     options: dict[str, Any] = {
         "lines": lines,

@@ -1,4 +1,5 @@
-"""The update rules, elementwise over slices of the flat parameter vector.
+"""The update rules, elementwise over slices of the flat parameter vector; at the end those parts of Muon that walk
+along rows and columns.
 
 Every kernel walks its slice in blocks of `BLOCK` elements counted from the start of the slice. As long as slices begin
 at multiples of `BLOCK`, each element is computed by the same instructions (vector body or remainder) wherever a caller
@@ -155,9 +156,10 @@ def look_ahead(
 
 @kernel
 def subtract_columns(
-    parameters: Array, direction: Array, scales: Array, size: float, shrink: float, width: int, first: int, last: int
-) -> None:
-    """W = shrink W - size D, where D is O with the root mean square of each column made 1, or 0 where O is.
+    parameters: Array, direction: Array, scales: Array, size: float, least: float, shrink: float, width: int,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """W = shrink W - size D, where D is O over the root mean square of each column, or over `least` if that is larger.
 
     W and O (k, N); scales (N) is memory for the factors of the columns. They are taken in panels of `width`: those
     from `first` to `last`.
@@ -172,7 +174,7 @@ def subtract_columns(
             for i in range(o.size):
                 factor[i] += o[i] * o[i]
         for i in range(factor.size):
-            factor[i] = size / np.sqrt(factor[i] / k) if factor[i] > 0 else 0
+            factor[i] = size / max(np.sqrt(factor[i] / k), least)
         for row in range(k):
             p, o = parameters[row, begin:end], direction[row, begin:end]
             for i in range(o.size):

@@ -40,8 +40,8 @@ class Parameter:
     `init` gives its initial values. `decay`: weight decay applies to it. `torch_name` is the name of its tensor in a
     checkpoint, PyTorch's if PyTorch has the function; `transposed`: the tensor is the transpose. If the parameter is
     only a part of its tensor, `stored` says which. `second` is PyTorch's redundant second bias: written as zeros, added
-    when it is read. `by_row`: a step of training updates only the rows that its window reads. `matrix`: Muon takes it
-    for a linear map, from rows to columns, that all steps use whole.
+    when it is read. `by_row`: a step of training updates only the rows that its window reads. `muon`: the
+    optimiser of that name has a rule of its own for it; a weight (k, N) with k <= N.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Parameter:
     stored: Stored | None = None
     second: Stored | None = None
     by_row: bool = False
-    matrix: bool = False
+    muon: bool = False
 
     @property
     def place(self) -> Stored:
@@ -86,7 +86,8 @@ class Layout:
         """How many numbers training keeps of the parameters.
 
         They, their gradient and two moments of it; the last good ones with their moments; packed weights, forward and
-        transposed; at most three as large of Muon; as tensors of a checkpoint, the best ones and those being written.
+        transposed; what Muon computes, about three times as many as of recurrent weights; as tensors of a checkpoint,
+        the best ones and those being written.
         """
         return 12 * self.size + 2 * sum(prod(shape) for shape in self.tensor_shapes().values())
 
@@ -113,11 +114,9 @@ class Layout:
 
     @property
     def matrices(self) -> list[tuple[int, tuple[int, int]]]:
-        """Where each parameter that is a `matrix` starts, and its shape."""
+        """Where each parameter of the rule `muon` starts, and its shape."""
         starts = accumulate((prod(parameter.shape) for parameter in self.parameters), initial=0)
-        return [
-            (start, (p.shape[0], p.shape[1])) for start, p in zip(starts, self.parameters, strict=False) if p.matrix
-        ]
+        return [(start, (p.shape[0], p.shape[1])) for start, p in zip(starts, self.parameters, strict=False) if p.muon]
 
     @cached_property
     def digest(self) -> str:

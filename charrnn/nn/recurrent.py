@@ -90,16 +90,16 @@ class RecurrentLayer(Block):
     def _parameter(
         self, kind: str, shape: tuple[int, ...], init: Init, *, decay: bool, by_row: bool = False
     ) -> Parameter:
-        second = None
-        stored_kind = kind
+        second, stored_kind = None, kind
+        weight, looked_up = kind.startswith("weight"), kind == "weight_ih" and (by_row or self.one_hot)
         if kind == "bias" and self._as_torch:
             stored_kind = "bias_ih"
             units = self.second_bias()
             second = Stored(self.torch_name("bias_hh"), (self.G,), units.start, units.stop)
         return Parameter(
             f"{self.name}.{kind}", shape, init, decay, self.torch_name(stored_kind),
-            transposed=kind.startswith("weight"), second=second, by_row=by_row,
-            matrix=kind == "weight_hh" or (kind == "weight_ih" and not (by_row or self.one_hot)),
+            transposed=weight, second=second, by_row=by_row,
+            muon=weight and not looked_up and shape[0] <= shape[1],
         )  # fmt: skip
 
     def parameters(self) -> list[Parameter]:

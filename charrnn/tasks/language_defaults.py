@@ -1,21 +1,20 @@
 """Default options of a language model, chosen by the corpus and the budget; and how much memory a run needs.
 
-| training tokens       | hidden | learning rate | streams x steps | epochs               |
-|:                     :|:      :|:             :|:               :|:                    :|
-| fewer than 100,000    | 128    | 0.003         | 16 x 32         | 40                   |
-| fewer than 250,000    | 256    | 0.003         | 32 x 64         | 20, without a budget |
-| fewer than 500,000    | 256    | 0.006         | 32 x 64         | 20, without a budget |
-| fewer than 3 million  | 512    | 0.006         | 32 x 64         | 15, without a budget |
-| more                  | 512    | 0.006         | 64 x 64         | 3, without a budget  |
+| training tokens       | hidden | streams x steps | epochs               |
+|:                     :|:      :|:               :|:                    :|
+| fewer than 100,000    | 128    | 16 x 32         | 20                   |
+| fewer than 500,000    | 256    | 32 x 64         | 14, without a budget |
+| fewer than 3 million  | 512    | 32 x 64         | 10, without a budget |
+| more                  | 512    | 64 x 64         | 3, without a budget  |
 
 A time limit sets the hidden size for corpora from 250,000 tokens on, see `affordable_hidden_size`, and such a run has
 about MOST_PASSES epochs at most. Dropout follows the number of epochs that the budget allows, see `DROPOUT`. One layer
 for characters and bytes, two for words.
 
-Always: LSTM layers, AdamW with a weight decay of 0.1, warm-up and cosine schedule of the learning rate, gradient
-clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the hidden state, more dropout. The number of
-epochs for the smallest corpora holds under a time limit as well: more of them only overfit. Where the epochs are chosen
-here, there is early stopping too. `docs/training.md` has the experiments.
+Always: LSTM layers, Muon with a learning rate of 0.008 and a weight decay of 0.1, warm-up and cosine schedule of the
+learning rate, gradient clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the hidden state, more
+dropout. The number of epochs for the smallest corpora holds under a time limit as well: more of them only overfit. Where
+the epochs are chosen here, there is early stopping too. `docs/training.md` has the experiments.
 """
 
 from __future__ import annotations
@@ -73,12 +72,11 @@ class Scale:
 
 SCALES = (
     Scale(100_000, 128, 16, 32, 20),
-    Scale(250_000, 256, 32, 64, 14),
     Scale(500_000, 256, 32, 64, 14),
     Scale(3_000_000, 512, 32, 64, 10),
     Scale(math.inf, 512, 64, 64, 3),
 )
-SMALL = SCALES[:2]  # corpora whose network does not grow with a time limit
+SMALL = 250_000  # tokens; the network of a smaller corpus does not grow with a time limit
 MEMORY_SHARE = 0.8  # of the free memory that default sizes may take
 
 
@@ -133,7 +131,7 @@ def resolve_model(
     hidden = given.get("hidden_size")
     if hidden is None:
         hidden = scale.hidden_size
-        if limited_by_time(given) and scale not in SMALL:
+        if limited_by_time(given) and tokens >= SMALL:
             most_weights = tokens * (WEIGHTS_PER_WORD if text.unit == "word" else WEIGHTS_PER_TOKEN)
             hidden = affordable_hidden_size(given["max_time"], arithmetic_speed(), len(cells), most_weights)
     chosen: dict[str, Any] = {"hidden_size": hidden, "embedding_size": hidden if words else EMBEDDING}

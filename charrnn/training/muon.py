@@ -1,25 +1,28 @@
-"""Muon: the momentum of a matrix, its singular values made equal, as the direction of an update.
+"""Muon: the momentum of a weight, its singular values made about equal, as the direction of an update.
 
-    M = β M + (1 - β) G              momentum of the gradient G of a weight W (k, N), k <= N, else of W'
-    U = β M + (1 - β) G              Nesterov's look ahead
-    O = (U U')^(-1/2) U              all singular values 1
-    D = O / rms of each column       its root mean square
-    W = (1 - η λ) W - η s D          learning rate η, weight decay λ, s = `UPDATE_SIZE`
+    M = β M + (1 - β) G                  momentum of the clipped gradient G of a weight W (k, N), k <= N
+    U = β M + (1 - β) G                  Nesterov's look ahead
+    O = (U U')^(-1/2) U                  of which singular values of 1 would be left, see below
+    D = O / max(rms, r / √N)             rms: the root mean square of each column of O; 1 / √N is that of all if exact
+    W = (1 - η λ) W - η s D              learning rate η, weight decay λ, s = `UPDATE_SIZE`, r = `LEAST`
 
 A gradient has a few large singular values, and a step along it moves the matrix in those few directions only. This one
 moves it as far in all of them.
 
 - Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": the orthogonalised momentum, and the
-  quintic Newton-Schulz iteration with these coefficients.
+  quintic Newton-Schulz iteration with these coefficients. After five iterations the singular values are within a factor
+  of two of each other, but for those that were below a few thousandths of the norm, which remain smaller.
 - Liu et al. 2025, "Muon is scalable for LLM training", arXiv:2502.16982: weight decay, and updates of the size of
   Adam's, so that one learning rate serves both.
-- Li et al. 2025, "NorMuon: making Muon more efficient and scalable", arXiv:2510.05491: equal sizes for all units.
+- Li et al. 2025, "NorMuon: making Muon more efficient and scalable", arXiv:2510.05491: equal sizes for all units. A
+  unit that no longer has a gradient comes to rest: its columns become smaller than r / √N.
 - Gupta, Koren and Singer 2018, "Shampoo: preconditioned stochastic tensor optimization", arXiv:1802.09568: an inverse
   root that is renewed every few steps only. Here it is (U U')^(-1/2), of U at that step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,76 +36,68 @@ from charrnn.runtime.threads import WORTH_THREADS, Job, ThreadPool
 
 MOMENTUM = 0.9  # β
 UPDATE_SIZE = 0.3  # s: Adam's updates are about as large
+LEAST = 0.1  # r
 RENEWAL = 8  # updates from one inverse root to the next
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
-Matrices = Sequence[tuple[int, tuple[int, int]]]  # where each starts in the flat vector, and its shape
+Matrices = Sequence[tuple[int, tuple[int, int]]]  # where each weight starts in the flat vector, and its shape (k, N)
 
 
 class Matrix:
-    """One weight W at a `place` of the vector, with its `momentum` (k, N) and `root` (k, k), a multiple of about (U
-    U')^(-1/2)."""
+    """One weight W (k, N), k <= N, at a `place` of the vector. Of its two moments, the first is its momentum (k, N),
+    and the second begins with its root (k, k), about (U U')^(-1/2)."""
 
-    def __init__(self, place: slice, weight: Array, momentum: Array, root: Array) -> None:
-        self.place, self.weight, self.root = place, weight, root
-        self.tall = weight.shape[0] > weight.shape[1]
-        self.momentum = momentum.reshape(len(root), -1)
-        self.ahead, self.direction = np.empty_like(self.momentum), np.empty_like(self.momentum)  # U, O
-        self.wide = np.empty_like(self.momentum) if self.tall else weight
-        self.panels = matmul.panels_shape(*self.momentum.shape, weight.dtype)
-        self.scales: Array = np.empty(self.momentum.shape[1], weight.dtype)
-        self.work = np.empty_like(root), np.empty_like(root), np.empty_like(root)
+    def __init__(self, place: slice, shape: tuple[int, int], parameters: Array, first: Array, second: Array) -> None:
+        k, N = shape
+        self.place, self.shape = place, shape
+        self.weight, self.momentum = parameters[place].reshape(k, N), first[place].reshape(k, N)
+        self.root = second[place][: k * k].reshape(k, k)
+        self.ahead, self.direction = np.empty_like(self.weight), np.empty_like(self.weight)  # U, O
+        self.panels = matmul.panels_shape(k, N, parameters.dtype)
+        self.scales: Array = np.empty(N, parameters.dtype)
 
 
 class Muon:
-    """The updates of some `matrices` in the flat vector `parameters`, by the rule above.
+    """The updates of some weights, `matrices` in the flat vector `parameters`, by the rule above.
 
-    `momentum` is a vector like `parameters`; further state are the `roots`, one after the other. The result has the
-    same bits for any number of threads.
+    `first` and `second` are vectors like `parameters`, and all its state. The result has the same bits for any number
+    of threads.
     """
 
-    def __init__(self, parameters: Array, momentum: Array, matrices: Matrices, pool: ThreadPool) -> None:
-        self.roots: Array = np.zeros(sum(min(shape) ** 2 for _, shape in matrices), parameters.dtype)
-        self.matrices: list[Matrix] = []
-        begin = 0
-        for start, (m, n) in matrices:
-            place, k = slice(start, start + m * n), min(m, n)
-            root = self.roots[begin : begin + k * k].reshape(k, k)
-            self.matrices.append(Matrix(place, parameters[place].reshape(m, n), momentum[place], root))
-            begin += k * k
+    def __init__(self, parameters: Array, first: Array, second: Array, matrices: Matrices, pool: ThreadPool) -> None:
+        self.matrices = [
+            Matrix(slice(start, start + k * N), (k, N), parameters, first, second) for start, (k, N) in matrices
+        ]
+        most = max(k for _, (k, _) in matrices)
+        self._work: Array = np.empty((3, most * most), parameters.dtype)
         self._pool = pool
         self._scratch = [matmul.empty_scratch(parameters.dtype) for _ in range(pool.count)]
 
     def update(self, gradient: Array, scale: float, limit: float, rate: float, decay: float, updates: int) -> None:
-        """Update the matrices with `gradient` (N), as scaled and limited; `updates` so far, this one included."""
+        """Update the weights with `gradient`, of all parameters, as scaled and limited; `updates` so far, this one
+        included."""
         scalar: Any = gradient.dtype.type  # a Python float would turn the whole kernel into float64
-        clipping, beta = (scalar(scale), scalar(limit)), scalar(1 - MOMENTUM)
+        given = (scalar(scale), scalar(limit), scalar(1 - MOMENTUM))
         size, shrink = scalar(rate * UPDATE_SIZE), scalar(1 - rate * decay)
-        self._run(self._look_ahead(matrix, gradient, (*clipping, beta)) for matrix in self.matrices)
+        self._run(self._look_ahead(matrix, gradient, given) for matrix in self.matrices)
         if (updates - 1) % RENEWAL == 0:
             for matrix in self.matrices:
                 self._renew(matrix)
         self._run(self._product(x.root, x.ahead, x.direction, x.panels) for x in self.matrices)
         self._run(self._step(matrix, size, shrink) for matrix in self.matrices)
-        for matrix in self.matrices:
-            if matrix.tall:
-                np.copyto(matrix.weight, matrix.wide.T)
 
-    def _look_ahead(self, matrix: Matrix, gradient: Array, scalars: tuple[Any, ...]) -> Job:
+    def _look_ahead(self, matrix: Matrix, gradient: Array, given: tuple[Any, ...]) -> Job:
         """The job that computes M and U, divided by rows."""
-        own = gradient[matrix.place].reshape(matrix.weight.shape)
-        if matrix.tall:
-            own = np.ascontiguousarray(own.T)
-        k, N = matrix.momentum.shape
-        return Job(k, ADDITION * N, kernels.look_ahead, (own, matrix.momentum, matrix.ahead, *scalars))
+        k, N = matrix.shape
+        own = gradient[matrix.place].reshape(k, N)
+        return Job(k, ADDITION * N, kernels.look_ahead, (own, matrix.momentum, matrix.ahead, *given))
 
     def _step(self, matrix: Matrix, size: Any, shrink: Any) -> Job:
         """The job that computes W, divided by panels."""
-        if matrix.tall:
-            np.copyto(matrix.wide, matrix.weight.T)
         count, k, width = matrix.panels
-        given = (matrix.wide, matrix.direction, matrix.scales, size, shrink, width)
+        least = size.dtype.type(LEAST / math.sqrt(matrix.shape[1]))
+        given = (matrix.weight, matrix.direction, matrix.scales, size, least, shrink, width)
         return Job(count, ADDITION * k * width, kernels.subtract_columns, given)
 
     def _product(self, left: Array, right: Array, result: Array, panels: tuple[int, int, int]) -> Job:
@@ -114,11 +109,11 @@ class Muon:
         return Job(count, K * M * width, matmul.add_transposed_product, arguments, self._scratch)
 
     def _renew(self, matrix: Matrix) -> None:
-        """Renew the root. Newton-Schulz iterations are X = Z X with Z = a + b X X' + c (X X')²; here only two matrices
-        of them are kept, R = X X' and the root Q, X = Q U."""
-        (a, b, c), (k, N) = NEWTON_SCHULZ, matrix.ahead.shape
+        """Renew the root. Newton-Schulz iterations are X = Z X with Z = a + b X X' + c (X X')², from X = U / |U| on; of
+        them only two matrices are kept, R = X X' and the root Q, X = Q U."""
+        (a, b, c), (k, N) = NEWTON_SCHULZ, matrix.shape
         panels = matmul.panels_shape(k, k, matrix.root.dtype)
-        Q, (R, Z, Y) = matrix.root, matrix.work
+        Q, (R, Z, Y) = matrix.root, self._work[:, : k * k].reshape(3, k, k)
 
         def product(left: Array, right: Array, result: Array) -> None:
             """result = left right, where left is symmetric."""
@@ -126,7 +121,11 @@ class Muon:
 
         transposed = np.ascontiguousarray(matrix.ahead.T)
         self._run([self._product(transposed, transposed, R, matmul.panels_shape(N, k, R.dtype))])
-        R /= max(np.trace(R), np.finfo(R.dtype).tiny)
+        square = float(np.trace(R))  # of the Frobenius norm
+        if square == 0:
+            Q[...] = 0
+            return
+        R /= square
         for n in range(ITERATIONS):
             product(R, R, Z)
             Z *= c
@@ -140,6 +139,7 @@ class Muon:
             if n + 1 < ITERATIONS:
                 product(R, Z, Y)
                 product(Y, Z, R)
+        Q /= math.sqrt(square)
 
     def _run(self, jobs: Iterable[Job]) -> None:
         self._pool.run(list(jobs), least=WORTH_THREADS)

@@ -1,6 +1,6 @@
 """Gradient clipping and the update rules of the optimisers, over one flat parameter vector.
 
-- Muon: see `muon.py`; AdamW for what is not a matrix.
+- Muon, for weights of recurrent layers: see `muon.py`; AdamW for the rest.
 - Adam: Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
 - AdamW: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2.
 - RMSprop: Tieleman and Hinton 2012, Neural networks for machine learning, lecture 6.5.
@@ -9,7 +9,7 @@
 - Clipping by norm: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks",
   arXiv:1211.5063, algorithm 1.
 
-Constants and equations are those of `torch.optim`.
+Constants and equations, but for Muon, are those of `torch.optim`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Optimizer:
 
     `table` is the shape (V, E) of an embedding at the start of the vector that is updated by row: only rows with a
     gradient change, moments and weight decay of the others are skipped (lazy, as in `torch.optim.SparseAdam`).
-    `matrices` are what Muon updates by its own rule. `pool`: the threads, only the calling one without.
+    `matrices` are the weights that Muon updates by its own rule. `pool`: the threads, only the calling one without.
 
     The result has the same bits for any number of threads: sums are over fixed blocks, the rest is elementwise.
     """
@@ -83,7 +83,7 @@ class Optimizer:
         self._pool = ThreadPool(1) if pool is None else pool
         self._muon = None
         if config.optimizer == "muon" and matrices:
-            self._muon = Muon(parameters, self.moments["first"], matrices, self._pool)
+            self._muon = Muon(parameters, self.moments["first"], self.moments["second"], matrices, self._pool)
             segments = list(without(segments, matrices))
         # Each with views of its parameters and moments.
         self._chunks = [
@@ -96,10 +96,7 @@ class Optimizer:
 
     def arrays(self) -> dict[str, Array]:
         """The arrays of its state, not copies, by their names in a checkpoint."""
-        arrays = {f"moment.{name}": moment for name, moment in self.moments.items()}
-        if self._muon is not None:
-            arrays["moment.roots"] = self._muon.roots
-        return arrays
+        return {f"moment.{name}": moment for name, moment in self.moments.items()}
 
     def gradient_norm(self, gradient: Array, rows: Ids | None = None) -> float:
         """Euclidean norm of `gradient` (N,), accumulated in float64; not finite if and only if an element is not.

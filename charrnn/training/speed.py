@@ -51,7 +51,8 @@ def measure(spec: RunSpec, learner: Learner, batches: Batches, *, seconds: float
 
 
 def _step(learner: Learner, batches: Batches, dropout: float, step: int) -> None:
-    """A training step with a learning rate of zero: as expensive as any other."""
+    """A training step with a learning rate of zero: as expensive as any other, but for those in which Muon renews
+    its roots, of which the first three steps have none."""
     network, optimizer = learner.network, learner.optimizer
     learner.loss(batches.batch(step), DropoutKey(dropout, 0, step) if dropout else None)
     optimizer.update(network.gradient, optimizer.gradient_norm(network.gradient, network.touched), 0.0, network.touched)
