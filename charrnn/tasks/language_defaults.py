@@ -13,8 +13,8 @@ for characters and bytes, two for words.
 
 Always: LSTM layers, Muon with a learning rate of 0.008 and a weight decay of 0.1, warm-up and cosine schedule of the
 learning rate, gradient clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the hidden state, more
-dropout. The number of epochs for the smallest corpora holds under a time limit as well: more of them only overfit. Where
-the epochs are chosen here, there is early stopping too. `docs/training.md` has the experiments.
+dropout. The number of epochs for the smallest corpora holds under a time limit as well: more of them only overfit.
+Where the epochs are chosen here, there is early stopping too. `docs/training.md` has the experiments.
 """
 
 from __future__ import annotations
