@@ -21,6 +21,8 @@ from charrnn.training.task import Request
 from tests.conftest import TINY, run_command, sentences
 from tests.task_runs import assert_interruption_changes_no_bit
 
+pytestmark = pytest.mark.slow  # the first of them compiles a minute: networks, tables, mixers, samples
+
 TEXT = sentences(300)
 OTHER = sentences(60, seed=5)
 
