@@ -17,6 +17,7 @@ from charrnn import checkpoint
 from charrnn.cli.main import main
 from charrnn.training import advice
 from charrnn.training.clock import stopwatch
+from tests.conftest import sentences
 
 # The tests move the cache of corpora; where compiled code is kept has been decided by then.
 assert charrnn.runtime.compile.__name__
@@ -243,7 +244,8 @@ def test_a_limit_of_time_prints_the_command_that_repeats_it(
     charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never_late(monkeypatch)
-    result = charrnn_train("text.txt", "--max-time", "2", "--json", "--dropout", "0.1", "--cutoffs", "none")
+    Path("long.txt").write_text(sentences(5000), encoding="utf-8")  # not read often enough in the time
+    result = charrnn_train("long.txt", "--max-time", "2", "--json", "--dropout", "0.1", "--cutoffs", "none")
     found = json.loads(result.out)
     assert found["stopped_by"] == "max-time"
     line = next(line for line in result.err.splitlines() if "--steps" in line)
