@@ -208,7 +208,11 @@ class TrainingConfig:
         names=("lr", "learning_rate"),
     )
     optimizer: str = setting(
-        "adamw", help="Optimiser.", group=OPTIMISATION, choices=OPTIMIZERS, shown="muon for language models, else adamw"
+        "adamw",
+        help="Optimiser.",
+        group=OPTIMISATION,
+        choices=OPTIMIZERS,
+        shown="muon for language models, adamw for other tasks and small corpora",
     )
     momentum: float = setting(0.9, help="Momentum of sgd.", group=OPTIMISATION, low=0, high=0.999999)
     schedule: str = setting(

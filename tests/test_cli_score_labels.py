@@ -94,7 +94,7 @@ def test_columns_of_a_table(path: Path, tmp_path: Path) -> None:
     assert [line.split("\t")[2] for line in lines] == ['"more a","a\\nb"', '"more b",b']
     wrong = score(path, "--columns", "text,label", "-i", file)
     assert (wrong.status, wrong.out) == (1, b"")
-    assert f"{file}, line 1: the header has the column 'text' not, it has 'Текст', 'n', 'label'" in wrong.err
+    assert f"{file}, line 1: the header has no column 'text', it has 'Текст', 'n', 'label'" in wrong.err
     short = score(path, "--columns", "1,label", stdin=b"text,label\nab,more a\nb\n")
     assert (short.status, short.out.count(b"\n")) == (1, 1)
     assert "standard input, line 3: 'b' has 1 columns, and the first line has 2" in short.err

@@ -34,14 +34,14 @@ from tests.runs import (
 def test_defaults_follow_the_corpus(text_file: Path) -> None:
     task, model = prepared(request(text_file))
     assert model.config.cells == ("lstm",)
-    assert task.config.epochs == 20
+    assert task.config.epochs == 40
     assert task.config.patience > 0
     assert task.config.precision == ("bfloat16" if HAS_BFLOAT16 else "float32")  # auto is resolved once
     task, model = prepared(request(text_file, unit="word", cell=("gru", "lstm"), hidden_size=16, max_time=9.0))
     assert model.config.cells == ("gru", "lstm")
     assert model.config.embedding_size == 16
     assert (corpus_of(task).config.min_count, corpus_of(task).config.max_vocab) == (2, 100_000)
-    assert (task.config.epochs, task.config.patience) == (20, 6)  # a small corpus is not read for longer
+    assert (task.config.epochs, task.config.patience) == (40, 6)  # a small corpus is not read for longer
     assert model.config.cutoffs == ()
     task, model = prepared(request(text_file, cutoffs=(4,), hidden_size=16))
     assert model.config.cutoffs == (4,)

@@ -113,6 +113,18 @@ def test_patience_ends_a_run(text_file: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (end.steps, end.stopped_by, end.best_step, end.val_loss) == (40, "patience", 20, 2.0)
 
 
+def test_a_larger_budget_goes_on_where_patience_had_ended_a_run(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_losses(monkeypatch, [3.0, 3.5, 3.6, 2.0, 2.1, 2.2, 2.3])
+    task = make_task(text_file, steps=60, patience=2)
+    assert run(task)[-1].to_json()["steps"] == 30
+    longer = resumed(dataclasses.replace(task, config=dataclasses.replace(task.config, steps=70)))
+    end = run(longer)[-1]
+    assert isinstance(end, events.End)
+    assert (end.steps, end.best_step, end.stopped_by) == (60, 40, "patience")
+
+
 def test_plateau_halves_the_learning_rate(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script_losses(monkeypatch, [3.0, 3.5, 2.0, 2.5])
     steps = of(events.Step, run(make_task(text_file, schedule="plateau")))

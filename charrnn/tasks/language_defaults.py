@@ -1,20 +1,20 @@
 """Default options of a language model, chosen by the corpus and the budget; and how much memory a run needs.
 
-| training tokens       | hidden | streams x steps | epochs               |
-|:                     :|:      :|:               :|:                    :|
-| fewer than 100,000    | 128    | 16 x 32         | 20                   |
-| fewer than 500,000    | 256    | 32 x 64         | 14, without a budget |
-| fewer than 3 million  | 512    | 32 x 64         | 10, without a budget |
-| more                  | 512    | 64 x 64         | 3, without a budget  |
+| training tokens       | optimiser | hidden | streams x steps | epochs               |
+|:                     :|:         :|:      :|:               :|:                    :|
+| fewer than 100,000    | AdamW     | 128    | 16 x 32         | 40                   |
+| fewer than 500,000    | Muon      | 256    | 32 x 64         | 14, without a budget |
+| fewer than 3 million  | Muon      | 512    | 32 x 64         | 10, without a budget |
+| more                  | Muon      | 512    | 64 x 64         | 3, without a budget  |
 
 A time limit sets the hidden size for corpora from 250,000 tokens on, see `affordable_hidden_size`, and such a run has
 about MOST_PASSES epochs at most. Dropout follows the number of epochs that the budget allows, see `DROPOUT`. One layer
 for characters and bytes, two for words.
 
-Always: LSTM layers, Muon with a learning rate of 0.008 and a weight decay of 0.1, warm-up and cosine schedule of the
-learning rate, gradient clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the hidden state, more
-dropout. The number of epochs for the smallest corpora holds under a time limit as well: more of them only overfit.
-Where the epochs are chosen here, there is early stopping too. `docs/training.md` has the experiments.
+Always: LSTM layers, a learning rate of 0.008 with Muon and 0.006 with AdamW, a weight decay of 0.1, warm-up and cosine
+schedule of the learning rate, gradient clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the
+hidden state, more dropout. The number of epochs for the smallest corpora holds under a time limit as well: more of them
+only overfit. Where the epochs are chosen here, there is early stopping too. `docs/training.md` has the experiments.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ CUTOFFS = (2000, 10_000, 40_000)
 NARROWEST_TAIL = 4  # the least width of a cluster of the adaptive softmax
 LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}
 MUON_RATE, ADAM_RATE = 8e-3, 6e-3
-OPTIMIZER = "muon"
 PATIENCE = 6
 WEIGHT_DECAY = 0.1  # of Muon and AdamW
 WORD_LAYERS = 2
@@ -64,6 +63,7 @@ class Scale:
     """Defaults for corpora of fewer than `below` tokens."""
 
     below: float
+    optimizer: str
     hidden_size: int
     batch_size: int
     seq_length: int
@@ -71,10 +71,10 @@ class Scale:
 
 
 SCALES = (
-    Scale(100_000, 128, 16, 32, 20),
-    Scale(500_000, 256, 32, 64, 14),
-    Scale(3_000_000, 512, 32, 64, 10),
-    Scale(math.inf, 512, 64, 64, 3),
+    Scale(100_000, "adamw", 128, 16, 32, 40),
+    Scale(500_000, "muon", 256, 32, 64, 14),
+    Scale(3_000_000, "muon", 512, 32, 64, 10),
+    Scale(math.inf, "muon", 512, 64, 64, 3),
 )
 SMALL = 250_000  # tokens; the network of a smaller corpus does not grow with a time limit
 MEMORY_SHARE = 0.8  # of the free memory that default sizes may take
@@ -168,7 +168,7 @@ def resolve_training(
     Raises UsageError for given options that are not valid.
     """
     scale, words = scale_of(tokens), text.unit == "word"
-    optimizer = given.get("optimizer", OPTIMIZER)
+    optimizer = given.get("optimizer", scale.optimizer)
     unlimited = not any(given.get(budget) for budget in BUDGETS)
     chosen: dict[str, Any] = {
         "optimizer": optimizer,

@@ -196,9 +196,9 @@ class FieldReader(Generic[Record]):
             return column - 1
         if header.count(column) != 1:
             found = listed([*map(shown, header)], LABEL_NAMES)
-            what = "twice" if column in header else "not"
+            has = f"the column {column!r} twice" if column in header else f"no column {column!r}"
             raise CharrnnError(
-                f"{self.name}, line {line}: the header has the column {column!r} {what}, it has {found}; "
+                f"{self.name}, line {line}: the header has {has}, it has {found}; "
                 "`columns` must be names of the header, or numbers from 1"
             )
         return header.index(column)

@@ -198,10 +198,9 @@ class TableReader:
         if column.isdecimal() and 1 <= int(column) <= len(names):
             return int(column) - 1
         found = listed([*map(shown, names)], SHOWN_NAMES)
-        what = "twice" if column in names else "not"
+        has = f"the column {column!r} twice" if column in names else f"no column {column!r}"
         raise CharrnnError(
-            f"{self.name}, line {line}: the table has the column {column!r} {what}, it has {found}; a column is its "
-            "name, or a number from 1"
+            f"{self.name}, line {line}: the table has {has}, it has {found}; a column is its name, or a number from 1"
         )
 
     def _row(self, line: int, text: str, row: list[str], before: Row | None) -> Row:

@@ -68,6 +68,7 @@ class Run:
             self._plan_time(self._measure(min(1.0, 0.01 * self.config.max_time)))
             self._ready = self.spec.elapsed()
         elif self.planner.plan_steps(self.progress):
+            self.progress.validations_since_best = 0  # early stopping would end the new plan before it begins
             total = counted(self.progress.plans[-1].total, "step")
             yield self._note(
                 f"the budget is now {total} and the schedule is computed anew: "
