@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -236,5 +237,26 @@ def test_reading_ahead_changes_nothing_but_the_thread() -> None:
     unfinished = read_ahead(items(fails=False))
     assert next(unfinished) == 0
     unfinished.close()
+    until = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.001)  # the threads end by themselves
     assert threading.active_count() == before
     assert threading.get_ident() not in threads
+
+
+def test_an_abandoned_reader_is_not_waited_for() -> None:
+    release = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        release.wait(20)
+        yield 2
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    closing = threading.Thread(target=ahead.close)
+    closing.start()
+    closing.join(5)
+    waited = closing.is_alive()
+    release.set()
+    assert not waited

@@ -140,11 +140,16 @@ def read_text(
 def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """The same items; a thread computes the next one while the caller uses the current one."""
     end = object()
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         coming = thread.submit(next, items, end)
         while (item := coming.result()) is not end:
             coming = thread.submit(next, items, end)
             yield cast(Item, item)
+    finally:
+        # Without waiting: the garbage collector closes an abandoned generator wherever it runs, be it within the start
+        # of another thread, which holds a lock that the end of this one needs.
+        thread.shutdown(wait=False)
 
 
 def whole_lines(pieces: Iterator[str]) -> Iterator[str]:
