@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--calls", action="store_true", help="list every call")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        step, whole = training_step(Path(folder))
+        step, whole = training_step(Path(folder), optimizer="muon")
         plain, _ = training_step(Path(folder), optimizer="adamw")
     traces = {
         "training step with AdamW": plain,

@@ -120,9 +120,9 @@ def test_same_bits_at_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> 
     single = [step.astype(np.float32) for step in steps]
     one, *others = (updated([W], [single], threads) for threads in (1, 2, 3))
     for other in others:
-        for name, array in one.arrays().items():
+        for name, array in one.moments.items():
             assert array.any()
-            assert np.array_equal(array, other.arrays()[name]), name
+            assert np.array_equal(array, other.moments[name]), name
         assert np.array_equal(one.parameters, other.parameters)
 
 

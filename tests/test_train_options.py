@@ -243,7 +243,7 @@ def test_samples_on_the_way(folder: Path) -> None:
 
 WITHOUT_EFFECT = [
     ("--momentum 0.5", "--momentum is for --optimizer sgd; leave it out"),
-    ("--momentum 0.9 --optimizer rmsprop", "--momentum is for --optimizer sgd; leave it out"),
+    ("--momentum 0.9 --optimizer rmsprop", "--momentum is for --optimizer sgd, and --optimizer is rmsprop"),
     ("--val other.txt --val-fraction 0.1", "--val-fraction and --val other.txt exclude each other"),
     ("--unit byte --encoding utf-8", "--encoding is for text read as characters, and --unit is byte"),
     ("--unit byte --errors strict", "--errors is for text read as characters, and --unit is byte"),

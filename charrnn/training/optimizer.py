@@ -94,10 +94,6 @@ class Optimizer:
         ]
         self._rows: Array = np.empty((2 + len(self.moments), 0), parameters.dtype)
 
-    def arrays(self) -> dict[str, Array]:
-        """The arrays of its state, not copies, by their names in a checkpoint."""
-        return {f"moment.{name}": moment for name, moment in self.moments.items()}
-
     def gradient_norm(self, gradient: Array, rows: Ids | None = None) -> float:
         """Euclidean norm of `gradient` (N,), accumulated in float64; not finite if and only if an element is not.
 

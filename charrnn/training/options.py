@@ -35,8 +35,10 @@ def require_known(given: Options, settings: Iterable[type[Any]], task: str) -> N
 
 def require_effect(given: Options, recorded: Options, val: str | None) -> None:
     """Raise UsageError for a given option that has no effect; `recorded` are the options of a run to resume."""
-    if "momentum" in given and recorded.get("optimizer", given.get("optimizer")) != "sgd":
-        raise UsageError("`momentum` is for `optimizer` sgd; leave it out, or choose that")
+    optimizer = recorded.get("optimizer", given.get("optimizer"))
+    if "momentum" in given and optimizer != "sgd":
+        found = f", and `optimizer` is {optimizer}" if optimizer else ""
+        raise UsageError(f"`momentum` is for `optimizer` sgd{found}; leave it out")
     if "val_fraction" in given and val is not None:
         raise UsageError(f"`val_fraction` and `val` {val} exclude each other; leave one out")
 

@@ -156,7 +156,8 @@ class Learner:
 
     def arrays(self) -> Arrays:
         """The arrays of the state, not copies, by their names in a checkpoint."""
-        return {"parameters": self.network.parameters, "carried": self.carried, **self.optimizer.arrays()}
+        moments = {f"moment.{name}": moment for name, moment in self.optimizer.moments.items()}
+        return {"parameters": self.network.parameters, "carried": self.carried, **moments}
 
     def copy(self) -> Arrays:
         """Copies of the arrays, for `restore`; the number of updates, `optimizer.updates`, is not among them."""
