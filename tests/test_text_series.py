@@ -80,7 +80,7 @@ def test_columns_are_chosen() -> None:
         ("g,a\nx,1\ny,2\nx,3\n", {"group": "g"}, "line 4: the rows of 'x' are not together; sort the table"),
         ("a;b\n1;2\n3;4,5\n", {}, "(a decimal point is needed, not a comma)"),
         ("d,a\n2020-01-02,1\nsoon,2\n", {}, "line 3: the column 'd' has 'soon'"),
-        ("a,b\n1,2\n", {"chosen": ("c",)}, "the column 'c' not, it has 'a', 'b'"),
+        ("a,b\n1,2\n", {"chosen": ("c",)}, "no column 'c', it has 'a', 'b'"),
         ("a,b\n1,2\n", {"chosen": ("a", "1")}, "name a column twice"),
         ("a,b\nx,y\n", {}, "has no column of numbers"),
         ('a,b\n1,"2\n', {}, "line 2: not a row of a table"),
