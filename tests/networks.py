@@ -29,7 +29,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 CONFIGS = {
     **{name: ModelConfig(11, cell * 2, 9, 4, **options) for name, (cell, options) in OPTIONS.items()},
     "one-hot": ModelConfig(11, ("lstm",), 9),
-    "mixed": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, peepholes=True, reset_gate="before"),
+    "mixed": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, reset_gate="before"),
+    "mixed, peepholes": ModelConfig(11, ("rnn", "lstm", "gru"), 9, 4, peepholes=True, reset_gate="before"),
     "mixed, both": ModelConfig(11, ("gru", "lstm"), 9, 4, peepholes=True, rms_norm=True),
     "tied": ModelConfig(11, ("gru",), 9, 9, tie_weights=True),
     "adaptive": ModelConfig(11, ("lstm", "lstm"), 9, 4, cutoffs=(4,)),
@@ -37,13 +38,14 @@ CONFIGS = {
 }
 # Values of `bfloat16`: all kernels are compiled once more for it.
 PRECISIONS = [False, pytest.param(True, marks=pytest.mark.slow)]
-VARIANTS = ("lstm peepholes", "lstm rms norm", "mixed, both")
+VARIANTS = ("lstm peepholes", "lstm rms norm", "mixed, peepholes", "mixed, both")
 
 
-def names(configs: Iterable[str]) -> list[Any]:
+def names(configs: Iterable[str], *, generated: bool = False) -> list[Any]:
     """Parameters of a test. With peepholes, with normalisation and with both, every kernel of the LSTM is compiled once
-    more, for each number type: these are slow; "mixed" has peepholes."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(VARIANTS) else name for name in configs]
+    more, for each number type: these are slow. `generated`: so are other cells, each with a generation of its own."""
+    slow = [name for name in configs if name.startswith((*VARIANTS, *("gru", "rnn", "tied") * generated))]
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in configs]
 
 
 class Bounded(LanguageModel):

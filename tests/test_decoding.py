@@ -22,7 +22,7 @@ CHOICES = range(1, V)  # all units but that for unknown ones
 
 def make(**options: Any) -> Translator:
     """A translator in float32, whose outputs are a few units long and differ."""
-    network = translators.make(**{"hidden_size": 12, "dtype": np.float32, "noise": 1.3, **options})
+    network = translators.make(**{"cells": ("lstm",), "hidden_size": 12, "dtype": np.float32, "noise": 1.3, **options})
     network.views["output.weight"][:] *= 3
     network.views["output.bias"][:] = [0, -5, 0, 0, 0, 0]
     network.invalidate()
@@ -83,7 +83,7 @@ def check_against_python(network: Translator, sources: list[Ids], beam: int, bes
     return several
 
 
-CELLS = [("gru",), *(pytest.param(cells, marks=pytest.mark.slow) for cells in (("lstm",), ("rnn",), ("lstm",) * 2))]
+CELLS = [("lstm",), *(pytest.param(cells, marks=pytest.mark.slow) for cells in (("gru",), ("rnn",), ("lstm",) * 2))]
 
 
 @pytest.mark.parametrize("cells", CELLS)
@@ -97,8 +97,8 @@ def test_it_finds_what_a_search_in_python_finds(cells: tuple[str, ...]) -> None:
 
 
 OTHER_FORMS: tuple[dict[str, Any], ...] = (
-    {"cells": ("lstm",), "peepholes": True},
-    {"cells": ("lstm",), "rms_norm": True},
+    {"peepholes": True},
+    {"rms_norm": True},
     {"cells": ("rnn",), "activation": "relu"},
     {"cells": ("gru",), "reset_gate": "before"},
     {"cells": ("gru",), "reset_gate": "none"},
@@ -147,7 +147,7 @@ def test_neighbours_threads_and_chunks_change_nothing(bfloat16: bool, monkeypatc
         texts = [(*one.ids.tolist(), *[END] * one.ended) for one in hypotheses]
         expected = log_probs(network, source, texts).tolist()
         # In bfloat16, scoring rounds a context before the layer over it, and decoding meets none.
-        close = pytest.approx(expected, rel=0.02) if bfloat16 else pytest.approx(expected, abs=1e-4)
+        close = pytest.approx(expected, rel=0.02, abs=1e-3) if bfloat16 else pytest.approx(expected, abs=1e-4)
         assert [one.log_prob for one in hypotheses] == close
     # Without a table the first layer multiplies embeddings: other sums of the same numbers.
     monkeypatch.setattr(decoding, "MOST_TABLE", 0)

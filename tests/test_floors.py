@@ -113,20 +113,6 @@ def talking(tree: ast.AST) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_follow_the_floors(path: Path) -> None:
-    module = module_name(path)
-    assert part_of(module) in HEIGHT, f"{path} is on no floor: add it to the table"
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    assert wrong_imports(tree, module, is_package=path.name == "__init__.py") == []
-
-
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_command_line_prints_and_exits(path: Path) -> None:
-    if part_of(module_name(path)) not in COMMAND_LINE:
-        assert talking(ast.parse(path.read_bytes(), filename=str(path))) == []
-
-
 @pytest.mark.parametrize(
     ("module", "source"),
     [
@@ -179,13 +165,6 @@ def option_names(source: bytes) -> list[str]:
     return [token.string for token in tokens if token.type in kinds and "--" in token.string]
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_command_line_names_options(path: Path) -> None:
-    """Below it a message names a field in backticks, which `with_option_names` turns into the option."""
-    if part_of(module_name(path)) not in COMMAND_LINE:
-        assert option_names(path.read_bytes()) == []
-
-
 @pytest.mark.parametrize(
     "source", ["'lower --steps'", "f'{1} --steps'", "# of --steps", '"""See --steps."""', "'-' '--'"]
 )
@@ -215,16 +194,24 @@ def commands(tree: ast.AST) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_command_line_names_commands(path: Path) -> None:
-    if part_of(module_name(path)) not in COMMAND_LINE:
-        assert commands(ast.parse(path.read_bytes(), filename=str(path))) == []
-
-
 @pytest.mark.parametrize("source", ["x = 'see charrnn train'", "x = f'{1}; charrnn score'", "f('charrnn ' 'sample')"])
 def test_a_command_in_the_library_is_found(source: str) -> None:
     assert len(commands(ast.parse(source))) == 1
     assert commands(ast.parse('"""See charrnn train."""\ndef f():\n    """For charrnn score."""')) == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_keeps_to_its_floor(path: Path) -> None:
+    """Below the command line nothing prints, and a message names a field in backticks, which `with_option_names` turns
+    into the option."""
+    module, source = module_name(path), path.read_bytes()
+    tree = ast.parse(source, filename=str(path))
+    assert part_of(module) in HEIGHT, f"{path} is on no floor: add it to the table"
+    assert wrong_imports(tree, module, is_package=path.name == "__init__.py") == []
+    if part_of(module) not in COMMAND_LINE:
+        assert talking(tree) == []
+        assert option_names(source) == []
+        assert commands(tree) == []
 
 
 def test_reading_text_and_checkpoints_does_not_import_numba() -> None:

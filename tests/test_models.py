@@ -148,6 +148,7 @@ def test_groups_of_rows_have_dropout_masks_of_their_own(monkeypatch: pytest.Monk
     assert len(set(masks)) == 4
 
 
+@pytest.mark.slow
 def test_normalised_states_have_a_mean_square_of_one() -> None:
     model = make(ModelConfig(11, ("lstm", "lstm"), 9, 4, peepholes=True, rms_norm=True), boundary=1)
     hidden = model.forward(text(12, 3), model.zero_state(3))
@@ -158,7 +159,7 @@ def test_normalised_states_have_a_mean_square_of_one() -> None:
 
 @pytest.mark.parametrize("bfloat16", PRECISIONS)
 @pytest.mark.parametrize("boundary", [-1, 1])
-@pytest.mark.parametrize("name", names(CONFIGS))
+@pytest.mark.parametrize("name", names(CONFIGS, generated=True))
 def test_what_is_generated_does_not_depend_on_how(name: str, boundary: int, bfloat16: bool) -> None:
     config = CONFIGS[name]
     options: dict[str, Any] = {"temperature": 0.9, "top_k": 9, "top_p": 0.95}
@@ -183,7 +184,7 @@ def test_what_is_generated_does_not_depend_on_how(name: str, boundary: int, bflo
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["lstm", "mixed"])
+@pytest.mark.parametrize("name", names(["lstm", "mixed", "mixed, peepholes"]))
 def test_generation_ends_when_every_line_has(name: str) -> None:
     model = make(CONFIGS[name])
     uniforms = np.random.default_rng(0).random((200, 3))
@@ -239,7 +240,7 @@ def test_ids_outside_the_vocabulary_are_refused() -> None:
                 call()
 
 
-@pytest.mark.parametrize("name", ["lstm", "mixed", "adaptive"])
+@pytest.mark.parametrize("name", names(["lstm", "mixed", "mixed, peepholes", "adaptive"]))
 def test_a_model_may_be_used_from_several_threads(name: str) -> None:
     model = make(CONFIGS[name])
     texts = [(text(40, 3, seed), text(40, 3, seed + 50)) for seed in range(8)]

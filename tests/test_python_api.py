@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_command(command: Command, models: dict[str, Pat
     ("options", "typed"),
     [
         ({}, ()),
-        ({"temperature": 0.7, "top_k": 9, "top_p": 0.9}, ("--temperature", "0.7", "--top-k", "9", "--top-p", "0.9")),
+        ({"temperature": 0.9, "top_k": 12, "top_p": 0.9}, ("--temperature", "0.9", "--top-k", "12", "--top-p", "0.9")),
         ({"length": 30, "stops": ["a"]}, ("--length", "30", "--stop", "a")),
     ],
 )

@@ -123,7 +123,11 @@ def test_compressed_and_from_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("x\ta\nx\tb\n", None, ["all records to train on have the label 'x'", "two different ones"]),
         ("", (1, 2), ["is empty"]),
         ("text,label\n", ("text", "label"), ["has no records"]),
-        ("text,label\na,x\n", ("texts", "label"), ["line 1", "no column 'texts', it has 'text', 'label'", "numbers from 1"]),
+        (
+            "text,label\na,x\n",
+            ("texts", "label"),
+            ["line 1", "no column 'texts', it has 'text', 'label'", "numbers from 1"],
+        ),
         ("text,text\na,x\n", ("text", 2), ["'text' twice"]),
         ("a,x\nb,y\n", (1, 3), ["there are 2 columns", "number 3", "from 1 to 2"]),
         ("a,x\nb, c,y\n", (1, 2), ["line 2: 'b, c,y' has 3 columns, and the first line has 2", "in quotes"]),

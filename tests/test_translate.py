@@ -127,7 +127,13 @@ def test_every_target_has_a_finite_score(model: TrainedTranslator) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"attention": "none", "cell": ("gru",), "layers": 2}, {"tie_weights": True, "unit": "word,char"}]
+    "given",
+    [
+        {},
+        {"attention": "none", "layers": 2},
+        pytest.param({"cell": ("gru",)}, marks=pytest.mark.slow),
+        {"tie_weights": True, "unit": "word,char"},
+    ],
 )
 def test_interrupted_and_resumed_ends_with_the_same_bits(data: Path, tmp_path: Path, given: dict[str, Any]) -> None:
     if given.get("tie_weights"):

@@ -269,12 +269,12 @@ def read(
     from there on. `rate` > 0: that of learning the weights.
     """
     for i in range(ids.size):
-        unit = ids[i]
+        unit = np.int64(ids[i])
         find_matches(counts, state, here + i if here >= 0 else -1, scratch.units, scratch.levels)
         hash_contexts(state, predicted(scratch.units, code.lengths.size), scratch.hashes)
         total = 0.0
         for depth in range(code.lengths[unit]):
-            node, bit = code.nodes[unit, depth], np.int64(code.bits[unit, depth])
+            node, bit = np.int64(code.nodes[unit, depth]), np.int64(code.bits[unit, depth])
             p = predict(code, counts, weights, state, node, network[i, depth], scratch, here >= 0)
             total += math.log(p if bit else _1 - p)
             if rate > 0:
@@ -296,7 +296,7 @@ def read_lines(
         some = slice(bounds[line], bounds[line + 1])
         for j in range(state.size):
             state[j] = start[j]
-        read(code, counts, weights, state, ids[some], network[some], scratch, -1, 0.0, log_probs[some])
+        read(code, counts, weights, state, ids[some], network[some], scratch, np.int64(-1), 0.0, log_probs[some])
 
 
 @exact
@@ -304,11 +304,11 @@ def spread(
     code: Code, counts: Counts, weights: Weights, state: Any, network: Array, scratch: Scratch, log_probs: Array
 ) -> None:
     """log_probs (V) of the next unit, given the network's logits (V - 1) at all nodes."""
-    find_matches(counts, state, -1, scratch.units, scratch.levels)
+    find_matches(counts, state, np.int64(-1), scratch.units, scratch.levels)
     hash_contexts(state, predicted(scratch.units, code.lengths.size), scratch.hashes)
     log_probs[:] = 0
     for node in range(network.size):
-        p = predict(code, counts, weights, state, node, network[node], scratch, False)
+        p = predict(code, counts, weights, state, node, network[node], scratch, np.bool_(False))
         one, zero = np.float32(math.log(p)), np.float32(math.log(_1 - p))
         for place in range(code.low[node], code.high[node]):
             log_probs[code.order[place]] += one if place >= code.middle[node] else zero

@@ -88,7 +88,7 @@ def split_words(text: Points, classes: Classes, starts: Places, stops: Places) -
 
     classes (0x110000): the flags of each code point. starts, stops: room for N.
     """
-    count, start = 0, 0
+    count, start = 0, np.int64(0)
     while start < text.size:
         stop = _word_end(text, classes, start)
         starts[count], stops[count] = start, stop
@@ -215,7 +215,7 @@ def find_words(
 def add_words(first: int, last: int, slots: Ids, letters: Points, ends: Counts) -> None:
     """Put the words `first` to `last` into the table (see `_slot`), which must have room for them."""
     for word in range(first, last):
-        slots[_slot(letters, ends[word], ends[word + 1], slots, letters, ends)] = word
+        slots[_slot(letters, np.int64(ends[word]), np.int64(ends[word + 1]), slots, letters, ends)] = word
 
 
 @kernel

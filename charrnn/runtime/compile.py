@@ -182,7 +182,11 @@ class Cache(FunctionCache):  # type: ignore[misc]
 
 
 def kernel(function: Function) -> Function:
-    """Decorator: compile a kernel at its first call, without Python objects, and release the GIL while it runs."""
+    """Decorator: compile a kernel at its first call, without Python objects, and release the GIL while it runs.
+
+    Where kernels call kernels, a constant (-1, False) or an integer of another size compiles a second version of what
+    is called: `np.int64(-1)` does not.
+    """
     compiled: Any = numba.njit(nogil=True, **OPTIONS)(function)
     compiled._cache = Cache(function)
     made: Function = compiled
