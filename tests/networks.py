@@ -43,7 +43,7 @@ VARIANTS = ("lstm peepholes", "lstm rms norm", "mixed, peepholes", "mixed, both"
 
 def names(configs: Iterable[str], *, generated: bool = False) -> list[Any]:
     """Parameters of a test. With peepholes, with normalisation and with both, every kernel of the LSTM is compiled once
-    more, for each number type: these are slow. `generated`: so are other cells, each with a generation of its own."""
+    more, for each number type: these are slow. `generated`: so are other cells, where code is compiled for each."""
     slow = [name for name in configs if name.startswith((*VARIANTS, *("gru", "rnn", "tied") * generated))]
     return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in configs]
 

@@ -72,7 +72,7 @@ def test_trains_and_says_how_to_sample(charrnn_train: Any) -> None:
 
 @pytest.mark.parametrize("unit", ["char", "word", "byte"])
 @pytest.mark.parametrize("lines", [[], ["--lines"]], ids=["stream", "lines"])
-@pytest.mark.parametrize("size", [10, 200, 2000])
+@pytest.mark.parametrize("size", [10, pytest.param(200, marks=pytest.mark.slow), 2000])
 def test_very_small_corpora(size: int, lines: list[str], unit: str) -> None:
     text = "a b\nc d\n" + "".join(f"name {number % 60} of many\n" for number in range(200))
     Path("text.txt").write_text(text[:size])

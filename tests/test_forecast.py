@@ -184,7 +184,10 @@ def test_threads_change_no_bit(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [{"season": 6}, {"window": 5}, {"distribution": "student"}, {"horizon": 4}],
+    [
+        {"distribution": "student"},
+        *(pytest.param(option, marks=pytest.mark.slow) for option in ({"season": 6}, {"window": 5}, {"horizon": 4})),
+    ],
     ids=lambda option: next(iter(option)),
 )
 def test_an_option_changes_what_is_learned(data: Path, tmp_path: Path, option: dict[str, Any]) -> None:

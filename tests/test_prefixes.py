@@ -45,7 +45,7 @@ def some_sequences() -> Sequences:
 
 
 @pytest.mark.parametrize("bfloat16", PRECISIONS)
-@pytest.mark.parametrize("name", names([*OPTIONS, "one-hot"]))
+@pytest.mark.parametrize("name", names([*OPTIONS, "one-hot"], generated=True))
 def test_sharing_changes_no_bit(name: str, bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, options = OPTIONS.get(name, (("lstm",), {}))
     config = ModelConfig(11, cell * 2, 9, 0 if name == "one-hot" else 4, **options)

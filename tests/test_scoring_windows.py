@@ -114,7 +114,7 @@ LONG = (
 
 @pytest.mark.parametrize("vocabulary", [CHARS, SPACED, WORDS, BYTES], ids=["char", "word", "pretokenized", "byte"])
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("per_token", [False, True])
+@pytest.mark.parametrize("per_token", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("piece", [50, *(pytest.param(piece, marks=pytest.mark.slow) for piece in (7, 333))])
 def test_a_long_line_is_scored_in_pieces(
     vocabulary: Vocabulary, stream: bool, piece: int, per_token: bool, monkeypatch: pytest.MonkeyPatch

@@ -61,7 +61,7 @@ CHANGES_TENSORS: dict[str, list[tuple[str, str]]] = {
     "shards": [("", "--shards 2")],
     "precision": [("--precision float32", "--precision bfloat16")],
 }
-COMPILES_MORE = ("precision", "rms_norm")  # for bfloat16, and for normalised states alone
+COMPILES_MORE = ("precision", "peepholes", "rms_norm")
 # The others, and where their effect is tested.
 ELSEWHERE = {
     "corpus": "test_cli_train.py::test_failures_are_one_line",
