@@ -295,17 +295,8 @@ def test_bad_files_have_status_1(run: Run, tmp_path: Path) -> None:
         assert path in err
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        (),
-        *(
-            pytest.param(args, marks=pytest.mark.slow)
-            for args in (("--vs", "b"), ("--summary",), ("--text-field", "1"))
-        ),
-    ],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("args", [(), ("--vs", "b"), ("--summary",), ("--text-field", "1")], ids=str)
 def test_what_was_answered_is_forgotten(run: Run, args: tuple[str, ...]) -> None:
     def peak(count: int) -> int:
         tracemalloc.start()

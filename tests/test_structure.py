@@ -35,9 +35,9 @@ def test_no_file_is_long(folder: str) -> None:
 
 
 def test_a_step_crosses_few_files_and_never_goes_up(tmp_path: Path) -> None:
-    for optimizer, most in (("adamw", 60), ("muon", 70)):
+    for optimizer in ("adamw", "muon"):
         step, whole = training_step(tmp_path, optimizer=optimizer)
         assert len(step) > 50
         assert len(files(step)) <= 14
-        assert changes(step) <= most
+        assert changes(step) <= 60
         assert upward(whole) == []

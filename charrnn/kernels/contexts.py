@@ -110,7 +110,7 @@ def hash_contexts(state: Any, unit: int, hashes: Any) -> None:
 
 
 @exact
-def find_matches(counts: Counts, state: Any, here: int, units: Any, levels: Any) -> None:
+def find_matches(counts: Counts, state: Any, here: Any, units: Any, levels: Any) -> None:
     """units (M): the one that follows each match, -1 for none; levels (M): of its length.
 
     `here` >= 0: the place of the next unit in the text, which is noted for later.
@@ -138,7 +138,7 @@ def find_matches(counts: Counts, state: Any, here: int, units: Any, levels: Any)
 
 
 @exact
-def note(code: Code, text: Ids, state: Any, unit: int) -> None:
+def note(code: Code, text: Ids, state: Any, unit: Any) -> None:
     """The state after a unit; `text`: that in which the matches are."""
     if code.lines and unit == code.line_end:
         for j in range(state.size):

@@ -178,7 +178,7 @@ def gather(code: Code, counts: Counts, maps: Array, node: int, scratch: Scratch,
 
 @exact
 def predict(
-    code: Code, counts: Counts, weights: Weights, state: Any, node: int, network: float, scratch: Scratch, claim: bool
+    code: Code, counts: Counts, weights: Weights, state: Any, node: Any, network: float, scratch: Scratch, claim: Any
 ) -> float:  # fmt: skip
     """The probability of a 1 at a node, given the network's logit; `hash_contexts` and `find_matches` come before."""
     x, depth = scratch.inputs, code.depths[node]
@@ -222,7 +222,7 @@ def predict(
 
 
 @exact
-def learn_weights(weights: Weights, scratch: Scratch, node: int, bit: Any, rate: float) -> None:
+def learn_weights(weights: Weights, scratch: Scratch, node: Any, bit: Any, rate: float) -> None:
     """One step of all that is learned, after `predict` and the bit that came."""
     x, y = scratch.inputs, np.float32(bit)
     p, share = scratch.sums[MIXERS], scratch.sums[MIXERS + 1]
@@ -260,7 +260,7 @@ def count_bit(slots: Any, scratch: Scratch, bit: Any) -> None:
 
 @exact
 def read(
-    code: Code, counts: Counts, weights: Weights, state: Any, ids: Ids, network: Array, scratch: Scratch, here: int,
+    code: Code, counts: Counts, weights: Weights, state: Any, ids: Ids, network: Array, scratch: Scratch, here: Any,
     rate: float, log_probs: Any,
 ) -> None:  # fmt: skip
     """log_probs (N) float64, in nats, of ids (N), each after those before it; the state is that after the last.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from charrnn.kernels.matmul import add_transposed_product
 from charrnn.runtime.arrays import Array
 from charrnn.runtime.compile import kernel
 
@@ -155,16 +156,21 @@ def look_ahead(
 
 
 @kernel
-def subtract_columns(
-    parameters: Array, direction: Array, scales: Array, size: float, least: float, shrink: float, width: int,
-    first: int, last: int,
+def subtract_direction(
+    parameters: Array, root: Array, ahead: Array, direction: Array, scales: Array, size: float, least: float,
+    shrink: float, width: int, first: int, last: int, left: Array, right: Array,
 ) -> None:  # fmt: skip
-    """W = shrink W - size D, where D is O over the root mean square of each column, or over `least` if that is larger.
+    """W = shrink W - size D, where D is O = root U over the root mean square of each column, or over `least` if that is
+    larger.
 
-    W and O (k, N); scales (N) is memory for the factors of the columns. They are taken in panels of `width`: those
-    from `first` to `last`.
+    W, U = `ahead`, and O = `direction`, which is written, (k, N); root (k, k) symmetric; scales (N) is memory for the
+    factors of the columns. These are taken in panels of `width`: those from `first` to `last`. left, right: see
+    `add_transposed_product`.
     """
     k, N = direction.shape
+    for row in range(k):
+        direction[row, first * width : min(last * width, N)] = 0
+    add_transposed_product(root, k, ahead, 0, direction, 0, N, first, last, left, right)
     for panel in range(first, last):
         begin, end = panel * width, min((panel + 1) * width, N)
         factor = scales[begin:end]

@@ -98,7 +98,7 @@ def split_words(text: Points, classes: Classes, starts: Places, stops: Places) -
 
 
 @kernel
-def _word_end(text: Points, classes: Classes, start: int) -> int:
+def _word_end(text: Points, classes: Classes, start: Any) -> Any:
     """Where the unit that begins at `start` ends."""
     N = text.size
     if text[start] == _NEWLINE:
@@ -178,7 +178,7 @@ def _separates(point: int) -> bool:
 
 
 @kernel
-def _slot(text: Points, start: int, stop: int, slots: Ids, letters: Points, ends: Counts) -> int:
+def _slot(text: Points, start: Any, stop: Any, slots: Ids, letters: Points, ends: Counts) -> int:
     """The place in the table of the word text[start:stop]: where it is, or where it is to be put.
 
     slots (a power of 2): the number of the word in each, or -1; the word w is letters[ends[w] : ends[w + 1]].

@@ -179,8 +179,8 @@ class Network:
                 raise CharrnnError(f"the batch's {name} have the shape {array.shape}; its inputs have {shape}")
         if state.shape != (needed := (self.states, shape[1], self.state_size)):
             raise CharrnnError(f"the state has the shape {state.shape}; the network needs {needed}")
-        self.blocks[0].check(batch.inputs)
         self.head.check(batch.targets)
+        self.blocks[0].check(batch.inputs)
 
     def forward_rows(self, begin: int, end: int, thread: int) -> None:
         """Run all blocks forward for the rows from `begin` to `end`."""

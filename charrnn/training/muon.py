@@ -23,7 +23,7 @@ moves it as far in all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,31 +74,31 @@ class Muon:
         self._pool = pool
         self._scratch = [matmul.empty_scratch(parameters.dtype) for _ in range(pool.count)]
 
-    def update(self, gradient: Array, scale: float, limit: float, rate: float, decay: float, updates: int) -> None:
-        """Update the weights with `gradient`, of all parameters, as scaled and limited; `updates` so far, this one
-        included."""
+    def look_ahead(self, gradient: Array, scale: float, limit: float) -> list[Job]:
+        """The jobs that compute M and U of each weight from `gradient`, of all parameters, as scaled and limited.
+
+        They are divided by rows; their cost is the number of parameters.
+        """
         scalar: Any = gradient.dtype.type  # a Python float would turn the whole kernel into float64
-        given = (scalar(scale), scalar(limit), scalar(1 - MOMENTUM))
-        size, shrink = scalar(rate * UPDATE_SIZE), scalar(1 - rate * decay)
-        self._run(self._look_ahead(matrix, gradient, given) for matrix in self.matrices)
+        given, jobs = (scalar(scale), scalar(limit), scalar(1 - MOMENTUM)), []
+        for x in self.matrices:
+            own = gradient[x.place].reshape(x.shape)
+            jobs.append(Job(x.shape[0], x.shape[1], kernels.look_ahead, (own, x.momentum, x.ahead, *given)))
+        return jobs
+
+    def update(self, rate: float, decay: float, updates: int) -> None:
+        """Update the weights, after `look_ahead`; `updates` so far, this one included."""
         if (updates - 1) % RENEWAL == 0:
             for matrix in self.matrices:
                 self._renew(matrix)
-        self._run(self._product(x.root, x.ahead, x.direction, x.panels) for x in self.matrices)
-        self._run(self._step(matrix, size, shrink) for matrix in self.matrices)
-
-    def _look_ahead(self, matrix: Matrix, gradient: Array, given: tuple[Any, ...]) -> Job:
-        """The job that computes M and U, divided by rows."""
-        k, N = matrix.shape
-        own = gradient[matrix.place].reshape(k, N)
-        return Job(k, ADDITION * N, kernels.look_ahead, (own, matrix.momentum, matrix.ahead, *given))
-
-    def _step(self, matrix: Matrix, size: Any, shrink: Any) -> Job:
-        """The job that computes W, divided by panels."""
-        count, k, width = matrix.panels
-        least = size.dtype.type(LEAST / math.sqrt(matrix.shape[1]))
-        given = (matrix.weight, matrix.direction, matrix.scales, size, least, shrink, width)
-        return Job(count, ADDITION * k * width, kernels.subtract_columns, given)
+        jobs = []
+        for x in self.matrices:
+            (count, k, width), scalar = x.panels, x.weight.dtype.type
+            size, least, shrink = rate * UPDATE_SIZE, LEAST / math.sqrt(x.shape[1]), 1 - rate * decay
+            arrays = (x.weight, x.root, x.ahead, x.direction, x.scales)
+            given = (*arrays, scalar(size), scalar(least), scalar(shrink), width)
+            jobs.append(Job(count, (k + ADDITION) * k * width, kernels.subtract_direction, given, self._scratch))
+        self._run(jobs)
 
     def _product(self, left: Array, right: Array, result: Array, panels: tuple[int, int, int]) -> Job:
         """The job result = left' right: left (K, M), right (K, N); its columns are divided into `panels`."""
@@ -141,5 +141,5 @@ class Muon:
                 product(Y, Z, R)
         Q /= math.sqrt(square)
 
-    def _run(self, jobs: Iterable[Job]) -> None:
-        self._pool.run(list(jobs), least=WORTH_THREADS)
+    def _run(self, jobs: list[Job]) -> None:
+        self._pool.run(jobs, least=WORTH_THREADS)

@@ -138,9 +138,12 @@ class Optimizer:
             for part, decays, parameters, moments in chunks[first:last]:
                 kernel(parameters, gradient[part], *moments, *(decayed if decays else plain))
 
-        self._pool.run([Job(len(chunks), CHUNK, work)], least=THREADED)
+        jobs = [Job(len(chunks), CHUNK, work)]
         if self._muon is not None:
-            self._muon.update(gradient, scale, limit, learning_rate, config.weight_decay, self.updates)
+            jobs += self._muon.look_ahead(gradient, scale, limit)
+        self._pool.run(jobs, least=THREADED)
+        if self._muon is not None:
+            self._muon.update(learning_rate, config.weight_decay, self.updates)
         if rows is not None:
             updated = [self.parameters, *self.moments.values()]
             p, g, *own = self._take_rows([self.parameters, gradient, *self.moments.values()], rows)
