@@ -265,7 +265,7 @@ class TrainingConfig:
         help="Early stopping after so many validations without improvement; 0 is never.",
         group=BUDGET,
         low=0,
-        shown="6 (8 for forecast) if no budget is given, or a time only for other tasks than language, else 0",
+        shown="6 (8 for forecast) if no budget is given, or a time only and the corpus is small or no language, else 0",
     )
     val_fraction: float = setting(
         0.1,

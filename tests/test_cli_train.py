@@ -284,3 +284,20 @@ def test_the_command_that_repeats_names_what_a_limit_of_time_chose(
     again = checkpoint.load(Path("checkpoints/text.safetensors"))
     assert again.model == saved.model
     assert again.training["options"]["dropout"] == saved.training["options"]["dropout"]
+
+
+@pytest.mark.slow
+def test_a_run_that_early_stopping_ended_is_repeated_exactly(
+    charrnn_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_late(monkeypatch)
+    options = ("--max-time", "60", "--patience", "1", "--lr", "0.5", "--hidden-size", "12", "--eval-every", "2")
+    result = charrnn_train("text.txt", *options, "--json", small=False)
+    assert json.loads(result.out)["stopped_by"] == "patience"
+    line = next(line for line in result.err.splitlines() if "--steps" in line)
+    assert line.startswith("the same again: ")
+    saved = checkpoint.load(Path("checkpoints/text.safetensors"))
+    again = charrnn_train(*shlex.split(line[line.index("charrnn train") :])[2:], "--json", small=False)
+    assert json.loads(again.out)["steps"] == json.loads(result.out)["steps"]
+    for name, tensor in checkpoint.load(Path("checkpoints/text.safetensors")).weights.items():
+        np.testing.assert_array_equal(tensor, saved.weights[name])

@@ -135,6 +135,13 @@ def _training(description: dict[str, Any]) -> Lines:
         if found:
             size = _number(sizes.get("bytes"))
             yield label, f"{', '.join(found)}{f', {sized(size)}' if size is not None else ''}"
+    options = _dict(training.get("options"))
+    chosen = [name for name in map(options.get, ("optimizer", "schedule")) if isinstance(name, str)]
+    for name in ("learning_rate", "batch_size", "dropout", "seed"):
+        if (value := _number(options.get(name))) is not None:
+            chosen.append(f"{name.replace('_', ' ')} {value:g}")
+    if chosen:
+        yield "method", ", ".join(chosen)
     progress = _dict(training.get("progress"))
     best, result = _dict(progress.get("best")), _dict(training.get("result"))
     if "val_loss" in result:  # measured on all of the held-out text, as the validations on the way need not be

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli import streams
-from charrnn.cli.progress import duration_text, make_display, start_lines
+from charrnn.cli.progress import duration_text, make_display, reason_text, start_lines
 from charrnn.cli.signals import raise_if_received
 from charrnn.cli.train_files import check_names
 from charrnn.cli.train_log import TrainingLog
@@ -54,7 +54,7 @@ def start_or_resume(
         check_names(None, log, {"the corpus": source["corpora"], "--val": [source["val"]]}, source.get("init_from"))
         if (result := setup.finished_result(task, request, recorded)) is not None:
             further = "a larger budget lets it go on" if recorded.training_tensors else "--init-from takes its weights"
-            streams.note(f"{request.output} is finished ({result['stopped_by']}); {further}")
+            streams.note(f"{request.output} is finished ({reason_text(result['stopped_by'])}); {further}")
             return Finished(task, recorded.data, result)
         if not recorded.training_tensors:
             raise CharrnnError(
@@ -91,7 +91,7 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
     from charrnn.training.loop import train as train_model
 
     saved, late = spec.resumed is not None, False
-    plan: list[events.Event] = []
+    plan: list[events.Start | events.Replanned] = []
     training = train_model(spec, network)
     first = request.processes.rank == 0
     with TrainingLog(log if first else None, append=saved) as file:
@@ -120,9 +120,10 @@ def run(request: Request, spec: RunSpec, network: Network, log: str | None, *, r
                     streams.note(resume_command(spec))
             raise
     if repeat and not late and spec.resumed is None and isinstance(plan[0], events.Start):
-        exact = len(plan) == 1 and plan[0].total_steps == end.steps
+        steps = plan[-1].total_steps if end.stopped_by == "patience" else end.steps
+        exact = len(plan) == 1 and plan[0].total_steps == steps
         words = "the same again" if exact else "much the same again, as the plan changed on the way"
-        streams.note(f"{words}: {repeat_command(request, plan[0], end)}")
+        streams.note(f"{words}: {repeat_command(request, plan[0], steps)}")
     return end.result()
 
 
@@ -172,7 +173,7 @@ def resume_command(spec: RunSpec) -> str:
     return "saved; to go on: " + ("… | " if piped else "") + shlex.join(command)
 
 
-def repeat_command(request: Request, start: events.Start, end: events.End) -> str:
+def repeat_command(request: Request, start: events.Start, steps: int) -> str:
     """The command with a fixed number of steps that repeats a run under a time limit."""
     from charrnn.training.options import typed
 
@@ -181,6 +182,8 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
     command = ["charrnn", "train", *request.corpora, *task, "-o", str(request.output), "--force"]
     # Chosen by the time limit; a number of steps would not choose the same.
     chosen = {"hidden_size": start.model["hidden_size"], "dropout": start.training["dropout"]}
+    if start.training["patience"]:
+        chosen["patience"] = start.training["patience"]
     if request.init_from is not None:
         del chosen["hidden_size"]  # which comes with the weights
     if request.processes.size > 1:
@@ -192,5 +195,5 @@ def repeat_command(request: Request, start: events.Start, end: events.End) -> st
         command.append("--" + name.replace("_", "-"))
         if value is not True:
             command.append(typed(value))
-    command += ["--steps", str(end.steps), "--eval-every", str(start.training["eval_every"])]
+    command += ["--steps", str(steps), "--eval-every", str(start.training["eval_every"])]
     return shlex.join(command)

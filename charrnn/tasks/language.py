@@ -110,17 +110,18 @@ class Language(Task[Corpus, "LanguageModel"]):
     def describe(self, dataset: Corpus, network: LanguageModel) -> Description:
         """Sizes of vocabulary and network, and the options of the text."""
         config, units, held_out = network.config, len(dataset.vocabulary), dataset.validation
-        learned = counted(len(dataset.train), "token")
-        text = f"{learned} to learn from, {0 if held_out is None else len(held_out):,} held out, {units:,} units"
+        parts = [f"{counted(len(dataset.train), 'token')} to learn from"]
+        if dataset.calibration is not None:
+            parts.append(f"{len(dataset.calibration):,} for the weights of the memory")
+        parts += [f"{0 if held_out is None else len(held_out):,} held out", f"{units:,} units"]
         cells = config.cells
         embedding = f"embedding {config.embedding_size}" if config.embedding_size else "one-hot input"
         model = (
             f"{cells[0] if len(set(cells)) == 1 else ','.join(cells)}, {len(cells)} x {config.hidden_size}, "
             f"{embedding}{', adaptive softmax' if config.cutoffs else ''}: {network.parameters.size:,} parameters"
         )
-        return Description(
-            {"vocabulary": units}, {"text": dataclasses.asdict(dataset.config)}, (("text", text), ("model", model))
-        )
+        lines = (("text", ", ".join(parts)), ("model", model))
+        return Description({"vocabulary": units}, {"text": dataclasses.asdict(dataset.config)}, lines)
 
     def trained(self, run: Checkpoint, *, threads: int, precision: str) -> TrainedLanguageModel:
         """The model of a checkpoint, to score and sample with."""

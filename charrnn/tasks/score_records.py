@@ -120,7 +120,11 @@ class Summary:
             setattr(self, name, getattr(self, name) + getattr(score, name))
 
     def as_dict(self, log_unit: float = 1.0) -> dict[str, Any]:
-        """The summary as a JSON object; `log_unit` is the natural logarithm of the base in which `logprob` is given."""
+        """The summary as a JSON object; `log_unit` is the natural logarithm of the base in which `logprob` is given.
+
+        A mean over nothing is None.
+        """
+        known = self.tokens - self.oov
         return {
             "lines": self.lines,
             "tokens": self.tokens,
@@ -128,9 +132,9 @@ class Summary:
             "bytes": self.bytes,
             "characters": self.characters,
             "logprob": self.logprob / log_unit + 0.0,
-            "bits_per_byte": bits(self.logprob, self.bytes),
-            "bits_per_character": bits(self.logprob, self.characters),
-            "perplexity": perplexity(self.logprob, self.tokens),
-            "perplexity_unk": perplexity(self.logprob_unk, self.tokens),
-            "perplexity_without_oov": perplexity(self.logprob_known, self.tokens - self.oov),
+            "bits_per_byte": bits(self.logprob, self.bytes) if self.bytes else None,
+            "bits_per_character": bits(self.logprob, self.characters) if self.characters else None,
+            "perplexity": perplexity(self.logprob, self.tokens) if self.tokens else None,
+            "perplexity_unk": perplexity(self.logprob_unk, self.tokens) if self.tokens else None,
+            "perplexity_without_oov": perplexity(self.logprob_known, known) if known else None,
         }

@@ -90,6 +90,11 @@ def resume(
     if limit is not None and spent >= limit and limit != before:
         raise UsageError(f"the run has taken {spent:.0f} seconds and the limit is {limit:g}; give a larger `max_time`")
     remarks = _changed_versions(run)
+    if limit is not None and limit != before:
+        remarks.append(
+            f"the time limit is now {limit:g} seconds and the schedule follows it: "
+            "from here on this is not the run that it would have been without interruption"
+        )
     if _moved(run):
         if "precision" not in request.given:
             raise CharrnnError(
