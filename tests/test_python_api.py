@@ -43,6 +43,11 @@ def test_scores_are_those_of_the_command(command: Command, models: dict[str, Pat
     assert [
         (f"{score.logprob:.6f}", str(score.tokens), str(score.oov), f"{score.bits_per_byte:.6f}") for score in scores
     ] == wanted
+    adapted = command("score", "-c", models[unit], "-q", "--adapt", stdin=text).out.decode()
+    assert [f"{score.logprob:.6f}" for score in model.score(LINES, adapt=True)] == [
+        line.split("\t")[0] for line in adapted.splitlines()
+    ]
+    assert adapted != printed
     assert model.score(line.encode() for line in LINES) == scores
     listed = model.score(LINES, per_token=True)
     assert [score.logprob for score in listed] == [score.logprob for score in scores]

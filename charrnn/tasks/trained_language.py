@@ -67,12 +67,13 @@ class TrainedLanguageModel:
         """The network alone."""
         return TrainedLanguageModel(self.network, TextSide(self.vocabulary, self.text))
 
-    def score(self, texts: Iterable[str | bytes], *, per_token: bool = False) -> list[Score]:
+    def score(self, texts: Iterable[str | bytes], *, per_token: bool = False, adapt: bool = False) -> list[Score]:
         """Score each text as a line: one Score a text, in order, with its log-probability in nats.
 
         The hidden state starts at zero with an end-of-line as the first input, and an end-of-line is the last token. A
-        text has no other: lines are scored one by one. With `per_token` a Score also lists its units. Bytes are UTF-8;
-        invalid ones are scored as U+FFFD, except by a byte model.
+        text has no other: lines are scored one by one. With `per_token` a Score also lists its units. With `adapt` a
+        copy of the model learns from each text, after it was scored. Bytes are UTF-8; invalid ones are scored as
+        U+FFFD, except by a byte model.
 
         Raises UsageError for a single text, for one of several lines and for what is no text, and CharrnnError where
         the model computes numbers that are not finite.
@@ -83,7 +84,7 @@ class TrainedLanguageModel:
                 raise UsageError(
                     f"a text has a line end in it: {line.data[:40]!r}; give its lines as texts of their own"
                 )
-        return [score for chunk in self.score_chunks([lines], per_token=per_token) for score in chunk]
+        return [score for chunk in self.score_chunks([lines], per_token=per_token, adapt=adapt) for score in chunk]
 
     def sample(
         self,
