@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # In these files a mutant has all kernels compiled anew, so that every other mutant costs a minute: asked for by name.
 SLOW = ("kernels", "runtime")
+BY_COMMANDS = ("test_readme.py", "test_tour.py", "test_fuzz.py")  # minutes long, and they notice crashes only
 SECONDS = 300
 BASELINE_SECONDS = 1200  # as things are, when everything may have to be compiled first
 # Compiled code is kept by the place and the time of its source: always the same place, so that it is compiled once.
@@ -90,7 +91,7 @@ def tests_of(module: Path) -> list[str]:
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)} | {module.stem}
     names = {name for name in names if not name.startswith("_")}
     counts: Counter[str] = Counter()
-    for file in (ROOT / "tests").glob("test_*.py"):
+    for file in sorted({*(ROOT / "tests").glob("test_*.py")} - {ROOT / "tests" / name for name in BY_COMMANDS}):
         text = file.read_text(encoding="utf-8")
         counts[file.name] = sum(text.count(name) for name in names) + 5 * text.count(f".{module.stem} import")
     return [f"tests/{name}" for name, count in counts.most_common(4) if count]

@@ -198,6 +198,9 @@ def test_the_command(data: Path, tmp_path: Path) -> None:
     assert resumed.err.splitlines()[-1] == f"charrnn predict -c {path}"
     dry = run_command("train", data, *OPTIONS, "--steps", "20", "--dry-run", "-o", tmp_path / "dry")
     assert (dry.status, (tmp_path / "dry").exists(), "input     by char" in dry.err) == (0, False, True)
+    assert "characters as" not in dry.err
+    apart = run_command("train", data, *OPTIONS, "--unit", "char", "--normalize", "nfd", "--dry-run")
+    assert "input     by char, characters as NFD, " in apart.err
 
 
 def test_options_change_what_is_learned(data: Path, tmp_path: Path) -> None:
