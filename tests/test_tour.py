@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.cli import commands as program
-from charrnn.cli.main import build_app
 from charrnn.runtime.compile import kernel_cache
 from charrnn.runtime.folders import user_cache_directory
 from tests.test_readme import CODE_BLOCK, POSIX, ROOT, environment, runnable, script
@@ -68,12 +66,3 @@ def test_the_tour_in_its_order(tmp_path: Path) -> None:
     assert len((work / "mixed.txt").read_text(encoding="utf-8").splitlines()) == 12
     labels = {line.split("\t")[0] for line in (work / "kinds.tsv").read_text(encoding="utf-8").splitlines()}
     assert labels == {"name", "sentence", "code"}
-
-
-def test_links_and_options() -> None:
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", CODE_BLOCK.sub("", PAGE))]
-    assert links
-    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
-    parsers = [build_app(), *map(program.load_command, program.COMMANDS)]
-    options = {name for parser in parsers for parameter in parser.params for name in parameter.opts}
-    assert set(re.findall(r"`(--?[a-z-]+)", PAGE)) <= options | {"--help"}
