@@ -11,7 +11,7 @@ A time limit sets the hidden size for corpora from 250,000 tokens on, see `affor
 about MOST_PASSES epochs at most. Dropout follows the number of epochs that the budget allows, see `DROPOUT`. One layer
 for characters and bytes, two for words.
 
-Always: LSTM layers, a learning rate of 0.008 with Muon and 0.006 with AdamW, a weight decay of 0.1, warm-up and cosine
+Always: LSTM layers, a learning rate of 0.018 with Muon and 0.006 with AdamW, a weight decay of 0.1, warm-up and cosine
 schedule of the learning rate, gradient clipping to norm 1. Words: windows of 35 steps, an embedding as wide as the
 hidden state, more dropout. The number of epochs for the smallest corpora holds under a time limit as well: more of them
 only overfit. Where the epochs are chosen here, there is early stopping too. `docs/training.md` has the experiments.
@@ -42,7 +42,7 @@ FULL_SOFTMAX = 8000  # the largest vocabulary with a full softmax
 CUTOFFS = (2000, 10_000, 40_000)
 NARROWEST_TAIL = 4  # the least width of a cluster of the adaptive softmax
 LEARNING_RATES = {"rmsprop": 2e-3, "adagrad": 0.03, "sgd": 0.3}
-MUON_RATE, ADAM_RATE = 8e-3, 6e-3
+MUON_RATE, ADAM_RATE = 0.018, 6e-3
 PATIENCE = 6
 WEIGHT_DECAY = 0.1  # of Muon and AdamW
 WORD_LAYERS = 2
