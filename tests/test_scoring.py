@@ -194,7 +194,7 @@ def test_the_summary_adds_up() -> None:
 
 def test_numbers_are_finite_even_for_nothing_and_for_the_absurd() -> None:
     values = Summary().as_dict()
-    assert (values["logprob"], values["bits_per_byte"], values["perplexity"]) == (0.0, 0.0, 1.0)
+    assert (values["logprob"], values["bits_per_byte"], values["perplexity"]) == (0.0, None, None)
     assert math.copysign(1, values["logprob"]) == 1
     (score,) = scores(["漢".encode() * 5000], WORDS)
     assert score.oov == 1
