@@ -104,8 +104,8 @@ def test_a_cell_that_learned_is_found(tmp_path: Path) -> None:
     corpus.write_text(source_code(20_000))
     model = tmp_path / "source.safetensors"
     options = ("--hidden-size", "64", "--steps", "800", "--batch-size", "32", "--seq-length", "64", "--seed", "0")
-    options += ("--optimizer", "adamw")  # one cell for one thing, more often than with Muon
-    assert run_command("train", corpus, *options, "--precision", "float32", "-q", "-o", model).status == 0
+    adamw = ("--optimizer", "adamw")  # one cell for one thing, more often than with Muon
+    assert run_command("train", corpus, *options, *adamw, "--precision", "float32", "-q", "-o", model).status == 0
     loaded = charrnn.load(model, threads=1)
     text = source_code(600, seed=1)
     ids = loaded.vocabulary.encode(text)
