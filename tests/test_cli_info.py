@@ -70,6 +70,7 @@ def test_stripped_word_model_with_history(tmp_path: Path, capsys: pytest.Capture
     made.training_tensors = {}
     made.training = {
         "source": {"corpora": ["a.txt", "-"]},
+        "options": {"optimizer": "muon", "schedule": 3, "learning_rate": 0.018, "dropout": 0.1, "seed": 12_345_678},
         "corpus": {"training": {"tokens": 1234, "bytes": 5678}, "validation": {"tokens": 99, "bytes": 345}},
         "progress": {
             "step": 990, "best_step": 980, "best": {"loss": 1.25, "bits_per_byte": 2.0},
@@ -84,9 +85,10 @@ def test_stripped_word_model_with_history(tmp_path: Path, capsys: pytest.Capture
     lines = out.splitlines()
     assert "frequent    ' the' odd" in lines
     assert "training    finished, no state kept" in lines
-    assert lines[lines.index("corpus      a.txt, standard input") :][1:5] == [
+    assert lines[lines.index("corpus      a.txt, standard input") :][1:6] == [
         "learned     1,234 tokens, 5.7 kB",
         "held out    99 tokens, 345 bytes",
+        "method      muon, learning rate 0.018, dropout 0.1, seed 12345678",
         "best        validation loss 1.2500, 2.000 bits per byte, at step 980",
         "length      990 steps, 3 epochs, 1m 23s",
     ]

@@ -57,7 +57,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch, run: int, group: int) -> None:
     seed=st.integers(0, 2**70),
     lines=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 def test_an_epoch(length: int, batch_size: int, seq_length: int, seed: int, lines: bool) -> None:
     ids = numbered(length)
     data = Batches(ids, batch_size, seq_length, lines=lines, seed=seed)

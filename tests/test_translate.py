@@ -131,7 +131,7 @@ def test_every_target_has_a_finite_score(model: TrainedTranslator) -> None:
     [
         {},
         {"attention": "none", "layers": 2},
-        pytest.param({"cell": ("gru",)}, marks=pytest.mark.slow),
+        pytest.param({"attention": "none", "cell": ("gru",), "layers": 2}, marks=pytest.mark.slow),
         {"tie_weights": True, "unit": "word,char"},
     ],
 )

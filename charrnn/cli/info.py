@@ -139,7 +139,7 @@ def _training(description: dict[str, Any]) -> Lines:
     chosen = [name for name in map(options.get, ("optimizer", "schedule")) if isinstance(name, str)]
     for name in ("learning_rate", "batch_size", "dropout", "seed"):
         if (value := _number(options.get(name))) is not None:
-            chosen.append(f"{name.replace('_', ' ')} {value:g}")
+            chosen.append(f"{name.replace('_', ' ')} {value if isinstance(value, int) else f'{value:g}'}")
     if chosen:
         yield "method", ", ".join(chosen)
     progress = _dict(training.get("progress"))
